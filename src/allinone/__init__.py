@@ -1,0 +1,1 @@
+"""All-in-One: one Transformer for video and words."""

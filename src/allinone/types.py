@@ -1,0 +1,64 @@
+"""The tensors that travel through the library: `Clip`, `Batch`, `Encoded`, `Losses`.
+
+Dimension letters, the same everywhere: B batch, T frames, C channels, H W pixels, P patches of a frame,
+N vision tokens of a frame (special tokens + P), L text tokens, S joint tokens (L + N), D width, E shared
+embedding, V vocabulary, A answers, O options, Q queries, G gallery. Masks are `True` where the token is real.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+IGNORE = -100
+"""A label that no loss counts (the `ignore_index` of `cross_entropy`)."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The frames sampled from one video (or the one frame of an image), before the model's transforms."""
+
+    frames: UInt8[Tensor, "T C H W"]
+    times_sec: Float[Tensor, " T"]
+    video_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Clips with one text each.
+
+    `frames` are uint8 as decoded, or floats that are already normalised with the model's mean and deviation.
+    `labels` are indices of answers (`IGNORE` where an answer is not in the vocabulary); None where texts are captions.
+    """
+
+    frames: UInt8[Tensor, "B T C H W"] | Float[Tensor, "B T C H W"]
+    text_ids: Int[Tensor, "B L"]
+    text_mask: Bool[Tensor, "B L"]
+    video_ids: tuple[str, ...]
+    labels: Int[Tensor, " B"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.text_ids)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        moved = {k: v.to(device, non_blocking=True) for k, v in fields.items() if isinstance(v, Tensor)}
+        return dataclasses.replace(self, **moved)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Token features of the joint mode, after the last norm and the mean over frames."""
+
+    text: Float[Tensor, "B L D"]
+    video: Float[Tensor, "B N D"]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """A loss to minimise and numbers to log beside it (detached scalars; accuracies in percent)."""
+
+    loss: Float[Tensor, ""]
+    metrics: dict[str, Tensor] = field(default_factory=dict)
