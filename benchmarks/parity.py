@@ -1,0 +1,284 @@
+"""Do the released weights give the same numbers here? Compare every output with a fixture made by the released code.
+
+    python benchmarks/parity.py DIR
+
+DIR holds `checkpoint.ckpt`, `inputs.safetensors`, `expected.safetensors`, `temporal_roll.safetensors`, `config.json`,
+`optim.json` and `grad_norms_pretrain.json`. Prints each output with its largest difference and the tolerance (2e-5;
+losses and logits 1e-4, gradient norms 0.1 %), a last line `N of N outputs within tolerance`, and exits with 1 where one
+is not. Outputs of variants that no released weight uses (other ways to roll, order-of-frames prediction) are listed as
+left out.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from allinone.train.optim import Optim, parameter_groups
+from safetensors.torch import load_file
+from torch import Tensor
+
+from allinone.model.encoder import Trace
+from allinone.model.heads import AnswerHead, ChoiceHead, ContrastiveHead, MatchingHead, MLMHead, RankingHead
+from allinone.model.rolling import token_rolling
+from allinone.model.weights import convert_released, read_tensors, released_name
+from allinone.objectives.alignment import inner_words, transport_distance
+from allinone.objectives.vtc import info_nce
+from allinone.types import IGNORE
+
+FEATURES, LOSSES, RELATIVE = 2e-5, 1e-4, 1e-3
+LEFT_OUT = {
+    "v1": "rolls random tokens", "v2_layer": "rolls other tokens in each layer", "v3": "rolls one way",
+    "vcop.": "order-of-frames prediction, which crashes in the released code", "loss.vcop": "the same",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One output: its largest difference (relative for gradient norms) and what is allowed."""
+
+    name: str
+    difference: float
+    tolerance: float
+
+    @property
+    def within(self) -> bool:
+        return self.difference <= self.tolerance  # a NaN is not
+
+    def __str__(self) -> str:
+        verdict = "ok  " if self.within else "FAIL"
+        return f"{verdict} {self.name:50} {self.difference:9.2e}   (at most {self.tolerance:.0e})"
+
+
+class Fixture:
+    """A folder of inputs and expected outputs, with the model that its checkpoint converts to."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.spec = json.loads((folder / "config.json").read_text())["spec"]
+        inputs = load_file(folder / "inputs.safetensors")
+        self.inputs = {name: x.float() if x.is_floating_point() else x for name, x in inputs.items()}
+        self.expected = load_file(folder / "expected.safetensors")
+        self.rolling = load_file(folder / "temporal_roll.safetensors")
+        self.tensors = read_tensors(folder / "checkpoint.ckpt")
+        self.model, self.report = convert_released(self.tensors, num_heads=self.spec["heads"])
+
+    def text(self, name: str = "text") -> tuple[Tensor, Tensor]:
+        return self.inputs[f"{name}_ids"], self.inputs["text_masks" if name == "text" else f"{name}_masks"].bool()
+
+    @property
+    def raster(self) -> Tensor:
+        frames, config = self.inputs["image"], self.model.config
+        return torch.arange(config.num_patches).expand(len(frames), frames.shape[1], -1)
+
+
+def computed_outputs(fixture: Fixture) -> Iterator[tuple[str, Tensor]]:
+    """Every output that we keep, under the name it has in `expected.safetensors`."""
+    encoder, config, inputs = fixture.model.encoder, fixture.model.config, fixture.inputs
+    frames, (ids, mask), raster = inputs["image"], fixture.text(), fixture.raster
+    batch, num_frames = frames.shape[:2]
+    matching, mlm, contrastive = (fixture.model.require(h) for h in (MatchingHead, MLMHead, ContrastiveHead))
+    ranking, answer, choice = (fixture.model.require(h) for h in (RankingHead, AnswerHead, ChoiceHead))
+
+    vision, _ = encoder.vision(frames)
+    yield "embed.text", encoder.text(ids)
+    yield "embed.image", vision.flatten(0, 1)
+    yield "embed.image_masks", torch.ones(batch * num_frames, vision.shape[2])
+    yield "embed.patch_index", torch.cartesian_prod(*[torch.arange(config.grid)] * 2).expand(batch * num_frames, -1, -1)
+
+    trace = Trace()
+    joint = encoder(frames, ids, mask, patch_perm=raster, trace=trace)
+    pooled = encoder.pool(joint.text)
+    yield "joint.text_feats", joint.text
+    yield "joint.image_feats", joint.video
+    yield "joint.cls_feats", pooled
+    yield "joint.image_masks", torch.ones(joint.video.shape[:2])
+    for i, block in enumerate(trace.blocks):
+        yield f"joint.block{i}_clip0", block[0]
+
+    perm = inputs["patch_perm"].unflatten(0, (batch, num_frames))
+    permuted = encoder(frames, ids, mask, patch_perm=perm)
+    yield "joint_perm.text_feats", permuted.text
+    yield "joint_perm.image_feats", permuted.video
+    yield "joint_perm.cls_feats", encoder.pool(permuted.text)
+
+    padded, real_grid = pad_last_clip(frames, config.patch_size)
+    in_padded = encoder(padded, ids, mask, patch_perm=raster, real_grid=real_grid)
+    yield "joint_padded.text_feats", in_padded.text
+    yield "joint_padded.cls_feats", encoder.pool(in_padded.text)
+    yield "joint_padded.image_masks", encoder.vision(padded, None, real_grid)[1]
+
+    text, video = encoder.encode_text(ids, mask), encoder.encode_video(frames)
+    yield "text_only.feats", text
+    yield "text_only.cls_feats", encoder.pool(text)
+    yield "text_only.proj", contrastive.text(text[:, 0])
+    yield "video_only.feats", video
+    yield "video_only.cls_feats", encoder.pool(video)
+    yield "video_only.proj", contrastive.video(video[:, 0])
+    similarity = contrastive.embed_text(text) @ contrastive.embed_video(video).T
+    yield "itc.sim", similarity
+    logits, own = contrastive.scale * similarity, torch.eye(batch, dtype=torch.bool)
+    yield "loss.ind_itc", info_nce(logits, own) + info_nce(logits.T, own)
+
+    yield "head.itm", matching(pooled)
+    yield "head.rank_output", ranking(pooled)[:, None]
+    yield "head.vqa_classifier", answer(pooled)
+    yield "head.mc_vqa_classifier", choice(pooled)[:, None]
+    yield "loss.openend_vqa", F.cross_entropy(answer(pooled), inputs["vqa_labels"], ignore_index=IGNORE)
+
+    def options(prefix: str, head: RankingHead | ChoiceHead) -> Tensor:
+        texts = [(ids, mask)]
+        while f"{prefix}_{len(texts) - 1}_ids" in inputs:
+            texts.append(fixture.text(f"{prefix}_{len(texts) - 1}"))
+        joints = [encoder(frames, *text, patch_perm=raster) for text in texts]
+        return torch.stack([head(encoder.pool(joint.text)) for joint in joints], dim=1)
+
+    scores = options("false_text", ranking)
+    yield "irtr.scores", scores
+    yield "loss.irtr", F.cross_entropy(scores, torch.zeros(batch, dtype=torch.long))
+    scores = options("options_text", choice)
+    yield "mc_vqa.scores", scores
+    yield "loss.mc_vqa", F.cross_entropy(scores, inputs["mc_answer"])
+
+    words = inner_words(mask)
+    yield "ot.distance", transport_distance(joint.text, joint.video[:, 1:], words)
+    yield "ot.distance_deit", transport_distance(joint.text, joint.video[:, 2:], words)
+    yield from pretraining(fixture)
+    yield "mlm.logits", mlm(encoder(frames, inputs["text_ids_mlm"], mask, patch_perm=raster).text)
+
+
+def pretraining(fixture: Fixture) -> Iterator[tuple[str, Tensor]]:
+    """The losses of pre-training, on the clips that the fixture mixed."""
+    encoder, inputs, raster = fixture.model.encoder, fixture.inputs, fixture.raster
+    ids, mask = fixture.text()
+    masked = encoder(inputs["image"], inputs["text_ids_mlm"], mask, patch_perm=raster)
+    logits = fixture.model.require(MLMHead)(masked.text)
+    mlm = F.cross_entropy(logits.flatten(0, 1), inputs["text_labels_mlm"].flatten(), ignore_index=IGNORE)
+    matched = inputs["itm_labels"].bool()
+    frames = torch.where(matched[:, None, None, None, None], inputs["image"], inputs["false_image_0"])
+    joint = encoder(frames, ids, mask, patch_perm=raster)
+    logits = fixture.model.require(MatchingHead)(encoder.pool(joint.text))
+    itm = F.cross_entropy(logits, inputs["itm_labels"])
+    yield "itm.logits", logits
+    yield "loss.mlm", mlm
+    yield "loss.itm", itm
+    own_special = fixture.model.config.num_special
+    for name, num_special in (("loss.itm_wpa", 1), ("loss.itm_wpa_deit", 2)):
+        distance = transport_distance(joint.text, joint.video[:, num_special:], inner_words(mask))
+        alignment = 0.1 * torch.where(matched, distance, -distance).mean()
+        yield name, alignment
+        if num_special == own_special:
+            yield "loss.pretrain_total", mlm + itm + alignment
+
+
+def pad_last_clip(frames: Tensor, patch: int) -> tuple[Tensor, Tensor]:
+    """Blank the last clip's bottom row and right column of patches, as the fixture's `joint_padded` did."""
+    padded, grid = frames.clone(), frames.shape[-1] // patch
+    padded[-1, ..., -patch:, :] = 0
+    padded[-1, ..., :, -patch:] = 0
+    real_grid = torch.full((len(frames), 2), grid)
+    real_grid[-1] = grid - 1
+    return padded, real_grid
+
+
+def compare(fixture: Fixture) -> Iterator[Comparison]:
+    """Outputs, rolling, gradient norms, parameter groups and learning rates."""
+    with torch.no_grad():
+        ours = dict(computed_outputs(fixture))
+        for name, wanted in fixture.expected.items():
+            if left_out(name) is None:
+                tolerance = LOSSES if name.startswith("loss.") or "logits" in name else FEATURES
+                yield Comparison(name, largest(ours.get(name), wanted), tolerance)
+        for name, x in (("v0", "x"), ("x197_v0", "x197"), ("short_v0", "short_x")):
+            num_frames = fixture.spec["T"]
+            tokens = fixture.rolling[x].unflatten(0, (-1, num_frames))
+            rolled = token_rolling(tokens, tokens.shape[2] // 8).flatten(0, 1)
+            yield Comparison(f"temporal_roll.{name}", largest(rolled, fixture.rolling[name]), 0.0)
+    yield from compare_gradients(fixture)
+    yield from compare_optimiser(fixture)
+
+
+def largest(ours: Tensor | None, wanted: Tensor) -> float:
+    if ours is None or ours.shape != wanted.shape:
+        return float("nan")
+    return (ours.double() - wanted.double()).abs().max().item()
+
+
+def left_out(name: str) -> str | None:
+    bare = name.removeprefix("x197_")
+    return next((why for prefix, why in LEFT_OUT.items() if bare.startswith(prefix)), None)
+
+
+def compare_gradients(fixture: Fixture) -> Iterator[Comparison]:
+    """Norms of the gradient of MLM + VTM + alignment, for every released parameter."""
+    losses = dict(pretraining(fixture))
+    fixture.model.zero_grad()
+    losses["loss.pretrain_total"].backward()
+    gradients = {name: p.grad for name, p in fixture.model.named_parameters()}
+    special = gradients["encoder.vision.special"]
+    position_like = {
+        "text_embeddings.token_type_embeddings.weight": gradients["encoder.text.token_type"],
+        "token_type_embeddings.weight": gradients["encoder.modality"],
+        "transformer.pos_embed": gradients["encoder.vision.position"],
+        "transformer.temporal_embed": gradients.get("encoder.vision.time"),
+        "transformer.cls_token": None if special is None else special[0],
+        "transformer.dist_token": None if special is None else special[-1],
+    }
+    norms = json.loads((fixture.folder / "grad_norms_pretrain.json").read_text())
+    for name, wanted in norms.items():
+        if left_out(name.replace("_classifier", ".")):
+            continue
+        gradient = position_like[name] if name in position_like else gradients[str(released_name(name))]
+        got = 0.0 if gradient is None else gradient.norm().item()
+        yield Comparison(f"gradient {name}", abs(got - (wanted or 0)) / (wanted or 1), RELATIVE)
+
+
+def compare_optimiser(fixture: Fixture) -> Iterator[Comparison]:
+    """Rate and weight decay of every parameter, and the learning-rate curve."""
+    wanted = json.loads((fixture.folder / "optim.json").read_text())
+    config = Optim.Config(
+        lr=wanted["base_lr"], betas=tuple(wanted["betas"]), eps=wanted["eps"], num_steps=wanted["max_steps"],
+        warmup=wanted["warmup_steps"], end_lr=wanted["end_lr"], power=wanted["decay_power"],
+    )  # fmt: skip
+    ours = {}
+    for group in parameter_groups(fixture.model.named_parameters(), config):
+        ours |= dict.fromkeys(group["names"], (group["lr"], group["weight_decay"]))
+    special = {
+        "text_embeddings.token_type_embeddings.weight": "encoder.text.token_type",
+        "token_type_embeddings.weight": "encoder.modality",
+        "transformer.pos_embed": "encoder.vision.position",
+        "transformer.temporal_embed": "encoder.vision.time",
+        "transformer.cls_token": "encoder.vision.special",
+        "transformer.dist_token": "encoder.vision.special",
+    }
+    for i, group in enumerate(wanted["groups"]):
+        names = [special.get(name) or released_name(name) for name in group["names"] if "vcop" not in name]
+        if fixture.model.config.distilled:  # has no temporal embedding of ours
+            names = [name for name in names if name != "encoder.vision.time"]
+        wrong = [n for n in names if ours.get(str(n)) != (group["lr"], group["weight_decay"])]
+        yield Comparison(f"parameter group {i} (members that differ)", float(len(wrong)), 0.0)
+    curve = [config.learning_rate(step) for step in range(len(wanted["lr_at_step"]))]
+    difference = max(abs(a - b) for a, b in zip(curve, wanted["lr_at_step"], strict=True))
+    yield Comparison("learning rate", difference, 1e-12)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a fixture folder")
+    fixture = Fixture(parser.parse_args().folder)
+    comparisons = list(compare(fixture))
+    print(*comparisons, sep="\n")
+    for name in (*fixture.expected, *fixture.rolling):
+        if why := left_out(name):
+            print(f"left out {name}: {why}")
+    good = sum(c.within for c in comparisons)
+    print(f"{good} of {len(comparisons)} outputs within tolerance")
+    return 0 if good == len(comparisons) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""`ModelConfig`: every number that fixes what the Transformer computes, and the sizes of the paper."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of a `VideoTextEncoder`. Checks itself when made; `replace` makes a variant.
+
+    `distilled` gives each frame DeiT's second special token; such a model has no temporal embedding (as released).
+    `patch_order` is the order of a frame's patches, which decides what token rolling moves: `random` (the released
+    weights were trained so: fresh in training, drawn from `patch_seed` in evaluation) or `raster`.
+    `init="fan_in"` scales the random start so that small models learn order in time from scratch, where the usual
+    0.02 (`"vit"`) does not (see `encoder.initialise`).
+    Two options that no released model uses: `roll_video` rolls in the video-only mode too, and `text_time` adds the
+    temporal embedding to each frame's copy of the text.
+    """
+
+    width: int
+    num_heads: int
+    depth: int
+    mlp_ratio: int = 4
+    image_size: int = 224
+    patch_size: int = 16
+    num_frames: int = 3
+    vocab_size: int = 30522
+    max_text_len: int = 40
+    shared_dim: int = 512
+    distilled: bool = False
+    patch_order: Literal["random", "raster"] = "random"
+    patch_seed: int = 0
+    dropout: float = 0.1
+    init: Literal["vit", "fan_in"] = "vit"
+    roll_video: bool = False
+    text_time: bool = False
+    image_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    image_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self):
+        at_least_one = ("width", "num_heads", "depth", "mlp_ratio", "image_size", "patch_size", "num_frames")
+        for name in (*at_least_one, "vocab_size", "max_text_len", "shared_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.width % self.num_heads:
+            raise ValueError(f"width {self.width} does not divide into {self.num_heads} heads")
+        if self.image_size % self.patch_size:
+            raise ValueError(f"image_size {self.image_size} is no multiple of patch_size {self.patch_size}")
+        if self.distilled and self.text_time:
+            raise ValueError("text_time needs the temporal embedding, which a distilled model does not have")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.patch_order not in ("random", "raster"):
+            raise ValueError(f"patch_order must be 'random' or 'raster', got {self.patch_order!r}")
+        if self.init not in ("vit", "fan_in"):
+            raise ValueError(f"init must be 'vit' or 'fan_in', got {self.init!r}")
+        if min(self.image_std) <= 0:
+            raise ValueError(f"image_std must be positive, got {self.image_std}")
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of a frame."""
+        return self.image_size // self.patch_size
+
+    @property
+    def num_patches(self) -> int:
+        return self.grid**2
+
+    @property
+    def num_special(self) -> int:
+        """Tokens of a frame that are no patches: the class token, and DeiT's distillation token."""
+        return 2 if self.distilled else 1
+
+    @property
+    def num_rolled(self) -> int:
+        """Tokens rolled in each direction: an eighth of the frame's tokens, rounded down (as released)."""
+        return (self.num_special + self.num_patches) // 8
+
+    def replace(self, **changes) -> "ModelConfig":
+        return replace(self, **changes)
+
+
+NANO = ModelConfig(
+    width=96, num_heads=4, depth=3, image_size=64, num_frames=4, vocab_size=1000, shared_dim=128,
+    patch_order="raster", dropout=0.0, init="fan_in",
+)  # fmt: skip
+"""Half a million parameters, for tests and the demo: learns a made world from scratch on a CPU."""
+
+TINY = ModelConfig(width=192, num_heads=3, depth=12)
+"""The paper's All-in-One-Ti; starts from DeiT-Ti/16."""
+
+SMALL = ModelConfig(width=384, num_heads=6, depth=12)
+"""The paper's All-in-One-S without the distillation token; starts from DeiT-S/16."""
+
+SMALL_DISTILLED = SMALL.replace(distilled=True)
+"""All-in-One-S as released; starts from the distilled DeiT-S/16."""
+
+BASE = ModelConfig(width=768, num_heads=12, depth=12)
+"""The paper's All-in-One-B (and B+); starts from ViT-B/16."""

@@ -1,0 +1,186 @@
+"""Heads: what a task adds to the encoder. Each owns its parameters and is saved in a checkpoint under its `kind`."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from allinone.model.config import ModelConfig
+
+
+class Head(nn.Module):
+    """Base of the heads. `config` is the frozen `Config` that, with the model's, builds the same head again."""
+
+    kind: ClassVar[str]
+    Config: ClassVar[type]
+
+    def __init__(self, config: Any, model: ModelConfig):
+        super().__init__()
+        self.config = config
+
+
+class MLMHead(Head):
+    """Vocabulary logits of text features; the decoder is not tied to the word embedding (as released)."""
+
+    kind = "mlm"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        pass
+
+    def __init__(self, config: Config, model: ModelConfig):
+        super().__init__(config, model)
+        self.dense = nn.Linear(model.width, model.width)
+        self.norm = nn.LayerNorm(model.width, eps=1e-12)
+        self.decoder = nn.Linear(model.width, model.vocab_size)
+        start(self, model)
+
+    def forward(self, text: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape V"]:
+        return self.decoder(self.norm(F.gelu(self.dense(text))))
+
+
+class MatchingHead(Head):
+    """Do this clip and this text belong together? Logits (no, yes) of the pooled joint feature."""
+
+    kind = "matching"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        pass
+
+    def __init__(self, config: Config, model: ModelConfig):
+        super().__init__(config, model)
+        self.linear = nn.Linear(model.width, 2)
+        start(self, model)
+
+    def forward(self, pooled: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape 2"]:
+        return self.linear(pooled)
+
+
+class RankingHead(Head):
+    """One number for each option, from the pooled joint feature. Starts as the `yes` row of a matching head."""
+
+    kind = "ranking"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        pass
+
+    def __init__(self, config: Config, model: ModelConfig):
+        super().__init__(config, model)
+        self.linear = nn.Linear(model.width, 1)
+        start(self, model)
+
+    @torch.no_grad()
+    def start_from(self, matching: MatchingHead) -> None:
+        self.linear.weight.copy_(matching.linear.weight[1:])
+        self.linear.bias.copy_(matching.linear.bias[1:])
+
+    def forward(self, pooled: Float[Tensor, "*shape D"]) -> Shaped[Tensor, "*shape"]:
+        return self.linear(pooled)[..., 0]
+
+
+class ContrastiveHead(Head):
+    """The shared space of the two streams: token 0 of each, projected to unit length; cosines over a temperature."""
+
+    kind = "contrastive"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        temperature: float = 0.05
+        learn_temperature: bool = False
+
+        def __post_init__(self):
+            if self.temperature <= 0:
+                raise ValueError(f"temperature must be positive, got {self.temperature}")
+
+    def __init__(self, config: Config, model: ModelConfig):
+        super().__init__(config, model)
+        self.text = nn.Linear(model.width, model.shared_dim)
+        self.video = nn.Linear(model.width, model.shared_dim)
+        log_scale = -torch.tensor(config.temperature).log()
+        if config.learn_temperature:
+            self.log_scale = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_scale", log_scale, persistent=False)
+        start(self, model)
+
+    @property
+    def scale(self) -> Float[Tensor, ""]:
+        """One over the temperature; a learned one stays within 1 and 100, as in CLIP."""
+        return self.log_scale.clamp(0, 4.6052).exp() if self.config.learn_temperature else self.log_scale.exp()
+
+    def embed_text(self, text: Float[Tensor, "B L D"]) -> Float[Tensor, "B E"]:
+        return F.normalize(self.text(text[:, 0]), dim=-1)
+
+    def embed_video(self, video: Float[Tensor, "B N D"]) -> Float[Tensor, "B E"]:
+        return F.normalize(self.video(video[:, 0]), dim=-1)
+
+
+class AnswerHead(Head):
+    """Logits over a closed vocabulary of answers, from the pooled joint feature. `hidden` is by default width / 2."""
+
+    kind = "answer"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        answers: tuple[str, ...]
+        hidden: int | None = None
+        dropout: float = 0.5
+
+        def __post_init__(self):
+            if not self.answers:
+                raise ValueError("an answer head needs at least one answer")
+            if len(set(self.answers)) < len(self.answers):
+                raise ValueError(f"{len(self.answers)} answers of which only {len(set(self.answers))} are distinct")
+
+    def __init__(self, config: Config, model: ModelConfig):
+        super().__init__(config, model)
+        self.layers = two_layers(model.width, config.hidden or model.width // 2, len(config.answers), config.dropout)
+        start(self, model)
+
+    def forward(self, pooled: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape A"]:
+        return self.layers(pooled)
+
+
+class ChoiceHead(Head):
+    """One number for each option of a multiple-choice question, from the pooled joint feature of both."""
+
+    kind = "choice"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        hidden: int = 256
+        dropout: float = 0.1
+
+    def __init__(self, config: Config, model: ModelConfig):
+        super().__init__(config, model)
+        self.layers = two_layers(model.width, config.hidden, 1, config.dropout)
+        start(self, model)
+
+    def forward(self, pooled: Float[Tensor, "*shape D"]) -> Shaped[Tensor, "*shape"]:
+        return self.layers(pooled)[..., 0]
+
+
+HEADS: dict[str, type[Head]] = {
+    head.kind: head for head in (MLMHead, MatchingHead, RankingHead, ContrastiveHead, AnswerHead, ChoiceHead)
+}
+"""Kind, as written in a checkpoint's config.json, to head."""
+
+
+def two_layers(width: int, hidden: int, out: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Dropout(dropout), nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, out)
+    )
+
+
+def start(head: nn.Module, model: ModelConfig) -> None:
+    """Random weights as the encoder's; zero biases."""
+    for module in head.modules():
+        if isinstance(module, nn.Linear):
+            std = 0.02 if model.init == "vit" else module.in_features**-0.5
+            nn.init.trunc_normal_(module.weight, std=std)
+            nn.init.zeros_(module.bias)

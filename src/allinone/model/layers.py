@@ -1,0 +1,161 @@
+"""The Transformer block (pre-norm, as in ViT), and the embeddings of words and frames that enter it."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from allinone.model.config import ModelConfig
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over tokens in which padding is never looked at."""
+
+    def __init__(self, width: int, num_heads: int, dropout: float):
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Float[Tensor, "M S D"], key_mask: Bool[Tensor, "M S"] | None, want_weights: bool = False
+    ) -> tuple[Float[Tensor, "M S D"], Float[Tensor, "M heads S S"] | None]:
+        """Return the attended tokens and, only when asked for, the attention weights (query by key)."""
+        query, key, value = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        mask = None if key_mask is None else key_mask[:, None, None, :]
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        x = self.dropout(self.proj(attended.transpose(1, 2).flatten(2)))
+        if not want_weights:
+            return x, None
+        logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        if mask is not None:
+            logits = logits.masked_fill(~mask, float("-inf"))
+        return x, logits.softmax(-1)
+
+
+class MLP(nn.Module):
+    """Two linear layers with the exact GELU between them."""
+
+    def __init__(self, width: int, hidden: int, dropout: float):
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape D"]:
+        return self.dropout(self.fc2(self.dropout(F.gelu(self.fc1(x)))))
+
+
+class Block(nn.Module):
+    """Attention, then MLP, each on a normalised copy that is added back."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.width, eps=1e-6)
+        self.attn = Attention(config.width, config.num_heads, config.dropout)
+        self.norm2 = nn.LayerNorm(config.width, eps=1e-6)
+        self.mlp = MLP(config.width, config.mlp_ratio * config.width, config.dropout)
+
+    def forward(
+        self, x: Float[Tensor, "M S D"], key_mask: Bool[Tensor, "M S"] | None, want_weights: bool = False
+    ) -> tuple[Float[Tensor, "M S D"], Float[Tensor, "M heads S S"] | None]:
+        attended, weights = self.attn(self.norm1(x), key_mask, want_weights)
+        x = x + attended
+        return x + self.mlp(self.norm2(x)), weights
+
+
+class TextEmbedding(nn.Module):
+    """Words, their positions and BERT's (constant) token type, normalised as in BERT."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.word = nn.Embedding(config.vocab_size, config.width)
+        self.position = nn.Embedding(config.max_text_len, config.width)
+        self.token_type = nn.Parameter(torch.zeros(1, config.width))
+        self.norm = nn.LayerNorm(config.width, eps=1e-12)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, text_ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
+        length, longest = text_ids.shape[1], self.position.num_embeddings
+        if length > longest:
+            raise ValueError(f"texts of {length} tokens, but this model has positions for {longest}")
+        x = self.word(text_ids) + self.token_type + self.position.weight[:length]
+        return self.dropout(self.norm(x))
+
+
+class FrameEmbedding(nn.Module):
+    """Patches of raw frames with their place in the frame and in time, behind the frame's special tokens.
+
+    A distilled model has the distillation token in slot 1, and no temporal embedding.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.patch = nn.Conv2d(3, config.width, config.patch_size, stride=config.patch_size)
+        self.special = nn.Parameter(torch.zeros(config.num_special, config.width))
+        self.position = nn.Parameter(torch.zeros(config.num_special + config.num_patches, config.width))
+        self.time = None if config.distilled else nn.Parameter(torch.zeros(config.num_frames, config.width))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        frames: Float[Tensor, "B T C H W"],
+        patch_perm: Int[Tensor, "B T P"] | None = None,
+        real_grid: Int[Tensor, "B 2"] | None = None,
+    ) -> tuple[Float[Tensor, "B T N D"], Bool[Tensor, "B N"] | None]:
+        """Embed normalised frames; return the tokens and, with `real_grid`, which of them are real.
+
+        Slot j of frame t holds raster patch `patch_perm[b, t, j]`, its position embedding with it.
+        `real_grid` tells how many rows and columns of patches (from the top left corner) are real: the position
+        embedding is resized to that grid, and the patches outside it move behind the real ones.
+        """
+        num_frames, num_special = frames.shape[1], self.config.num_special
+        if frames.shape[-2:] != (self.config.image_size, self.config.image_size):
+            raise ValueError(f"frames of {tuple(frames.shape[-2:])} pixels, wanted {self.config.image_size} squared")
+        if self.time is not None and num_frames > len(self.time):
+            raise ValueError(
+                f"{num_frames} frames, but this model has a temporal embedding for {len(self.time)}; "
+                f"load it with num_frames={num_frames} to extend it"
+            )
+        patches = self.patch(frames.flatten(0, 1)).flatten(2).transpose(1, 2)
+        patches = patches.unflatten(0, frames.shape[:2])  # [B, T, P, D]
+        special_position, patch_position = self.position.split([num_special, self.config.num_patches])
+        token_mask = None
+        if real_grid is None:
+            patches = patches + patch_position
+        else:
+            positions, patch_mask = place_on_grid(patch_position, real_grid)
+            patches = patches + positions[:, None]
+            real_first = (~patch_mask).int().argsort(dim=1, stable=True)
+            patches = take_patches(patches, real_first[:, None].expand(-1, num_frames, -1))
+            token_mask = F.pad(patch_mask.gather(1, real_first), (num_special, 0), value=True)
+        if self.time is not None:
+            patches = patches + self.time[:num_frames, None]
+        if patch_perm is not None:
+            patches = take_patches(patches, patch_perm)
+        special = (self.special + special_position).expand(*frames.shape[:2], -1, -1)
+        return self.dropout(torch.cat([special, patches], dim=2)), token_mask
+
+
+def take_patches(patches: Float[Tensor, "B T P D"], perm: Int[Tensor, "B T P"]) -> Float[Tensor, "B T P D"]:
+    """Put patch `perm[b, t, j]` into slot j of frame t."""
+    return patches.gather(2, perm[..., None].expand_as(patches))
+
+
+def place_on_grid(
+    position: Float[Tensor, "P D"], real_grid: Int[Tensor, "B 2"]
+) -> tuple[Float[Tensor, "B P D"], Bool[Tensor, "B P"]]:
+    """Shrink the position embedding to each clip's real rows and columns; tell which patches are real."""
+    side = round(len(position) ** 0.5)
+    square = position.T.reshape(1, -1, side, side)
+    positions, masks = [], []
+    for rows, columns in real_grid.tolist():
+        if not (1 <= rows <= side and 1 <= columns <= side):
+            raise ValueError(f"a real grid of {rows} x {columns} patches, wanted 1 to {side} each")
+        small = F.interpolate(square, size=(rows, columns), mode="bilinear", align_corners=True)
+        room = (0, side - columns, 0, side - rows)
+        positions.append(F.pad(small, room)[0].flatten(1).T)
+        masks.append(F.pad(torch.ones(rows, columns, dtype=torch.bool, device=position.device), room).flatten())
+    return torch.stack(positions), torch.stack(masks)

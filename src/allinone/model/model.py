@@ -1,0 +1,74 @@
+"""`AllInOne`: an encoder with the heads that its checkpoint holds. An encoder without heads is a valid model."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from allinone.model.config import ModelConfig
+from allinone.model.encoder import VideoTextEncoder
+from allinone.model.heads import HEADS, Head
+
+HeadType = TypeVar("HeadType", bound=Head)
+
+
+class AllInOne(nn.Module):
+    """Tensors are named `encoder.*` and `heads.<kind>.*`; there is at most one head of a kind."""
+
+    def __init__(self, encoder: VideoTextEncoder, heads: Iterable[Head] = ()):
+        super().__init__()
+        self.encoder = encoder
+        self.heads = nn.ModuleDict({head.kind: head for head in heads})
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.encoder.config
+
+    @classmethod
+    def build(cls, config: ModelConfig, heads: Mapping[str, Any] | None = None) -> "AllInOne":
+        """A model with random weights. `heads` maps a kind to that head's `Config`."""
+        made = [HEADS[kind](head_config, config) for kind, head_config in (heads or {}).items()]
+        return cls(VideoTextEncoder(config), made)
+
+    def get(self, head: type[HeadType]) -> HeadType | None:
+        """The head of this class, if the model has one."""
+        return next((found for found in self.heads.values() if isinstance(found, head)), None)
+
+    def require(self, head: type[HeadType]) -> HeadType:
+        """The head of this class; ValueError, naming the heads there are, where the model has none."""
+        found = self.get(head)
+        if found is None:
+            kinds = ", ".join(self.heads) or "none"
+            raise ValueError(f"this checkpoint has no {head.kind} head (it has: {kinds}); train it with one")
+        return found
+
+    def with_frames(self, num_frames: int) -> "AllInOne":
+        """The same model for clips of another number of frames; the temporal embedding is cut, or extended by zeros."""
+        if num_frames == self.config.num_frames:
+            return self
+        configs = {kind: head.config for kind, head in self.heads.items()}
+        other = AllInOne.build(replace(self.config, num_frames=num_frames), configs)
+        tensors = dict(self.state_dict())
+        if "encoder.vision.time" in tensors:
+            tensors["encoder.vision.time"] = resize_time(tensors["encoder.vision.time"], num_frames)
+        other.load_state_dict(tensors)
+        return other.to(next(self.parameters()).device).train(self.training)
+
+
+def resize_time(time: torch.Tensor, num_frames: int) -> torch.Tensor:
+    """Cut a temporal embedding [T, D], or extend it by zeros (as the released code does)."""
+    missing = max(num_frames - len(time), 0)
+    return torch.cat([time[:num_frames], time.new_zeros(missing, time.shape[1])])
+
+
+def resize_position(position: torch.Tensor, num_patches: int, num_special: int) -> torch.Tensor:
+    """Bicubically resize the patches' part of a position embedding [special + patches, D] to another square grid."""
+    special, patches = position[:num_special], position[num_special:]
+    side, new_side = round(len(patches) ** 0.5), round(num_patches**0.5)
+    if side == new_side:
+        return position
+    square = patches.T.reshape(1, -1, side, side).float()
+    resized = nn.functional.interpolate(square, size=(new_side, new_side), mode="bicubic", antialias=True)
+    return torch.cat([special, resized[0].flatten(1).T.to(position.dtype)])
