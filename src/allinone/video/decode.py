@@ -1,0 +1,678 @@
+"""A video file and moments in it -> frames: exactly those that reading in order would show, without decoding the rest.
+
+Where container and codec allow it, decoding starts at the keyframe before a wanted frame and leaves out frames that
+no other frame needs. Timestamps, key flags and decoding errors are checked on the way, and at the first doubt the
+file is read again from its beginning, in order. Only wanted frames are turned into pixels and kept.
+"""
+
+import bisect
+import io
+import math
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+import torch
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
+
+from allinone.types import Clip
+from allinone.video.webp import Animation, DamagedError, File, open_animation
+
+MAX_PIXELS = 8192 * 8192
+"""Larger frames are refused before anything is allocated for them."""
+
+_TOLERANCE_SEC = 0.0005  # a time this little before a frame's own means that frame: decimals get rounded
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD")  # FFmpeg would follow them, to the network as well
+_WORST_PIXEL_ASPECT = 8  # pixels longer than this are a mistake in the header
+
+
+class VideoError(ValueError):
+    """A video that cannot be read; the message names the file and the cause."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What a file says about itself; its first frame decodes.
+
+    Width and height are as displayed: after rotation, with square pixels. Duration, number of frames and rate are the
+    header's claims, which may be missing (None) and need not be true. `rotation` is the one that reading applies, in
+    degrees counter-clockwise. A file that `is_image` has one frame and no duration.
+    """
+
+    name: str
+    width: int
+    height: int
+    duration_sec: float | None
+    num_frames: int | None
+    fps: float | None
+    codec: str
+    rotation: int
+    is_image: bool
+
+
+def probe(source: str | Path | bytes, *, timeout_sec: int | float = 60) -> VideoInfo:
+    """Describe a video or an image, given as a path or as the bytes of the file; VideoError where no frame decodes."""
+    with _Video(source, timeout_sec) as video:
+        first = next(video.frames(), None)
+        if first is None:
+            raise video.no_frame_decodes()
+        layout = _Layout.of(first, video, size=None)
+        duration_sec, num_frames, fps = (None, 1, None) if video.is_image else video.claims()
+        return VideoInfo(
+            name=video.name,
+            width=layout.width,
+            height=layout.height,
+            duration_sec=duration_sec,
+            num_frames=num_frames,
+            fps=fps,
+            codec=video.codec,
+            rotation=round(first.rotation / 90) * 90,
+            is_image=video.is_image,
+        )
+
+
+def read_frames(
+    source: str | Path | bytes,
+    *,
+    times_sec: Sequence[int | float] | None = None,
+    indices: Sequence[int] | None = None,
+    size: int | None = None,
+    video_id: str | None = None,
+    timeout_sec: int | float = 60,
+) -> Clip:
+    """The frames shown at `times_sec`, or the frames numbered `indices` in the order of showing.
+
+    They come in the order asked for, repeats included, as uint8 [T, 3, H, W], upright and with square pixels; `size`
+    scales each, as it is decoded, to that length of its short side. Time 0 is the beginning of the video stream; a
+    time before the first frame gives the first, a time past the end the last that decodes; an index past the end is
+    an error. From a decoding error on, frames are left out until the next keyframe. The clip's times are the
+    frames' own; its id is the name of the file without its ending, unless one is given.
+    """
+    keys = times_sec if indices is None else indices
+    if keys is None or (times_sec is not None and indices is not None):
+        raise ValueError("give times_sec or indices, and not both")
+    if len(keys) == 0:
+        raise ValueError("no frame asked for: the list of times or indices is empty")
+    if not all(math.isfinite(key) for key in keys) or (indices is not None and min(indices) < 0):
+        raise ValueError(f"times are finite numbers of seconds, indices count from 0; got {list(keys)}")
+    if size is not None and size < 1:
+        raise ValueError(f"size is the short side in pixels, 1 or more; got {size}")
+
+    with _Video(source, timeout_sec) as video:
+        clip = _read_sparse(video, times_sec, indices, size) or _read_in_order(video, times_sec, indices, size)
+        return Clip(*clip, video_id if video_id is not None else video.stem)
+
+
+Pixels = tuple[torch.Tensor, torch.Tensor]  # frames and times_sec of a clip
+
+
+def _read_sparse(
+    video: "_Video", times_sec: Sequence[int | float] | None, indices: Sequence[int] | None, size: int | None
+) -> Pixels | None:
+    """By seeking; None (with the file open anew) where that is impossible or in doubt."""
+    if not video.seekable:
+        return None
+    try:
+        ticks = [video.tick(t) for t in times_sec] if times_sec is not None else video.ticks_of(indices or ())
+        pictures = _Pictures(video, ticks, size)
+        for shown in video.sparse(sorted(set(ticks))):
+            pictures.put(shown)
+        if pictures.num_filled < len(ticks):
+            raise _Doubt
+        return pictures.pixels()
+    except (_Doubt, FFmpegError):
+        video.reopen()
+        return None
+
+
+def _read_in_order(
+    video: "_Video", times_sec: Sequence[int | float] | None, indices: Sequence[int] | None, size: int | None
+) -> Pixels:
+    keys = [video.tick(t) for t in times_sec] if times_sec is not None else list(indices or ())
+    pictures = _Pictures(video, keys, size)
+    if times_sec is not None:
+        for shown in _last_shown(video.timed_frames(), sorted(set(keys))):
+            pictures.put(shown)
+    else:
+        num_frames = 0
+        for num_frames, (tick, frame) in enumerate(video.timed_frames(), start=1):
+            if num_frames - 1 in pictures.rows:
+                pictures.put(_Shown(frame, tick, [num_frames - 1]))
+            if num_frames > max(keys):
+                break
+        if 0 < num_frames <= max(keys):
+            raise video.error(f"frame {max(keys)} asked for, but {num_frames} decode (they count from 0)")
+    if not pictures.started:
+        raise video.no_frame_decodes()
+    return pictures.pixels()
+
+
+class _Doubt(Exception):
+    """What seeking gave may differ from what reading in order gives."""
+
+
+class _Shown(NamedTuple):
+    """A decoded frame, its timestamp, and which of the wanted ticks (or indices) it answers."""
+
+    frame: av.VideoFrame
+    tick: int
+    answers: list[int]
+
+
+def _last_shown(timed: Iterable[tuple[int, av.VideoFrame]], ticks: list[int]) -> Iterator[_Shown]:
+    """For each tick, in ascending order, the last frame at or before it (the first frame, for earlier ones)."""
+    ahead = deque(ticks)
+    last: tuple[int, av.VideoFrame] | None = None
+    for tick, frame in timed:
+        if last:
+            answers = []
+            while ahead and ahead[0] < tick:
+                answers.append(ahead.popleft())
+            if answers:
+                yield _Shown(last[1], last[0], answers)
+            if not ahead:
+                return
+        last = tick, frame
+    if last:
+        yield _Shown(last[1], last[0], list(ahead))
+
+
+class _Video:
+    """An open file: its packets and frames, in ticks of the video stream's clock."""
+
+    def __init__(self, source: str | Path | bytes, timeout_sec: int | float):
+        self.source = source
+        self.name, self.stem = ("<bytes>", "<bytes>") if isinstance(source, bytes) else (str(source), Path(source).stem)
+        self.timeout_sec = timeout_sec
+        self.deadline = time.monotonic() + timeout_sec
+        self.file: File = io.BytesIO()
+        self.container: InputContainer | None = None
+        self.open()
+
+    def __enter__(self) -> "_Video":
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.close()
+        if isinstance(error, FFmpegError):
+            raise self.error(_cause(error)) from error
+
+    def error(self, cause: str) -> VideoError:
+        return VideoError(f"{self.name}: {cause}")
+
+    def no_frame_decodes(self) -> VideoError:
+        cause = self.damage or "the video stream has no pictures in it"
+        if not self.width * self.height:
+            cause += f" (its header gives no frame size, or one above {MAX_PIXELS} pixels)"
+        return self.error(f"no frame decodes: {cause}")
+
+    def close(self) -> None:
+        if self.container:
+            self.container.close()
+        self.file.close()
+
+    def reopen(self) -> None:
+        self.close()
+        self.open()
+
+    def open(self) -> None:
+        self.damage: str | None = None
+        self.untouched = True  # at the first packet, with a fresh decoder
+        self.sent: deque[int] = deque(maxlen=1000)  # times of decoding of the packets that have given no frame yet
+        if isinstance(self.source, bytes):
+            self.file = io.BytesIO(self.source)
+        else:
+            path = Path(self.source)
+            if not path.is_file():
+                raise self.error("is no file" if path.exists() else "no such file")
+            try:
+                self.file = path.open("rb")
+            except OSError as error:
+                raise self.error(_cause(error)) from error
+        try:
+            head = self.file.read(16)
+            if not head:
+                raise self.error("the file is empty")
+            if head.startswith(_PLAYLISTS):
+                raise self.error("a playlist, no video: give the files it names")
+            self._open_stream()
+        except FFmpegError as error:
+            self.close()
+            self.check_time()
+            raise self.error(f"not a readable video or image: {_cause(error)}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_stream(self) -> None:
+        self.animation: Animation | None = open_animation(self.file)
+        self.file.seek(0)
+        # "file:" keeps names such as "concat:x" from meaning something; nothing may reach beyond local files.
+        name = self.file if isinstance(self.source, bytes) else f"file:{self.source}"
+        options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS), "pattern_type": "none"}
+        self.container = container = av.open(
+            name, "r", options=options, metadata_errors="replace", timeout=float(self.timeout_sec)
+        )
+        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams:
+            others = ", ".join(sorted({s.type for s in container.streams})) or "no stream at all"
+            raise self.error(f"no video stream (found: {others})")
+        self.stream = stream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
+        self.decoder = stream.codec_context
+        if self.decoder is None:
+            raise self.error("no decoder for its video codec")
+        self.codec = self.decoder.codec.canonical_name
+        self.decoder.thread_count = 1
+        self.decoder.options = {"max_pixels": str(MAX_PIXELS)}
+        self.width, self.height = stream.width, stream.height
+        self.time_base = stream.time_base or Fraction(1, 1000)
+        self.start = stream.start_time or 0
+        if self.animation:
+            self.width, self.height = self.animation.width, self.animation.height
+            self.time_base, self.start = Fraction(1, 1000), 0
+        if self.width * self.height > MAX_PIXELS:
+            raise self.error(f"frames of {self.width} x {self.height} pixels; at most {MAX_PIXELS} pixels are read")
+        form = container.format.name
+        photo = form.endswith("_pipe") or form in ("image2", "ico") or (form == "gif" and stream.frames == 1)
+        photo = photo or container.metadata.get("major_brand") in ("avif", "heic", "mif1")
+        self.is_image = photo and not self.animation
+        self.orientation = _exif_orientation(self.file) if self.codec == "mjpeg" and photo else None
+        # Other containers guess timestamps (AVI) or have no index (MPEG, fragmented MP4): those are read in order.
+        self.is_avi = form == "avi"
+        self.matroska = "matroska" in form
+        complete = "mp4" in form and 0 < stream.frames <= len(stream.index_entries)
+        self.seekable = (complete or self.matroska) and stream.start_time is not None and not self.animation
+
+    def claims(self) -> tuple[float | None, int | None, float | None]:
+        """Duration in seconds, number of frames and frames per second, as the header has them."""
+        if self.animation:
+            durations = self.animation.durations_ms()
+            seconds = sum(durations) / 1000
+            return seconds or None, len(durations), len(durations) / seconds if seconds else None
+        stream = self.stream
+        seconds = float(stream.duration * self.time_base) if stream.duration else None
+        if not seconds and self.container and self.container.duration:
+            seconds = self.container.duration / av.time_base
+        return seconds or None, stream.frames or None, float(stream.average_rate) if stream.average_rate else None
+
+    def tick(self, time_sec: int | float) -> int:
+        return self.start + math.floor(Fraction(time_sec + _TOLERANCE_SEC) / self.time_base)
+
+    def seconds(self, tick: int) -> float:
+        return float((tick - self.start) * self.time_base)
+
+    def packets(self) -> Iterator[av.Packet]:
+        """Packets from here on; the last is empty and makes the decoder give what it holds."""
+        assert self.container
+        try:
+            for packet in self.container.demux(self.stream):
+                self.check_time()
+                yield packet
+        except IndexError:  # PyAV, at the end of a file in which a new stream began half-way
+            yield av.Packet()
+
+    def check_time(self) -> None:
+        if time.monotonic() > self.deadline:
+            raise self.error(f"still reading after {self.timeout_sec:g} s; given up (timeout_sec)")
+
+    def frames(self) -> Iterator[av.VideoFrame]:
+        """Every frame that decodes, in order. After an error it goes on from the next keyframe."""
+        self.untouched = False
+        if self.animation:
+            yield from self._animation_frames(self.animation)
+            return
+        lost = False
+        packets = self.packets()
+        while True:
+            try:
+                packet = next(packets, None)
+            except FFmpegError as error:  # the container ends in damage: what the decoder holds is still good
+                self.damage = _cause(error)
+                packet = av.Packet()
+                packets = iter(())
+            if packet is None:
+                return
+            if lost and packet.size and not packet.is_keyframe:
+                continue
+            if packet.size and packet.dts is not None:
+                self.sent.append(packet.dts)
+            try:
+                yield from self.decoder.decode(packet if packet.size else None)
+                lost = False
+            except FFmpegError as error:
+                self.damage = _cause(error)
+                self.decoder.flush_buffers()
+                self.sent.clear()
+                lost = True
+
+    def _animation_frames(self, animation: Animation) -> Iterator[av.VideoFrame]:
+        frames = animation.frames()
+        while True:
+            self.check_time()
+            try:
+                yield next(frames)
+            except StopIteration:
+                return
+            except DamagedError as error:
+                self.damage = str(error)
+                return
+
+    def timed_frames(self) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Every frame with its timestamp; these ascend.
+
+        A missing one follows at the frame rate, and a jump back counts as standing still. AVI knows no times of
+        showing, and those guessed for it jump to and fro: the n-th frame shown takes the n-th time of decoding.
+        """
+        rate = self.stream.average_rate or self.stream.guessed_rate or 25
+        step = max(1, round(1 / (rate * self.time_base)))
+        tick: int | None = None
+        delay: int | None = None
+        for frame in self.frames():
+            pts = frame.pts
+            if self.is_avi and self.sent and pts is not None:
+                decoded = self.sent.popleft()
+                delay = pts - decoded if delay is None else delay
+                pts = decoded + delay
+            if pts is None:
+                tick = self.start if tick is None else tick + step
+            else:
+                tick = pts if tick is None else max(tick, pts)
+            yield tick, frame
+
+    def ticks_of(self, indices: Sequence[int]) -> list[int]:
+        """Timestamps of frames by number, from a pass over the packets that decodes nothing."""
+        ticks: list[int] = []
+        self.untouched = False
+        for packet in self.packets():
+            if packet.size and not packet.is_discard:
+                if packet.pts is None or packet.is_corrupt:
+                    raise _Doubt
+                ticks.append(packet.pts)
+        ticks.sort()
+        if max(indices) >= len(ticks) or any(a == b for a, b in pairwise(ticks)):
+            raise _Doubt
+        return [ticks[i] for i in indices]
+
+    def sparse(self, ticks: list[int]) -> Iterator[_Shown]:
+        """The frames shown at ascending ticks, decoding from the keyframe before each."""
+        assert self.container
+        if self.matroska:  # reads the index, which lies at the end of the file
+            self._seek(ticks[-1])
+        asked: dict[int, list[int]] = {}
+        for tick in ticks:  # those before the start share its frame
+            asked.setdefault(max(tick, self.start), []).append(tick)
+        todo = deque(asked)
+        while todo:
+            packets, group = self._enter(todo)
+            read = self._read_references if self.codec in ("h264", "vp9") else self._read_all
+            for shown in read(packets, group):
+                if shown.frame.is_corrupt:
+                    raise _Doubt
+                yield shown._replace(answers=[tick for start in shown.answers for tick in asked[start]])
+
+    def _seek(self, tick: int) -> None:
+        assert self.container
+        self.container.seek(tick, stream=self.stream)
+        self.untouched = False
+
+    def _enter(self, todo: deque[int]) -> tuple[Iterator[av.Packet], list[int]]:
+        """Take from `todo` the ticks that one keyframe serves; packets from that keyframe on.
+
+        The index has times of decoding, and a keyframe is decoded before it is shown: where the keyframe found is
+        shown after the tick, the one before it is right. (For MP4, FFmpeg's seeking knows that by itself.)
+        """
+        entries = self.stream.index_entries
+        tick = todo.popleft()
+        key = found = entries.search_timestamp(tick)
+        target = tick
+        while True:
+            if not (self.untouched and key == 0):
+                self._seek(target)
+            self.untouched = False
+            packets = self.packets()
+            first = next(packets, None)
+            if first is None or not first.is_keyframe or first.pts is None:
+                raise _Doubt
+            if first.pts <= tick:
+                break
+            if key <= 0:
+                raise _Doubt
+            key = entries.search_timestamp(entries[key].timestamp - 1)
+            target = entries[key].timestamp if key >= 0 else self.start
+        group = [tick]
+        stepped_back = found >= 0 and first.dts is not None and first.dts < entries[found].timestamp
+        while todo and not stepped_back and entries.search_timestamp(todo[0]) == found:
+            group.append(todo.popleft())
+        return chain([first], packets), group
+
+    def _read_references(self, packets: Iterator[av.Packet], ticks: list[int]) -> Iterator[_Shown]:
+        """Decode wanted frames and those that others are predicted from: safe for H.264 and VP9."""
+        wanted: dict[int, list[int]] = {}
+        key: int | None = None
+        key_shown = False
+        decoder = self.decoder
+        try:
+            for packet in chain(_marked(packets, ticks), [None]):
+                if packet:
+                    packet, answers = packet
+                    key = packet.pts if key is None else key
+                    if answers:
+                        assert packet.pts is not None
+                        wanted[packet.pts] = answers
+                    decoder.skip_frame = "DEFAULT" if answers else "NONREF"
+                for frame in decoder.decode(packet):
+                    if frame.pts == key:
+                        key_shown = frame.key_frame
+                    if frame.pts in wanted:
+                        yield _Shown(frame, frame.pts, wanted.pop(frame.pts))
+        finally:
+            decoder.skip_frame = "DEFAULT"
+        if wanted or not key_shown:
+            raise _Doubt
+
+    def _read_all(self, packets: Iterator[av.Packet], ticks: list[int]) -> Iterator[_Shown]:
+        """Decode every frame from the keyframe on."""
+
+        def timed() -> Iterator[tuple[int, av.VideoFrame]]:
+            key: int | None = None
+            last: int | None = None
+            for packet in packets:
+                key = packet.pts if key is None else key
+                for frame in self.decoder.decode(packet if packet.size else None):
+                    if frame.pts is None or key is None or (last is None and frame.pts == key and not frame.key_frame):
+                        raise _Doubt
+                    if frame.pts < key:  # shown before the keyframe, predicted from what was not decoded
+                        continue
+                    if frame.pts <= (key - 1 if last is None else last) or (last is None and frame.pts != key):
+                        raise _Doubt
+                    last = frame.pts
+                    yield last, frame
+
+        yield from _last_shown(timed(), ticks)
+
+
+def _marked(packets: Iterable[av.Packet], ticks: list[int]) -> Iterator[tuple[av.Packet, list[int]]]:
+    """Packets in the order of decoding, each with the ticks that its frame answers; ends when all are answered.
+
+    The frame wanted at a tick is the last one shown at or before it. No packet is shown before it is decoded, so
+    once a packet is decoded after the tick, the answer is among those seen.
+    """
+    open_ticks = list(ticks)
+    waiting: deque[av.Packet] = deque()
+    shown: list[int] = []
+    now = -math.inf
+
+    def answers(tick: int) -> list[int] | None:
+        """The open ticks that the frame shown at `tick` answers; None while a frame to come may answer them."""
+        after = bisect.bisect_right(shown, tick)
+        begin = bisect.bisect_left(open_ticks, tick)
+        end = bisect.bisect_left(open_ticks, shown[after]) if after < len(shown) else len(open_ticks)
+        if begin < end and now <= open_ticks[end - 1]:
+            return None
+        found = open_ticks[begin:end]
+        del open_ticks[begin:end]
+        return found
+
+    for packet in packets:
+        if packet.size:
+            decoded = now if packet.dts is None else packet.dts  # Matroska has no such times: the first are unknown
+            if packet.pts is None or packet.pts < decoded or decoded < now:
+                raise _Doubt
+            now = decoded
+            if not packet.is_discard:
+                place = bisect.bisect_left(shown, packet.pts)
+                if shown[place : place + 1] == [packet.pts]:
+                    raise _Doubt
+                shown.insert(place, packet.pts)
+            waiting.append(packet)
+        else:
+            now = math.inf
+        while waiting and open_ticks:
+            head = waiting[0]
+            found = [] if head.is_discard or head.pts is None else answers(head.pts)
+            if found is None:
+                break
+            yield waiting.popleft(), found
+        if not open_ticks:
+            return
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How decoded pixels become upright ones: scaled to `scaled_*`, perhaps transposed, perhaps mirrored."""
+
+    scaled_width: int
+    scaled_height: int
+    transpose: bool
+    mirror_x: bool
+    mirror_y: bool
+
+    @property
+    def width(self) -> int:
+        return self.scaled_height if self.transpose else self.scaled_width
+
+    @property
+    def height(self) -> int:
+        return self.scaled_width if self.transpose else self.scaled_height
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame, video: _Video, size: int | None) -> "_Layout":
+        width, height = video.width or frame.width, video.height or frame.height
+        aspect = (None if video.animation else video.stream.sample_aspect_ratio) or Fraction(1)
+        if aspect > 1 and aspect <= _WORST_PIXEL_ASPECT:
+            width = round(width * aspect)
+        elif aspect < 1 and aspect >= Fraction(1, _WORST_PIXEL_ASPECT):
+            height = round(height / aspect)
+        if size is not None:
+            short = min(width, height)
+            width, height = round(width * size / short), round(height * size / short)
+        if width * height > MAX_PIXELS:
+            asked = "" if size is None else f" at size {size}"
+            raise video.error(f"frames of {width} x {height} pixels{asked}; at most {MAX_PIXELS} pixels are read")
+        a, b, c, d = video.orientation or _display_matrix(frame)
+        return cls(width, height, abs(b) > abs(a), a + c < 0, b + d < 0)
+
+
+class _Pictures:
+    """The clip in the making: each frame goes, as it is decoded, to the rows that asked for it."""
+
+    def __init__(self, video: _Video, keys: Sequence[int], size: int | None):
+        self.video = video
+        self.size = size
+        self.rows: dict[int, list[int]] = {}
+        for row, key in enumerate(keys):
+            self.rows.setdefault(key, []).append(row)
+        self.num_frames = len(keys)
+        self.started = False
+        self.num_filled = 0
+        self.reformatter = VideoReformatter()
+
+    def put(self, shown: _Shown) -> None:
+        if not self.started:
+            self.started = True
+            self.layout = _Layout.of(shown.frame, self.video, self.size)
+            shape = (self.num_frames, 3, self.layout.height, self.layout.width)
+            self.frames = np.empty(shape, np.uint8)
+            self.times_sec = np.empty(self.num_frames)
+        first, *others = [row for key in shown.answers for row in self.rows[key]]
+        self._draw(shown.frame, self.frames[first])
+        for row in others:
+            self.frames[row] = self.frames[first]
+        self.times_sec[[first, *others]] = self.video.seconds(shown.tick)
+        self.num_filled += 1 + len(others)
+
+    def pixels(self) -> Pixels:
+        assert self.num_filled == self.num_frames
+        return torch.from_numpy(self.frames), torch.from_numpy(self.times_sec)
+
+    def _draw(self, frame: av.VideoFrame, onto: np.ndarray) -> None:
+        layout = self.layout
+        if frame.width * frame.height > MAX_PIXELS:
+            raise self.video.error(f"a frame of {frame.width} x {frame.height}; at most {MAX_PIXELS} pixels are read")
+        width, height = layout.scaled_width, layout.scaled_height
+        # rgb24, since swscale leaves columns of planar RGB (gbrp) unwritten where the width is no multiple of 16.
+        plane = self.reformatter.reformat(frame, width, height, "rgb24", threads=1).planes[0]
+        pixels = np.asarray(memoryview(plane)).reshape(height, plane.line_size)[:, : 3 * width]
+        pixels = pixels.reshape(height, width, 3).transpose(2, 0, 1)
+        pixels = pixels.swapaxes(1, 2) if layout.transpose else pixels
+        onto[:] = pixels[:, :: -1 if layout.mirror_y else 1, :: -1 if layout.mirror_x else 1]
+
+
+Matrix = tuple[
+    int | float, int | float, int | float, int | float
+]  # (a, b, c, d): pixel (x, y) is displayed at (ax + cy, bx + dy)
+
+_EXIF_MATRICES: dict[int, Matrix] = {
+    2: (-1, 0, 0, 1),
+    3: (-1, 0, 0, -1),
+    4: (1, 0, 0, -1),
+    5: (0, 1, 1, 0),
+    6: (0, 1, -1, 0),
+    7: (0, -1, -1, 0),
+    8: (0, -1, 1, 0),
+}
+
+
+def _display_matrix(frame: av.VideoFrame) -> Matrix:
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV knows not every kind of side data; the rotation it always knows
+        data = None
+    if data is not None:
+        a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+        return a, b, c, d
+    turn = math.radians(frame.rotation)
+    return math.cos(turn), -math.sin(turn), math.sin(turn), math.cos(turn)
+
+
+def _exif_orientation(file: File) -> Matrix | None:
+    """The orientation that a JPEG asks for, mirrored ones included (PyAV's rotation does not tell those apart)."""
+    file.seek(0)
+    head = file.read(1 << 16)
+    begin = head.find(b"Exif\0\0") + 6
+    if begin < 6:
+        return None
+    order = "little" if head[begin : begin + 2] == b"II" else "big"
+
+    def number(at: int, length: int) -> int:
+        return int.from_bytes(head[begin + at : begin + at + length], order)
+
+    entries = number(4, 4)
+    for entry in range(entries + 2, entries + 2 + 12 * number(entries, 2), 12):
+        if number(entry, 2) == 0x0112:
+            return _EXIF_MATRICES.get(number(entry + 8, 2))
+    return None
+
+
+def _cause(error: OSError | FFmpegError) -> str:
+    return (error.strerror or str(error)).strip().splitlines()[0][:200]
