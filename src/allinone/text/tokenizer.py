@@ -1,0 +1,191 @@
+"""Text to tokens as BERT makes them: `[CLS] words [SEP]`, in lower case, without accents, rare words in pieces.
+
+The vocabulary is a released one (`vocab.txt`) or a WordPiece trained on the user's captions; a checkpoint keeps it as
+`tokenizer.json`.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Int
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor
+
+# The backend's own threads do not go together with the processes that a loader forks; one thread is fast enough.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+PAD, UNK, CLS, SEP, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+FILE_NAME = "tokenizer.json"
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(?<!\.txt)")
+
+
+class Tokenizer:
+    """A WordPiece vocabulary at work. Make one with `from_vocab`, `train` or `load`.
+
+    A special token spelled out in a text (`a [MASK] barks`) is that token, as in BERT. `tokens` is the vocabulary in
+    the order of its ids; `special_ids` stand for no piece of text (the five special tokens, and BERT's unused ones);
+    `is_word_start` [V] is True where a word begins: pieces without `##` that are not special.
+    """
+
+    tokens: tuple[str, ...]
+    special_ids: Int[Tensor, " X"]
+    is_word_start: Bool[Tensor, " V"]
+
+    def __init__(self, backend: Backend):
+        missing = [token for token in SPECIAL if backend.token_to_id(token) is None]
+        if missing:
+            raise ValueError(f"the vocabulary has no {', '.join(missing)}; a BERT vocabulary has {', '.join(SPECIAL)}")
+        if sorted(backend.get_vocab().values()) != list(range(backend.get_vocab_size())):
+            raise ValueError("the ids of the vocabulary do not run from 0 to its size without a gap")
+        backend.no_padding()
+        backend.no_truncation()
+        self.backend = backend
+        vocab = backend.get_vocab()
+        self.tokens = tuple(sorted(vocab, key=vocab.__getitem__))
+        self.special_ids = torch.tensor([vocab[t] for t in self.tokens if t in SPECIAL or t.startswith("[unused")])
+        self.is_word_start = torch.tensor([not t.startswith("##") or t == "##" for t in self.tokens])
+        self.is_word_start[self.special_ids] = False
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (vocab[token] for token in SPECIAL)
+
+    @classmethod
+    def from_vocab(cls, vocab: str | Path) -> "Tokenizer":
+        """From an uncased BERT vocabulary: a `vocab.txt`, a folder that holds one, or a hub id.
+
+        The network is used only for a string such as `google-bert/bert-base-uncased` that is no local path.
+        """
+        path = Path(vocab)
+        if path.is_dir():
+            path = path / "vocab.txt"
+        elif not path.exists() and isinstance(vocab, str) and HUB_ID.fullmatch(vocab):
+            path = download_vocab(vocab)
+        if not path.is_file():
+            raise ValueError(f"{path}: no such vocabulary; give a vocab.txt, its folder, or a hub id owner/name")
+        return cls(wordpiece(read_vocab(path)))
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int = 8000) -> "Tokenizer":
+        """A vocabulary of at most `vocab_size` words and pieces of words of these texts.
+
+        The same texts give the same vocabulary, in any order and on any machine.
+        """
+        texts = list(texts)
+        starts, inner = alphabet(texts)
+        alone = (*SPECIAL, *starts, *inner)
+        if not starts:
+            raise ValueError(f"{len(texts)} texts hold no word to train a vocabulary on")
+        if len(alone) > vocab_size:
+            raise ValueError(
+                f"vocab_size {vocab_size} is too small: special tokens and single characters alone are {len(alone)}"
+            )
+        # The trainer numbers characters inside words in an order that changes from run to run, and breaks ties by
+        # number; naming them in order, as if special, fixes both. A clean backend then takes over the vocabulary.
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=vocab_size, special_tokens=list(alone), min_frequency=2, show_progress=False
+        )
+        draft = wordpiece(dict(zip(SPECIAL, range(len(SPECIAL)), strict=True)))
+        draft.train_from_iterator(texts, trainer)
+        return cls(wordpiece(draft.get_vocab()))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Tokenizer":
+        """From a `tokenizer.json`, or the checkpoint folder that holds it."""
+        path = Path(path)
+        path = path / FILE_NAME if path.is_dir() else path
+        if not path.is_file():
+            raise ValueError(f"{path}: no such tokenizer file")
+        try:
+            backend = Backend.from_str(path.read_text(encoding="utf-8"))
+        except Exception as error:  # the backend raises plain Exception
+            raise ValueError(f"{path}: not a tokenizer file ({error})") from error
+        if not isinstance(backend.model, models.WordPiece):
+            raise ValueError(f"{path}: a {type(backend.model).__name__} tokenizer; only WordPiece ones can be used")
+        return cls(backend)
+
+    def save(self, path: str | Path) -> None:
+        """Write `tokenizer.json` into a folder, or to the file named."""
+        path = Path(path)
+        (path / FILE_NAME if path.is_dir() else path).write_text(self.backend.to_str(), encoding="utf-8")
+
+    @property
+    def vocab_size(self) -> int:
+        return self.backend.get_vocab_size()
+
+    def rows(self, texts: Sequence[str], max_len: int = 40) -> list[list[int]]:
+        """Ids of each text, unpadded. A text that is too long keeps its [SEP]; an empty one is [CLS] [SEP]."""
+        if isinstance(texts, str):
+            raise TypeError(f"a list of texts is wanted, got the text {texts!r}")
+        if max_len < 2:
+            raise ValueError(f"max_len must leave room for [CLS] and [SEP], got {max_len}")
+        encoded = (e.ids for e in self.backend.encode_batch_fast(list(texts)))
+        return [ids if len(ids) <= max_len else [*ids[: max_len - 1], self.sep_id] for ids in encoded]
+
+    def encode(self, texts: Sequence[str], max_len: int = 40) -> tuple[Int[Tensor, "B L"], Bool[Tensor, "B L"]]:
+        """Ids and mask (True where a token is real), padded to the longest of these texts."""
+        return pad(self.rows(texts, max_len), self.pad_id)
+
+    def decode(self, ids: Int[Tensor, "B L"]) -> list[str]:
+        """Texts in lower case; padding, [CLS] and [SEP] left out, [MASK] and [UNK] shown."""
+        frame = {self.pad_id, self.cls_id, self.sep_id}
+        rows = [[i for i in row if i not in frame] for row in ids.tolist()]
+        return self.backend.decode_batch(rows, skip_special_tokens=False)
+
+
+def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Int[Tensor, "B L"], Bool[Tensor, "B L"]]:
+    """Rows of different lengths as one tensor, and the mask of what is real."""
+    lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+    longest = int(lengths.max()) if len(rows) else 0
+    mask = torch.arange(longest) < lengths[:, None]
+    ids = torch.full((len(rows), longest), pad_id)
+    ids[mask] = torch.tensor([i for row in rows for i in row], dtype=torch.long)
+    return ids, mask
+
+
+def wordpiece(vocab: dict[str, int]) -> Backend:
+    """BERT's uncased text pipeline around a vocabulary."""
+    backend = Backend(models.WordPiece(vocab, unk_token=UNK, max_input_chars_per_word=100))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True, handle_chinese_chars=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    backend.add_special_tokens([token for token in SPECIAL if token in vocab])
+    if CLS in vocab and SEP in vocab:
+        backend.post_processor = processors.BertProcessing((SEP, vocab[SEP]), (CLS, vocab[CLS]))
+    return backend
+
+
+def read_vocab(path: Path) -> dict[str, int]:
+    """The tokens of a `vocab.txt`, one a line, the line number being the id."""
+    try:
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file in UTF-8 ({error})") from error
+    vocab: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        token = line.removesuffix("\r")
+        if not token or token in vocab:
+            problem = f"repeats line {vocab[token] + 1}" if token else "is empty"
+            raise ValueError(f"{path}: line {number + 1} {problem}; each line of a vocabulary is another token")
+        if token != token.lower() and not token.startswith("["):
+            raise ValueError(f"{path}: {token!r} has capitals; only uncased vocabularies are supported")
+        vocab[token] = number
+    return vocab
+
+
+def download_vocab(hub_id: str) -> Path:
+    """`vocab.txt` of a model on the Hugging Face hub, from its local cache where it is there."""
+    import huggingface_hub  # imported here: nobody else needs it, and it is slow to import
+
+    try:
+        return Path(huggingface_hub.hf_hub_download(hub_id, "vocab.txt"))
+    except (OSError, ValueError) as error:  # the hub's own errors are kinds of these
+        raise ValueError(f"{hub_id}: no such local file, and no vocab.txt from the hub ({error})") from error
+
+
+def alphabet(texts: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Characters that begin a word, and those that continue one (with `##`), each sorted."""
+    normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    words = {w for text in set(texts) for w, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))}
+    return sorted({w[0] for w in words}), sorted({f"##{c}" for w in words for c in w[1:]})
