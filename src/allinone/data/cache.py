@@ -1,0 +1,117 @@
+"""Decoded videos kept in memory, shared by the workers: small data sets are decoded once, not once an epoch."""
+
+import mmap
+import multiprocessing
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from allinone.video.decode import VideoError, VideoInfo, probe, read_frames
+
+_TOLERANCE_SEC = 0.0005  # as in decoding: a time this little before a frame's own means that frame
+
+NOT_TRIED, DOES_NOT_FIT, READY = range(3)
+
+
+@dataclass(frozen=True)
+class WholeVideo:
+    """All frames of a video, when each begins to show, and when the last one ends."""
+
+    frames: UInt8[np.ndarray, "N C H W"]
+    times_sec: Float[np.ndarray, " N"]
+    duration_sec: float
+
+    def at(self, times_sec: list[float]) -> UInt8[Tensor, "T C H W"]:
+        """The frames shown at these times, as `read_frames` gives them."""
+        shown = self.times_sec.searchsorted(np.asarray(times_sec) + _TOLERANCE_SEC, side="right") - 1
+        return torch.from_numpy(self.frames[shown.clip(0)])
+
+
+class FrameCache:
+    """Whole videos as uint8, at most `size` pixels on the short side, in a fixed amount of memory.
+
+    A video is kept the first time that it is asked for, if its header tells how many frames it has and there is room
+    for all of them; others are read from disk every time. Nothing is thrown out, since with shuffled epochs the video
+    used longest ago is the next to be wanted. Forked workers share the memory; where workers are started anew
+    (macOS, Windows) each has a cache of its own.
+    """
+
+    def __init__(self, videos: Iterable[Path], megabytes: int, size: int):
+        self.slots = {video: slot for slot, video in enumerate(dict.fromkeys(videos))}
+        self.megabytes = megabytes
+        self.size = size
+        self.lock = multiprocessing.Lock()
+        # Anonymous maps are shared by forks and take pages as they fill; containers limit /dev/shm, but not these.
+        self.data = mmap.mmap(-1, max(megabytes << 20, 1))
+        table = np.dtype([("state", "i8"), ("offset", "i8"), ("shape", "i8", 4), ("duration_sec", "f8")])
+        self.table = np.frombuffer(mmap.mmap(-1, table.itemsize * max(len(self.slots), 1)), dtype=table)
+        self.used = np.frombuffer(mmap.mmap(-1, 8), dtype="i8")
+
+    def __reduce__(self):
+        return FrameCache, (tuple(self.slots), self.megabytes, self.size)
+
+    def get(self, video: Path) -> WholeVideo | None:
+        """The video's frames, decoded now if there is room for them; None where they are not kept."""
+        slot = self.slots.get(video)
+        if slot is None:
+            return None
+        with self.lock:
+            state = self.table[slot]["state"]
+        if state == NOT_TRIED:
+            self.fill(slot, video)
+            state = self.table[slot]["state"]
+        return self.view(slot) if state == READY else None
+
+    def view(self, slot: int) -> WholeVideo:
+        entry = self.table[slot]
+        offset, shape = int(entry["offset"]), tuple(entry["shape"].tolist())
+        times = np.frombuffer(self.data, dtype="f8", count=shape[0], offset=offset)
+        count = shape[0] * shape[1] * shape[2] * shape[3]
+        frames = np.frombuffer(self.data, dtype="u1", count=count, offset=offset + times.nbytes).reshape(shape)
+        return WholeVideo(frames, times, float(entry["duration_sec"]))
+
+    def fill(self, slot: int, video: Path) -> None:
+        """Decode a video into the cache, or note that it does not fit. Raises VideoError where it cannot be read."""
+        whole = self.decode(video)
+        with self.lock:
+            entry = self.table[slot : slot + 1]
+            if entry["state"] != NOT_TRIED:  # another worker was faster
+                return
+            num_bytes = 0 if whole is None else whole.times_sec.nbytes + whole.frames.nbytes
+            if whole is None or self.used[0] + num_bytes > len(self.data):
+                entry["state"] = DOES_NOT_FIT
+                return
+            entry["offset"], entry["shape"], entry["duration_sec"] = (
+                self.used[0],
+                whole.frames.shape,
+                whole.duration_sec,
+            )
+            self.used[0] += -(-num_bytes // 8) * 8
+            kept = self.view(slot)
+            kept.times_sec[:], kept.frames[:] = whole.times_sec, whole.frames
+            entry["state"] = READY
+
+    def decode(self, video: Path) -> WholeVideo | None:
+        info = probe(video)
+        size = decoding_size(info, self.size)
+        scale = 1 if size is None else size / min(info.width, info.height)
+        num_frames = info.num_frames or 0
+        num_bytes = num_frames * 3 * int(info.width * scale) * int(info.height * scale)
+        has_length = bool(num_frames) and (info.is_image or bool(info.duration_sec))
+        if not has_length or self.used[0] + num_bytes > len(self.data):
+            return None
+        try:
+            clip = read_frames(video, indices=range(num_frames), size=size)
+        except VideoError:  # fewer frames than the header claims
+            return None
+        return WholeVideo(clip.frames.numpy(), clip.times_sec.double().numpy(), info.duration_sec or 0.0)
+
+
+def decoding_size(info: VideoInfo, size: int) -> int | None:
+    """The short side to decode at: `size`, but small videos as they are."""
+    return size if min(info.width, info.height) > size else None

@@ -1,0 +1,302 @@
+"""A user's own videos or images: a folder with one file of captions, or of questions and answers, beside them.
+
+    my_clips/
+        captions.csv        or captions.jsonl, one JSON object a line with the same names
+        cats/first.mp4
+        cats/second.mp4
+        photo.jpg
+
+`captions.csv`, UTF-8 with commas, begins with a header and has a row for each caption, so several for a video:
+
+    video,caption,start,end,split
+    cats/first.mp4,a cat jumps on the table,,,train
+    cats/first.mp4,"the cat falls, slowly",12.5,17,train
+    photo.jpg,two dogs,,,test
+
+- `video`: path from the folder of this file. Paths may be absolute.
+- `caption`: what is seen. `question` and `answer`, beside or instead of it, make the row one of `Questions`;
+  `kind` names the type of question, and each type gets its own figure.
+- `start`, `end` (optional, seconds): the row is about this part of the video.
+- `split` (optional): any name. Without this column, `hold_out=4` makes every fourth video, in the order of their
+  names, `val` and the rest `train`.
+
+Measured as the others: retrieval for captions, accuracy for questions. The licence is yours.
+"""
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from allinone.data.example import Example
+
+COLUMNS = ("video", "caption", "start", "end", "split", "question", "answer", "kind")
+FILE_NAMES = ("captions.csv", "captions.jsonl")
+MAX_SHOWN = 20
+"""So many bad rows are printed; the rest is counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captions:
+    """The rows that have a caption.
+
+    `split` chooses rows of that split; None takes all. `hold_out=n` makes the splits `train` and `val` of a file that
+    has none. `file` is the name of the caption file, if it is not the only `captions.csv` or `captions.jsonl`.
+    A row whose video is not there is an error, unless `allow_missing`.
+    """
+
+    split: str | None = None
+    hold_out: int | None = None
+    file: str | None = None
+    allow_missing: bool = False
+
+    def __post_init__(self):
+        if self.hold_out is not None and self.hold_out < 2:
+            raise ValueError(f"hold_out=n holds out every n-th video, n at least 2; got {self.hold_out}")
+        if self.hold_out is not None and self.split not in ("train", "val"):
+            raise ValueError(f"hold_out makes the splits 'train' and 'val'; choose one, got split={self.split!r}")
+
+    def examples(self, root: Path) -> list[Example]:
+        rows = chosen_rows(self, Path(root))
+        found = [row.example(row.caption) for row in rows if row.caption]
+        return nonempty(found, self, root, "a caption")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions(Captions):
+    """The rows that have a question and its answer; options as for `Captions`."""
+
+    def examples(self, root: Path) -> list[Example]:
+        rows = chosen_rows(self, Path(root))
+        found = [row.example(row.question, row.answer, row.kind or None) for row in rows if row.question]
+        return nonempty(found, self, root, "a question and an answer")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One checked row; a text that is not given is empty."""
+
+    path: Path
+    video: str
+    start: float | None
+    end: float | None
+    caption: str
+    split: str
+    question: str
+    answer: str
+    kind: str
+
+    def example(self, text: str, answer: str | None = None, kind: str | None = None) -> Example:
+        """Spans of one video are different clips; their names end as in a media fragment, `#t=12.5,17`."""
+        span = f"#t={self.start or 0:.10g}" if self.start or self.end is not None else ""
+        span += "" if self.end is None else f",{self.end:.10g}"
+        return Example(
+            video=self.path,
+            video_id=self.video + span,
+            text=text,
+            start_sec=self.start,
+            end_sec=self.end,
+            answer=answer,
+            kind=kind,
+        )
+
+
+def chosen_rows(dataset: Captions, root: Path) -> list[Row]:
+    """The rows of the data set's split."""
+    path = caption_file(root, dataset.file)
+    rows, has_splits = read_rows(path, dataset.allow_missing)
+    if dataset.hold_out is not None:
+        if has_splits:
+            raise ValueError(f"{path} has a column `split`; leave out hold_out={dataset.hold_out}, or the column")
+        held_out = every_nth({row.video for row in rows}, dataset.hold_out)
+        if not held_out:
+            count = len({row.video for row in rows})
+            raise ValueError(f"{path}: hold_out={dataset.hold_out} leaves none of {count} videos to hold out")
+        return [row for row in rows if (row.video in held_out) == (dataset.split == "val")]
+    if dataset.split is None:
+        return rows
+    if not has_splits:
+        raise ValueError(
+            f"{path} has no column `split` to take {dataset.split!r} from; add it, use split=None for all rows, "
+            "or hold_out=4 to make every fourth video 'val' and the rest 'train'"
+        )
+    counts = Counter(row.split for row in rows)
+    if dataset.split not in counts:
+        there = ", ".join(f"{split} ({count} rows)" for split, count in counts.items())
+        raise ValueError(f"{path}: no split {dataset.split!r}; there are: {there}")
+    return [row for row in rows if row.split == dataset.split]
+
+
+def nonempty(examples: list[Example], dataset: Captions, root: Path, wanted: str) -> list[Example]:
+    if not examples:
+        where = "" if dataset.split is None else f" of split {dataset.split!r}"
+        raise ValueError(f"{caption_file(Path(root), dataset.file)}: no row{where} has {wanted}")
+    return examples
+
+
+def every_nth(videos: Iterable[str], n: int) -> set[str]:
+    """The n-th, 2n-th, ... of the videos, in the order of their paths."""
+    return set(sorted(videos)[n - 1 :: n])
+
+
+def caption_file(root: Path, name: str | None) -> Path:
+    names = FILE_NAMES if name is None else (name,)
+    there = [root / name for name in names if (root / name).is_file()]
+    if len(there) == 1 and there[0].suffix in (".csv", ".jsonl"):
+        return there[0]
+    if len(there) == 1:
+        raise ValueError(f"{there[0]}: captions are read from a .csv or .jsonl file")
+    if there:
+        raise ValueError(f"{root} has both {' and '.join(FILE_NAMES)}; name one with file=...")
+    problem = "there is no such folder" if not root.is_dir() else f"it has no {' or '.join(names)}"
+    raise ValueError(
+        f"{root}: {problem}. Wanted is a folder of videos with a file captions.csv that begins\n"
+        "video,caption\nfirst.mp4,a cat jumps on the table"
+    )
+
+
+def read_rows(path: Path, allow_missing: bool) -> tuple[list[Row], bool]:
+    """All rows, in order, and whether they have splits; or one error that lists every bad row."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ValueError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from error
+    records = list(csv_records(text, path) if path.suffix == ".csv" else json_records(text))
+    has_splits = any("split" in fields for _, fields in records if isinstance(fields, dict))
+    rows, problems = [], []
+    is_there: dict[Path, bool] = {}
+    for line, fields in records:
+        try:
+            if isinstance(fields, str):
+                raise ValueError(fields)
+            row = parse_row(fields, path.parent, has_splits)
+            if row.path not in is_there:
+                is_there[row.path] = is_file(row.path)
+            if not is_there[row.path] and not allow_missing:
+                raise ValueError(f"no such video file: {row.path}")
+            rows.append(row)
+        except ValueError as error:
+            problems.append(f"  line {line}: {error}")
+    if problems:
+        count = f"{len(problems)} bad row{'s' * (len(problems) > 1)}"
+        more = [f"  ... and {len(problems) - MAX_SHOWN} more"] if len(problems) > MAX_SHOWN else []
+        raise ValueError("\n".join([f"{path}: {count}", *problems[:MAX_SHOWN], *more]))
+    if not rows:
+        raise ValueError(f"{path}: no rows")
+    return rows, has_splits
+
+
+def is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
+
+
+Record = tuple[int, dict[str, object] | str]
+"""Line number, and the fields by name or what is wrong with the line."""
+
+
+def csv_records(text: str, path: Path) -> Iterator[Record]:
+    """Rows of a CSV file. The line number is that of a row's first line, since quoted texts may go over several."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header = [name.strip().lower() for name in next(reader, [])]
+    problems = [f"unknown column {name!r}" for name in header if name not in COLUMNS]
+    problems += [f"column {name!r} twice" for name, count in Counter(header).items() if count > 1]
+    problems += ["no column 'video'"] * ("video" not in header)
+    problems += ["no column 'caption' or 'question'"] * (not {"caption", "question"} & set(header))
+    if problems:
+        raise ValueError(f"{path}: header: {'; '.join(problems)}. Columns, with commas between: {', '.join(COLUMNS)}")
+    while True:
+        line = reader.line_num + 1
+        try:
+            values = next(reader, None)
+        except csv.Error as error:
+            yield line, f"not CSV ({error})"
+            continue
+        if values is None:
+            return
+        if len(values) == len(header):
+            yield line, dict(zip(header, values, strict=True))
+        elif values:
+            yield line, f"{len(values)} fields, but the header has {len(header)} (a text with commas wants quotes)"
+
+
+def json_records(text: str) -> Iterator[Record]:
+    """Rows of a JSON Lines file."""
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
+            continue
+        try:
+            fields = json.loads(content, object_pairs_hook=without_repeats)
+        except json.JSONDecodeError as error:
+            yield line, f"not JSON ({error.msg} at character {error.colno})"
+        except ValueError as error:
+            yield line, str(error)
+        else:
+            unknown = [name for name in fields if name not in COLUMNS] if isinstance(fields, dict) else []
+            if not isinstance(fields, dict):
+                yield line, f"not a JSON object: {content.strip():.40}"
+            elif unknown:
+                yield line, f"unknown name {', '.join(map(repr, unknown))}; there are: {', '.join(COLUMNS)}"
+            else:
+                yield line, fields
+
+
+def without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+        raise ValueError(f"{', '.join(map(repr, twice))} twice")
+    return fields
+
+
+def parse_row(fields: dict[str, object], folder: Path, has_splits: bool) -> Row:
+    """Check one row. All that is wrong with it goes into one message."""
+    problems = []
+    texts = {}
+    for name in ("video", "caption", "split", "question", "answer", "kind"):
+        value = fields.get(name)
+        if value is not None and not isinstance(value, str):
+            problems.append(f"{name} must be a text, got {value!r}")
+            value = "?"
+        texts[name] = " ".join((value or "").split()) if name != "video" else (value or "").strip()
+    times = {}
+    for name in ("start", "end"):
+        try:
+            times[name] = parse_seconds(fields.get(name))
+        except ValueError as error:
+            problems.append(f"{name} {error}")
+            times[name] = None
+    start, end = times["start"], times["end"]
+    if end is not None and end <= (start or 0):
+        problems.append(f"end {end:g} does not come after start {start or 0:g}")
+    if not texts["video"]:
+        problems.append("no video")
+    if bool(texts["question"]) != bool(texts["answer"]):
+        problems.append("a question without an answer" if texts["question"] else "an answer without a question")
+    if not texts["caption"] and not texts["question"] and not texts["answer"]:
+        problems.append("empty caption")
+    if has_splits and not texts["split"]:
+        problems.append("no split, which other rows have")
+    if problems:
+        raise ValueError("; ".join(problems))
+    video = texts.pop("video").replace("\\", "/")
+    return Row(path=folder / video, video=str(PurePosixPath(video)), start=start, end=end, **texts)
+
+
+def parse_seconds(value: object) -> float | None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        seconds = math.nan if isinstance(value, bool) or not isinstance(value, str | int | float) else float(value)
+    except (ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"must be a number of seconds, at least 0; got {value!r}")
+    return seconds

@@ -1,0 +1,140 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from allinone.data.plan import EvaluationPlan, TrainingPlan
+
+
+def plan(videos: list[int], **changes) -> TrainingPlan:
+    settings = {
+        "lengths": [3] * len(videos),
+        "is_question": [False] * len(videos),
+        "batch_size": 4,
+        "world_size": 1,
+        "seed": 0,
+        "length_window": 4,
+        "unique_videos": True,
+        "drop_last": True,
+    }
+    return TrainingPlan(videos=videos, **{**settings, **changes})
+
+
+def flat(batches: list[list[int]]) -> list[int]:
+    return [i for batch in batches for i in batch]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(0, 12), min_size=1, max_size=80),
+    st.integers(1, 9),
+    st.integers(1, 3),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 3),
+)
+def test_any_epoch_shows_every_example_once_and_is_alike_for_all_ranks(
+    videos: list[int], batch_size: int, world_size: int, unique: bool, mixed: bool, epoch: int
+):
+    made = plan(
+        videos,
+        lengths=[v % 5 for v in videos],
+        is_question=[mixed and v % 3 == 0 for v in videos],
+        batch_size=batch_size,
+        world_size=world_size,
+        unique_videos=unique,
+        drop_last=False,
+    )
+    ranks = [made.epoch(epoch, rank) for rank in range(world_size)]
+    assert {len(batches) for batches in ranks} == {len(made)}
+    together = [flat(list(step)) for step in zip(*ranks, strict=True)]
+    for step, batch in zip(zip(*ranks, strict=True), together, strict=True):
+        assert len({len(b) for b in step}) == 1
+        assert len({made.is_question[i] for i in batch}) == 1
+    assert set(flat(together)) == set(range(len(videos)))
+    assert len(flat(together)) - len(videos) < 2 * world_size
+
+
+def test_epochs_differ_and_repeat_by_their_seed():
+    first = plan(list(range(40)))
+    assert first.epoch(0) == plan(list(range(40))).epoch(0)
+    assert first.epoch(0) != first.epoch(1)
+    assert first.epoch(0) != plan(list(range(40)), seed=1).epoch(0)
+
+
+def test_what_fills_no_batch_is_left_out_and_differs_by_epoch():
+    made = plan(list(range(10)))
+    assert len(made) == 2
+    epochs = [made.epoch(e) for e in range(20)]
+    assert all([len(b) for b in batches] == [4, 4] for batches in epochs)
+    assert set(flat([b for batches in epochs for b in batches])) == set(range(10))
+
+
+def test_the_last_batch_may_be_smaller():
+    assert sorted(len(b) for b in plan(list(range(10)), drop_last=False).epoch(0)) == [2, 4, 4]
+
+
+def test_data_that_fills_no_batch_is_an_error_with_its_way_out():
+    with pytest.raises(ValueError, match=r"3 captions fill no batch of 2 for each of 2 .*smaller batch_size"):
+        plan([0, 1, 2], batch_size=2, world_size=2)
+    with pytest.raises(ValueError, match="1 questions fill no batch"):
+        plan([0, 1, 2, 3, 4], is_question=[False] * 4 + [True])
+
+
+def test_no_video_is_twice_in_a_batch_while_others_are_left():
+    videos = [i // 20 for i in range(50 * 20)]
+    made = plan(videos, batch_size=8, world_size=2)
+    ranks = [made.epoch(3, rank) for rank in range(2)]
+    repeats = [16 - len({videos[i] for i in flat(list(step))}) for step in zip(*ranks, strict=True)]
+    assert sum(repeats) == 0 or sum(r > 0 for r in repeats) <= 2
+    loose = plan(videos, batch_size=16, unique_videos=False).epoch(3)
+    assert sum(16 - len({videos[i] for i in b}) for b in loose) > 60
+
+
+def test_fewer_videos_than_places_share_them_evenly():
+    videos = [i // 20 for i in range(6 * 20)]
+    for batch in plan(videos, batch_size=12).epoch(0)[:-1]:
+        assert max(Counter(videos[i] for i in batch).values()) <= 4
+    counts = [max(Counter(videos[i] for i in b).values()) for b in plan(videos, batch_size=12).epoch(1)]
+    assert sum(c == 2 for c in counts) >= 8
+
+
+def test_a_video_with_most_of_the_captions_is_spread_over_the_epoch():
+    videos = [0] * 30 + list(range(1, 91))
+    epoch = plan(videos, batch_size=4).epoch(0)
+    assert sum(sum(videos[i] == 0 for i in batch) == 1 for batch in epoch) >= 24
+
+
+def test_texts_of_a_batch_are_about_as_long():
+    lengths = np.random.default_rng(0).integers(3, 40, size=4000).tolist()
+    videos = list(range(4000))
+
+    def padding(window: int) -> float:
+        batches = plan(videos, lengths=lengths, batch_size=32, length_window=window).epoch(0)
+        padded = sum(len(b) * max(lengths[i] for i in b) for b in batches)
+        return padded / sum(lengths[i] for b in batches for i in b)
+
+    assert padding(16) < 1.1
+    assert padding(1) > 1.6
+
+
+def test_long_and_short_batches_are_mixed():
+    lengths = [i % 30 for i in range(3000)]
+    epoch = plan(list(range(3000)), lengths=lengths, batch_size=30, length_window=100).epoch(0)
+    longest = np.array([max(lengths[i] for i in b) for b in epoch])
+    assert abs(np.corrcoef(longest, np.arange(len(longest)))[0, 1]) < 0.3
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 4))
+def test_evaluation_sees_every_example_once_in_order(num_examples: int, batch_size: int, world_size: int):
+    if num_examples < world_size:
+        with pytest.raises(ValueError, match="cannot be shared"):
+            EvaluationPlan(num_examples=num_examples, batch_size=batch_size, world_size=world_size)
+        return
+    made = EvaluationPlan(num_examples=num_examples, batch_size=batch_size, world_size=world_size)
+    ranks = [made.epoch(0, rank) for rank in range(world_size)]
+    assert {len(batches) for batches in ranks} == {len(made)}
+    assert flat([b for batches in ranks for b in batches]) == list(range(num_examples))
+    assert all(min(1, batch_size - 1) <= len(b) <= batch_size for batches in ranks for b in batches)
