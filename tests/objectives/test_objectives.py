@@ -1,0 +1,221 @@
+"""Each objective on a tiny encoder: what it counts as positive, what it leaves out, and that it teaches."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from allinone.model.config import NANO
+from allinone.model.encoder import VideoTextEncoder
+from allinone.objectives.alignment import Alignment, inner_words, transport_distance, transport_plan
+from allinone.objectives.base import Ingredients, Step, same_pair
+from allinone.objectives.classification import Classification
+from allinone.objectives.mlm import MLM
+from allinone.objectives.vtc import VTC, info_nce, text_keys
+from allinone.objectives.vtm import VTM
+from allinone.text.answers import AnswerVocabulary
+from allinone.text.masking import mask_tokens
+from allinone.text.tokenizer import Tokenizer
+from allinone.types import IGNORE, Batch
+
+WORDS = ["a red dog runs", "a blue cat sleeps", "two green birds fly", "a red dog runs", "one cat"]
+TOKENIZER = Tokenizer.train(WORDS, vocab_size=80)
+CONFIG = NANO.replace(
+    width=32, num_heads=2, depth=1, num_frames=2, image_size=32, vocab_size=TOKENIZER.vocab_size, max_text_len=12
+)
+INGREDIENTS = Ingredients(CONFIG, TOKENIZER, AnswerVocabulary(("red", "blue", "green")))
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    return VideoTextEncoder(CONFIG)
+
+
+def make_batch(videos=("a", "b", "c", "d", "e"), labels=None):
+    ids, mask = TOKENIZER.encode(WORDS[: len(videos)])
+    frames = torch.randint(0, 256, (len(videos), 2, 3, 32, 32), dtype=torch.uint8)
+    return Batch(frames=frames, text_ids=ids, text_mask=mask, video_ids=tuple(videos), labels=labels)
+
+
+def new_step(seed=0, **kwargs):
+    return Step(rng=torch.Generator().manual_seed(seed), **kwargs)
+
+
+def test_clips_of_one_video_or_with_one_text_are_no_negatives_of_each_other():
+    same = same_pair(make_batch(videos=("a", "b", "a", "d", "e")))
+    wanted = torch.eye(5, dtype=torch.bool)
+    wanted[0, 2] = wanted[2, 0] = True  # the same video
+    wanted[0, 3] = wanted[3, 0] = True  # the same words
+    assert torch.equal(same, wanted)
+
+
+def test_text_keys_do_not_depend_on_padding():
+    ids, mask = TOKENIZER.encode(WORDS)
+    batch = make_batch()
+    wider = Batch(
+        frames=batch.frames,
+        text_ids=F.pad(ids, (0, 3), value=7),
+        text_mask=F.pad(mask, (0, 3)),
+        video_ids=batch.video_ids,
+    )
+    keys = text_keys(batch)
+    assert torch.equal(keys, text_keys(wider))
+    assert len(set(keys.tolist())) == 4  # rows 0 and 3 are the same text
+
+
+def test_contrast_with_one_positive_a_row_is_cross_entropy():
+    logits = torch.randn(4, 6)
+    positive = torch.eye(4, 6, dtype=torch.bool)
+    assert torch.allclose(info_nce(logits, positive), F.cross_entropy(logits, torch.arange(4)))
+
+
+def test_contrast_leaves_its_similarity_for_hard_negatives(encoder):
+    step = new_step()
+    losses = VTC.Config().build(INGREDIENTS)(encoder, make_batch(), step)
+    assert losses.loss.isfinite()
+    assert step.similarity is not None
+    assert step.similarity.shape == (5, 5)
+    assert not step.similarity.requires_grad
+
+
+def test_a_learned_temperature_is_trained_and_a_fixed_one_is_not(encoder):
+    for learn in (True, False):
+        vtc = VTC.Config(learn_temperature=learn).build(INGREDIENTS)
+        vtc(encoder, make_batch(), new_step()).loss.backward()
+        names = [name for name, p in vtc.named_parameters() if p.grad is not None]
+        assert ("head.log_scale" in names) == learn
+
+
+def test_matching_pairs_a_text_with_no_clip_that_it_describes():
+    batch, vtm = make_batch(videos=("a", "b", "a", "d", "e")), VTM.Config().build(INGREDIENTS)
+    same = same_pair(batch)
+    for seed in range(20):
+        text, video, matched = vtm.choose_pairs(batch, new_step(seed))
+        assert torch.equal(text[matched], video[matched])
+        assert not same[text[~matched], video[~matched]].any()
+        assert matched.sum() == (~matched).sum() == 5
+
+
+def test_a_batch_without_any_negative_still_trains(encoder):
+    batch = make_batch(videos=("a", "a", "a"))
+    losses = VTM.Config().build(INGREDIENTS)(encoder, batch, new_step())
+    assert losses.loss.isfinite()
+
+
+def test_hard_negatives_are_the_similar_ones_once_they_are_ramped_in():
+    batch, similarity = make_batch(), torch.zeros(5, 5)
+    similarity[:, 1] = similarity[1, :] = 1.0
+    vtm = VTM.Config(negatives="hard", ramp=0.5).build(INGREDIENTS)
+
+    def share_of_clip_1(progress):
+        drawn = [vtm.choose_pairs(batch, new_step(s, progress=progress, similarity=similarity)) for s in range(40)]
+        kept_text = [video[~matched][0].item() for _, video, matched in drawn]  # the negative clip of text 0
+        return kept_text.count(1) / len(kept_text)
+
+    assert share_of_clip_1(0.0) < 0.6
+    assert share_of_clip_1(1.0) == 1.0
+
+
+def test_hard_negatives_without_contrast_say_what_is_missing(encoder):
+    with pytest.raises(ValueError, match="list a vtc objective before vtm"):
+        VTM.Config(negatives="hard").build(INGREDIENTS)(encoder, make_batch(), new_step())
+
+
+def test_the_number_of_pairs_is_limited_without_limiting_the_negatives():
+    vtm = VTM.Config(num_pairs=2).build(INGREDIENTS)
+    seen = set()
+    for seed in range(30):
+        text, video, matched = vtm.choose_pairs(make_batch(), new_step(seed))
+        assert len(text) == 4
+        seen |= set(torch.cat([text, video])[torch.cat([~matched, ~matched])].tolist())
+    assert seen == {0, 1, 2, 3, 4}
+
+
+def test_word_prediction_asks_only_for_masked_words(encoder):
+    """The loss is that of the head on every position, with all but the masked ones ignored."""
+    mlm, batch = MLM.Config(mask_prob=0.5).build(INGREDIENTS), make_batch()
+    loss = mlm(encoder, batch, new_step(1)).loss
+    masked = mask_tokens(batch.text_ids, batch.text_mask, TOKENIZER, 0.5, new_step(1).rng)
+    logits = mlm.head(encoder(batch.frames, masked.ids, batch.text_mask).text)
+    wanted = F.cross_entropy(logits.flatten(0, 1), masked.labels.flatten(), ignore_index=IGNORE)
+    assert torch.allclose(loss, wanted, atol=1e-5)
+
+
+def test_a_batch_of_empty_captions_has_no_word_to_recover(encoder):
+    ids, mask = TOKENIZER.encode(["", ""])
+    batch = Batch(frames=make_batch().frames[:2], text_ids=ids, text_mask=mask, video_ids=("a", "b"))
+    assert MLM.Config().build(INGREDIENTS)(encoder, batch, new_step()).loss == 0
+
+
+def test_answers_outside_the_vocabulary_teach_nothing(encoder):
+    objective = Classification.Config(dropout=0.0).build(INGREDIENTS)
+    batch = make_batch(labels=torch.tensor([0, IGNORE, 2, IGNORE, 1]))
+    known = torch.tensor([0, 2, 4])
+    some = Batch(
+        frames=batch.frames[known], text_ids=batch.text_ids[known], text_mask=batch.text_mask[known],
+        video_ids=("a", "c", "e"), labels=torch.tensor([0, 2, 1]),
+    )  # fmt: skip
+    assert torch.allclose(
+        objective(encoder, batch, new_step()).loss, objective(encoder, some, new_step()).loss, atol=1e-5
+    )
+    none = make_batch(labels=torch.full((5,), IGNORE))
+    assert objective(encoder, none, new_step()).loss == 0
+
+
+def test_an_objective_applies_to_its_kind_of_text():
+    captions, questions = make_batch(), make_batch(labels=torch.zeros(5, dtype=torch.long))
+    assert VTC.Config().build(INGREDIENTS).applies(captions)
+    assert not VTC.Config().build(INGREDIENTS).applies(questions)
+    assert Classification.Config().build(INGREDIENTS).applies(questions)
+
+
+def test_answers_without_questions_in_the_training_data_are_refused():
+    with pytest.raises(ValueError, match="needs training data with questions"):
+        Classification.Config().build(Ingredients(CONFIG, TOKENIZER))
+
+
+def test_alignment_reads_the_pairs_of_matching(encoder):
+    step, alignment = new_step(), Alignment.Config().build(INGREDIENTS)
+    with pytest.raises(ValueError, match="list a vtm objective before it"):
+        alignment(encoder, make_batch(), step)
+    VTM.Config().build(INGREDIENTS)(encoder, make_batch(), step)
+    losses = alignment(encoder, make_batch(), step)
+    assert losses.loss.isfinite()
+    assert losses.loss.requires_grad
+
+
+def test_a_transport_plan_moves_all_words_onto_all_patches():
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    plan = transport_plan(torch.rand(2, 3, 5), mask, beta=0.5, num_iterations=200)
+    assert torch.allclose(plan.sum(1), torch.full((2, 5), 0.2), atol=1e-4)  # each patch gets its share
+    assert torch.allclose(plan.sum(2), mask / mask.sum(1, keepdim=True), atol=1e-3)
+
+
+def test_words_that_are_their_patches_cost_nothing():
+    patches = torch.eye(4)[None]
+    cost = transport_distance(patches, patches, torch.ones(1, 4, dtype=torch.bool), num_iterations=300)
+    assert cost < 1e-3
+    assert transport_distance(patches, -patches, torch.ones(1, 4, dtype=torch.bool)) > 0.9
+
+
+def test_class_and_separator_tokens_are_no_words():
+    mask = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 1]]).bool()
+    assert inner_words(mask).int().tolist() == [[0, 1, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 1, 1, 0]]
+    words = torch.randn(3, 5, 8)
+    assert transport_distance(words, words, inner_words(mask))[1] == 0
+
+
+@pytest.mark.parametrize("name", ["vtc", "vtm", "mlm", "classification"])
+def test_each_objective_learns_a_batch_by_heart(encoder, name):
+    config = {"vtc": VTC.Config(), "vtm": VTM.Config(), "mlm": MLM.Config(), "classification": Classification.Config()}
+    objective = config[name].build(INGREDIENTS)
+    labels = torch.tensor([0, 1, 2, 0, 1]) if name == "classification" else None
+    batch = make_batch(labels=labels)
+    optimiser = torch.optim.AdamW([*encoder.parameters(), *objective.parameters()], lr=2e-3)
+    losses = []
+    for i in range(80):
+        losses.append(objective(encoder, batch, new_step(i % 4)).loss)
+        optimiser.zero_grad()
+        losses[-1].backward()
+        optimiser.step()
+    assert torch.stack(losses[-4:]).mean() < 0.5 * torch.stack(losses[:4]).mean()
