@@ -1,0 +1,75 @@
+"""The processes of one training run: a single one, or those that `torchrun` started."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float64
+from torch import Tensor
+
+from allinone.train.signals import TrainingInterrupted
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those of the run."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files and speaks."""
+        return self.rank == 0
+
+    def mean(self, numbers: Float64[Tensor, " M"]) -> Float64[Tensor, " M"]:
+        """The mean over the processes, bit for bit the same in each of them."""
+        if self.size > 1:
+            dist.all_reduce(numbers)
+            numbers = numbers / self.size
+        return numbers
+
+    def wait(self) -> None:
+        """Wait until every process has come here."""
+        self.mean(torch.zeros(1, dtype=torch.float64, device=self.device))
+
+
+@contextmanager
+def join_world(device: str | None = None) -> Iterator[World]:
+    """Join the other processes of a run, where there are any. Inside another `join_world` it changes nothing.
+
+    `device` is by default a GPU of one's own, and the CPU where torch finds none.
+    """
+    place = choose_device(device)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    if dist.is_available() and dist.is_initialized():
+        yield World(dist.get_rank(), dist.get_world_size(), place)
+    elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+        agreed = False
+        try:
+            yield World(dist.get_rank(), dist.get_world_size(), place)
+            agreed = True
+        except TrainingInterrupted:
+            agreed = True
+            raise
+        finally:
+            if agreed or dist.get_backend() == "gloo":  # NCCL would wait for processes that may be stuck by now
+                dist.destroy_process_group()
+    else:
+        yield World(0, 1, place)
+
+
+def choose_device(device: str | None) -> torch.device:
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    place = torch.device(device)
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r} was asked for, but torch finds no GPU; use 'cpu', or leave it out")
+    return torch.device("cuda", local_rank) if place.type == "cuda" and place.index is None else place

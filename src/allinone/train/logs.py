@@ -1,0 +1,141 @@
+"""What a run tells of itself: `metrics.jsonl`, TensorBoard, and a progress bar or now and then a line."""
+
+import json
+import logging
+import math
+import os
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+log = logging.getLogger(__name__)
+
+METRICS = "metrics.jsonl"
+LINE_EVERY_SEC = 30.0
+"""How often a run without a terminal logs a line."""
+
+SMOOTHING = 0.9
+"""Share of the past in the loss and speed that people are shown; files get the numbers as they are."""
+
+
+class RunLog:
+    """Writes what happened; kept by the main process alone. Open it as a context.
+
+    A line of `metrics.jsonl` is `{"step": ..., "loss": ...}` of a training step or `{"step": ..., "eval": {...}}`; a
+    number that is not finite is null. Lines after `step`, where training goes on, and evaluations after the one of step
+    `evaluated` belong to work that was lost, and go.
+    """
+
+    def __init__(self, run_dir: Path, step: int, evaluated: int, num_steps: int, tensorboard: bool):
+        self.path = run_dir / METRICS
+        cut(self.path, step, evaluated)
+        self.file = self.path.open("a", encoding="utf-8")
+        self.board = open_board(run_dir / "tensorboard", step) if tensorboard else None
+        self.step, self.num_steps = step, num_steps
+        self.shown: dict[str, float] = {}
+        self.sec_per_step = 0.0
+        self.last_line = time.monotonic()
+        self.bar = progress_bar() if sys.stderr.isatty() else None
+        self.task = self.bar.add_task("training", total=num_steps, completed=step, shown="") if self.bar else None
+
+    def __enter__(self) -> "RunLog":
+        if self.bar is not None:
+            self.bar.start()
+        return self
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """One line to `metrics.jsonl`, and its numbers to TensorBoard."""
+        self.file.write(json.dumps(finite(line)) + "\n")
+        self.file.flush()
+        if self.board is not None:
+            step = line["step"]
+            for prefix, numbers in (("train", line), ("eval", line.get("eval", {}))):
+                for name, value in numbers.items():
+                    if name != "step" and isinstance(value, int | float) and math.isfinite(value):
+                        self.board.add_scalar(f"{prefix}/{name}", value, step)
+
+    def show(self, step: int, loss: float, clips_per_sec: float, step_sec: float) -> None:
+        """Move the bar, or log a line if the last one is old."""
+        for name, value in {"loss": loss, "clips_per_sec": clips_per_sec, "step_sec": step_sec}.items():
+            if math.isfinite(value):
+                before = self.shown.get(name, value)
+                self.shown[name] = SMOOTHING * before + (1 - SMOOTHING) * value
+        text = f"loss {self.shown.get('loss', math.nan):.4f}  {self.shown['clips_per_sec']:.1f} clips/s"
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=step, shown=text)
+        elif step in (self.step + 1, self.num_steps) or time.monotonic() - self.last_line > LINE_EVERY_SEC:
+            left = clock((self.num_steps - step) * self.shown["step_sec"])
+            log.info("step %d of %d  %s  %s left", step, self.num_steps, text, left)
+            self.last_line = time.monotonic()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+        if self.board is not None:
+            self.board.close()
+        os.fsync(self.file.fileno())
+        self.file.close()
+
+
+def progress_bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[shown]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def cut(path: Path, step: int, evaluated: int) -> None:
+    """Keep the lines up to this step and this evaluation. A last line that a killed run left unfinished goes too."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        try:
+            written = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if line.endswith("\n") and written["step"] <= (evaluated if "eval" in written else step):
+            kept.append(line)
+    new = path.with_name(f".{path.name}.new")
+    new.write_text("".join(kept), encoding="utf-8")
+    os.replace(new, path)
+
+
+def finite(value: Any) -> Any:
+    """A value as JSON has it: null for a number that is not finite."""
+    if isinstance(value, Mapping):
+        return {name: finite(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def open_board(folder: Path, step: int) -> Any:
+    """TensorBoard's writer, which forgets what a lost run wrote after this step; None where it is not installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the packages that TensorBoard imports
+        try:
+            from torch.utils.tensorboard import SummaryWriter  # imported here: optional, and slow to import
+        except ImportError:
+            log.info("no TensorBoard logs: it is not installed (pip install 'allinone[plots]')")
+            return None
+    return SummaryWriter(str(folder), purge_step=step + 1)

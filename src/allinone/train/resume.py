@@ -1,0 +1,93 @@
+"""Going on where a run stopped: what is kept beside the weights, and when going on would be another run."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from allinone.checkpoint import EXPERIMENT, from_json, read_json, write_json
+
+STATE, OPTIMIZER, OBJECTIVES = "state.json", "optimizer.safetensors", "objectives.safetensors"
+
+FREE_TO_CHANGE = (
+    "evaluators",
+    "data.root",
+    "data.num_workers",
+    "data.cache_mb",
+    "train.log_every",
+    "train.save_every",
+    "train.eval_every",
+    "train.keep",
+    "train.max_bad_steps",
+    "train.best",
+    "train.tensorboard",
+    "train.device",
+)
+"""Parts of an experiment that leave the losses of a run as they are."""
+
+
+@dataclass(kw_only=True)
+class State:
+    """Where a run is. Every random draw depends on the seed and the step, so no generator needs to be kept."""
+
+    step: int = 0
+    world_size: int = 1
+    sources: dict[str, Any] = field(default_factory=dict)
+    """The position of each loader."""
+    num_skipped: int = 0
+    bad_steps: tuple[int, ...] = ()
+    """The latest steps that were skipped."""
+    evaluated: int = 0
+    """The step of the last evaluation."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """What it found."""
+    best: float | None = None
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / STATE, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> "State":
+        path = folder / STATE
+        if not path.is_file():
+            raise ValueError(
+                f"{folder}: no {STATE}, so training cannot go on from this checkpoint; start from it instead"
+            )
+        return from_json(cls, read_json(path), str(path))
+
+
+def check_unchanged(checkpoint: Path, describe: Mapping[str, Any]) -> None:
+    """Raise ValueError, naming the differences, where the experiment is not the one that the checkpoint was made by."""
+    before = dict(flatten(read_json(checkpoint / EXPERIMENT)))
+    now = dict(flatten(json.loads(json.dumps(describe))))
+    changed = [
+        f"  {key}: was {shorten(before.get(key))}, is {shorten(now.get(key))}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and not is_free(key)
+    ]
+    if changed:
+        raise ValueError(
+            f"{checkpoint}: the experiment has changed since, so going on would be another run:\n"
+            + "\n".join(changed)
+            + "\nUndo the changes, or start a new run in another folder (its `init` can be this checkpoint)"
+        )
+
+
+def shorten(text: str | None) -> str:
+    if text is None:
+        return "not there"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def is_free(key: str) -> bool:
+    return any(key == free or key.startswith(free + ".") for free in FREE_TO_CHANGE)
+
+
+def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(dotted key, value as text) of every leaf of some JSON."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, json.dumps(value)

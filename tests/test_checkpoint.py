@@ -1,0 +1,340 @@
+import json
+import os
+import pickle
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from allinone import checkpoint as module
+from allinone.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, start_from
+from allinone.model.config import ModelConfig
+from allinone.model.heads import AnswerHead, ContrastiveHead, MatchingHead, MLMHead, RankingHead
+from allinone.model.model import AllInOne
+from allinone.text.tokenizer import Tokenizer
+
+CONFIG = ModelConfig(
+    width=32, num_heads=2, depth=1, image_size=32, patch_size=16, num_frames=2, vocab_size=40, shared_dim=8
+)  # fmt: skip
+HEADS = {"mlm": MLMHead.Config(), "answer": AnswerHead.Config(answers=("red", "blue"), hidden=6)}
+TOKENIZER = Tokenizer.train(["abc bad cab", "dab a cab"], vocab_size=40)
+
+
+@pytest.fixture
+def model() -> AllInOne:
+    torch.manual_seed(0)
+    return AllInOne.build(CONFIG, HEADS)
+
+
+@pytest.fixture
+def folder(tmp_path, model) -> Path:
+    return save_checkpoint(tmp_path / "mine", model, TOKENIZER, {"optim": {"lr": 1e-4}})
+
+
+def tensor(model: AllInOne, name: str) -> torch.Tensor:
+    return model.state_dict()[name].clone()
+
+
+def same(one: AllInOne, other: AllInOne) -> bool:
+    mine, theirs = one.state_dict(), other.state_dict()
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_what_was_saved_is_loaded(folder, model):
+    loaded = load_checkpoint(folder)
+    assert same(loaded.model, model)
+    assert loaded.model.config == CONFIG
+    assert {kind: head.config for kind, head in loaded.model.heads.items()} == HEADS
+    assert not loaded.model.training
+    assert loaded.tokenizer is not None
+    assert loaded.tokenizer.tokens == TOKENIZER.tokens
+    assert loaded.experiment == {"optim": {"lr": 1e-4}}
+    names = ["README.md", "config.json", "experiment.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+
+
+def test_the_card_tells_size_heads_and_use(folder):
+    card = (folder / "README.md").read_text()
+    assert "2 frames of 32 x 32 pixels" in card
+    assert "- `answer`: " in card
+    assert "allinone.load(" in card
+
+
+def test_a_model_without_vocabulary_or_heads_can_be_kept(tmp_path):
+    bare = AllInOne.build(CONFIG)
+    loaded = load_checkpoint(save_checkpoint(tmp_path / "bare", bare, None))
+    assert same(loaded.model, bare)
+    assert (loaded.tokenizer, loaded.experiment) == (None, None)
+
+
+def test_another_number_of_frames_extends_the_temporal_embedding(folder, model):
+    longer = load_checkpoint(folder, num_frames=3).model
+    assert longer.config.num_frames == 3
+    assert torch.equal(tensor(longer, "encoder.vision.time")[:2], tensor(model, "encoder.vision.time"))
+    assert not longer.training
+
+
+def test_a_run_is_its_newest_checkpoint(tmp_path, model):
+    for step in (9, 100, 20):
+        save_checkpoint(module.step_folder(tmp_path, step), model, None)
+    assert load_checkpoint(tmp_path).folder.name == "step-00000100"
+    assert load_checkpoint(str(tmp_path)).folder.name == "step-00000100"
+
+
+# Whole or not at all
+
+
+def test_a_newer_checkpoint_takes_the_place_of_an_older_one(folder, model):
+    other = AllInOne.build(CONFIG)
+    save_checkpoint(folder, other, None)
+    assert same(load_checkpoint(folder).model, other)
+    assert not (folder / "tokenizer.json").exists()
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+
+
+def test_a_process_killed_while_it_saves_leaves_a_whole_checkpoint(folder, model):
+    """Twenty processes write over the folder again and again, and die at odd moments."""
+    for round_ in range(20):
+        child = os.fork()
+        if child == 0:
+            while True:
+                save_checkpoint(folder, model, TOKENIZER)
+        time.sleep(0.002 + 0.0013 * round_)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert same(load_checkpoint(folder).model, model)
+    save_checkpoint(folder, model, TOKENIZER)
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("num_renames", [0, 1, 2])
+def test_where_folders_cannot_be_swapped_a_good_one_is_found_all_the_same(folder, model, monkeypatch, num_renames):
+    """A system without exchange needs two renames; the process dies before the first, between them, or after."""
+    other = AllInOne.build(CONFIG)
+    left, rename = [num_renames], os.rename
+
+    def dying_rename(source: Path, target: Path) -> None:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "exchange", lambda one, another: False)
+        patch.setattr(os, "rename", dying_rename)
+        with pytest.raises(KeyboardInterrupt):
+            save_checkpoint(folder, other, TOKENIZER)
+    assert same(load_checkpoint(folder).model, other if num_renames == 2 else model)
+    save_checkpoint(folder, other, TOKENIZER)
+    assert same(load_checkpoint(folder).model, other)
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+
+
+def test_a_disk_that_is_full_leaves_the_older_checkpoint(folder, model, monkeypatch):
+    def fail(*_) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(module, "save_file", fail)
+    with pytest.raises(OSError, match="no space left"):
+        save_checkpoint(folder, AllInOne.build(CONFIG), None)
+    assert same(load_checkpoint(folder).model, model)
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+
+
+def test_a_folder_of_something_else_is_not_written_over(tmp_path, folder, model):
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds notes\.txt, which is no checkpoint of ours"):
+        save_checkpoint(folder, model, None)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "README.md").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds README\.md"):
+        save_checkpoint(tmp_path / "docs", model, None)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match="is no folder"):
+        save_checkpoint(tmp_path / "file", model, None)
+    (tmp_path / "empty").mkdir()
+    assert same(load_checkpoint(save_checkpoint(tmp_path / "empty", model, None)).model, model)
+
+
+# What cannot be loaded says why
+
+
+def edit(folder: Path, **changes) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "format 2, but this version of allinone reads 1 to 1"),
+        ({"format": None}, "format None"),
+        ({"model": None}, "model: wanted an object, got NoneType"),
+        ({"model": {"width": 32}}, "model: .*missing"),
+        ({"heads": {"tail": {}}}, "unknown heads tail; there are: mlm, "),
+        ({"heads": {}}, "heads.answer.layers.1.bias is left over"),
+        ({"heads": {"answer": {"answers": []}}}, "head answer: .*at least one answer"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused(folder, changes, message):
+    edit(folder, **changes)
+    with pytest.raises(ValueError, match=message):
+        load_checkpoint(folder)
+
+
+def test_a_misspelt_key_of_the_config_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    edit(folder, model=config["model"] | {"widht": 3})
+    with pytest.raises(ValueError, match=r"model: .*widht"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("config.json", r"config\.json: cannot be read as JSON"),
+        ("experiment.json", r"experiment\.json: cannot be read as JSON"),
+        ("tokenizer.json", r"tokenizer\.json: not a tokenizer file"),
+        ("model.safetensors", r"model\.safetensors: missing or damaged"),
+    ],
+)
+def test_a_damaged_file_is_named(folder, name, message):
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=message):
+        load_checkpoint(folder)
+
+
+def test_missing_weights_are_named(folder):
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["encoder.norm.bias"]
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ValueError, match=r"mine: .*encoder\.norm\.bias is missing"):
+        load_checkpoint(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"model\.safetensors: missing or damaged"):
+        load_checkpoint(folder)
+
+
+def test_a_pickle_in_the_place_of_weights_runs_nothing(folder, tmp_path):
+    class Malice:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "was here"),)
+
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Malice()))
+    with pytest.raises(ValueError, match="missing or damaged"):
+        load_checkpoint(folder)
+    assert not (tmp_path / "was here").exists()
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path):
+    small = AllInOne.build(CONFIG.replace(vocab_size=TOKENIZER.vocab_size - 1))
+    folder = save_checkpoint(tmp_path / "small", small, TOKENIZER)
+    with pytest.raises(ValueError, match="but the model's vocab_size is"):
+        load_checkpoint(folder)
+
+
+def test_a_folder_that_is_not_there_is_no_reason_to_use_the_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "download", lambda hub_id: pytest.fail("the network was used"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    for source in ("mine", "checkpoints/mine", "/no/such/place", "a/b/c", Path("owner/name")):
+        with pytest.raises(ValueError, match="no such checkpoint folder"):
+            load_checkpoint(source)
+    with pytest.raises(ValueError, match=r"no checkpoint; one has a config\.json"):
+        load_checkpoint("checkpoints")
+
+
+def test_a_hub_id_is_downloaded_without_what_training_needs(folder, monkeypatch, model):
+    asked = []
+
+    def snapshot_download(hub_id: str, allow_patterns: list[str]) -> str:
+        asked.append((hub_id, allow_patterns))
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert same(load_checkpoint("owner/name").model, model)
+    assert asked == [("owner/name", ["config.json", "model.safetensors", "tokenizer.json", "experiment.json"])]
+
+
+# Starting from another model
+
+
+def test_a_model_of_the_same_kind_takes_everything(folder, model):
+    new = AllInOne.build(CONFIG, HEADS)
+    report = start_from(new, load_checkpoint(folder), TOKENIZER)
+    assert same(new, model)
+    assert len(report.taken) == len(model.state_dict())
+    assert (report.resized, report.dropped, report.new) == ([], [], [])
+
+
+def test_heads_of_both_are_taken_and_the_others_reported(folder, model):
+    new = AllInOne.build(CONFIG, {"mlm": MLMHead.Config(), "contrastive": ContrastiveHead.Config()})
+    fresh = tensor(new, "heads.contrastive.text.weight")
+    report = start_from(new, load_checkpoint(folder), TOKENIZER)
+    assert torch.equal(tensor(new, "heads.mlm.dense.weight"), tensor(model, "heads.mlm.dense.weight"))
+    assert torch.equal(tensor(new, "heads.contrastive.text.weight"), fresh)
+    assert {name.split(".")[1] for name in report.new} == {"contrastive"}
+    assert {line.split(".")[1] for line in report.dropped} == {"answer"}
+    assert all("this model has no such tensor" in line for line in report.dropped)
+
+
+def test_words_and_answers_go_by_name(folder, model):
+    tokenizer = Tokenizer.train(["dab dad zoo", "a bad cab"], vocab_size=45)
+    heads = {"mlm": MLMHead.Config(), "answer": AnswerHead.Config(answers=("green", "red", "blue"), hidden=6)}
+    new = AllInOne.build(CONFIG.replace(vocab_size=45), heads)
+    before = {name: tensor.clone() for name, tensor in new.state_dict().items()}
+    report = start_from(new, load_checkpoint(folder), tokenizer)
+    known = [piece for piece in tokenizer.tokens if piece in TOKENIZER.tokens]
+    assert {"[CLS]", "a", "##b"} <= set(known) < set(tokenizer.tokens)
+    for name in ("encoder.text.word.weight", "heads.mlm.decoder.weight", "heads.mlm.decoder.bias"):
+        for row, piece in enumerate(tokenizer.tokens):
+            origin = model.state_dict()[name][TOKENIZER.tokens.index(piece)] if piece in known else before[name][row]
+            assert torch.equal(new.state_dict()[name][row], origin)
+    old, answers = model.state_dict()["heads.answer.layers.4.weight"], new.state_dict()["heads.answer.layers.4.weight"]
+    assert torch.equal(answers, torch.stack([before["heads.answer.layers.4.weight"][0], old[0], old[1]]))
+    assert f"encoder.text.word.weight ({len(known)} of {len(tokenizer.tokens)} entries known)" in report.resized
+    assert "heads.answer.layers.4.bias (2 of 3 entries known)" in report.resized
+
+
+def test_without_tokenizers_another_size_of_vocabulary_is_refused(folder):
+    with pytest.raises(ValueError, match="a vocabulary of 40 entries, wanted 41; give both tokenizers"):
+        start_from(AllInOne.build(CONFIG.replace(vocab_size=41)), load_checkpoint(folder))
+
+
+def test_other_images_frames_and_text_lengths_resize_the_embeddings(folder, model):
+    new = AllInOne.build(CONFIG.replace(image_size=64, num_frames=3, max_text_len=50))
+    fresh = new.encoder.text.position.weight.clone()
+    report = start_from(new, load_checkpoint(folder), TOKENIZER)
+    position = new.encoder.text.position.weight
+    assert torch.equal(position[:40], model.encoder.text.position.weight)
+    assert torch.equal(position[40:], fresh[40:])
+    assert torch.equal(tensor(new, "encoder.vision.time")[:2], tensor(model, "encoder.vision.time"))
+    assert torch.equal(new.encoder.vision.position[:1], model.encoder.vision.position[:1])
+    assert len(report.resized) == 3
+
+
+def test_a_head_of_another_size_stays_new(folder):
+    new = AllInOne.build(CONFIG, {"answer": replace(HEADS["answer"], hidden=7)})
+    report = start_from(new, load_checkpoint(folder), TOKENIZER)
+    assert "heads.answer.layers.1.weight" in report.new
+    assert any(line.startswith("heads.answer.layers.1.weight: (6, 32)") for line in report.dropped)
+
+
+def test_a_ranking_head_starts_as_the_matching_one(tmp_path):
+    source = Checkpoint(AllInOne.build(CONFIG, {"matching": MatchingHead.Config()}), None, None, tmp_path)
+    new = AllInOne.build(CONFIG, {"ranking": RankingHead.Config()})
+    report = start_from(new, source)
+    matching = tensor(source.model, "heads.matching.linear.weight")
+    assert torch.equal(tensor(new, "heads.ranking.linear.weight"), matching[1:])
+    assert report.new == []
+
+
+def test_another_width_or_depth_is_refused_by_name(folder):
+    with pytest.raises(ValueError, match=r"cannot start from that one: num_heads 2 \(wanted 4\), depth 1 \(wanted 3\)"):
+        start_from(AllInOne.build(CONFIG.replace(num_heads=4, depth=3)), load_checkpoint(folder), TOKENIZER)

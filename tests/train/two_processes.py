@@ -1,0 +1,69 @@
+"""One of two processes of a run: `two_processes.py OUT`, with the variables set (RANK and so on) that torchrun sets."""
+
+import json
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from allinone.objectives.classification import Classification
+from allinone.objectives.vtc import VTC
+from allinone.train.distributed import join_world
+from allinone.train.loop import TrainSource, run_training
+from allinone.train.optim import Optim
+from allinone.train.signals import TrainingInterrupted
+from train.test_loop import QUIET, Poison, poisoned
+from train.tiny_run import MODEL, Memory, batch, part, tiny_run
+
+
+def shared_run(run_dir: Path, rank: int | None) -> dict[str, Any]:
+    """Two objectives that never read the same batch, two batches a step; half of each batch if there is a rank.
+
+    Nothing in it is drawn per process, so two processes do what one does with whole batches. `eps` keeps Adam from
+    blowing up rounding errors where the true gradient is zero.
+    """
+    rows = slice(None) if rank is None else slice(4 * rank, 4 * rank + 4)
+    batches = {
+        "captions": [part(batch(seed, 8), rows) for seed in range(3)],
+        "questions": [part(batch(seed, 8, questions=True), rows) for seed in range(10, 12)],
+    }
+    return tiny_run(
+        run_dir,
+        model=MODEL.replace(dropout=0.0, patch_order="raster"),
+        objectives={"vtc": VTC.Config(learn_temperature=True), "answers": Classification.Config(dropout=0.0)},
+        sources={name: TrainSource(Memory(some)) for name, some in batches.items()},
+        optim=Optim.Config(num_steps=6, warmup=0, lr=1e-3, eps=1e-4),
+        config=replace(QUIET, accumulate=2),
+    )
+
+
+def main(out: Path) -> None:
+    torch.set_num_threads(1)
+    with join_world("cpu") as world:
+        told: dict[str, Any] = {}
+        run_training(**shared_run(out / "equal", world.rank))
+
+        poison = Poison([3] if world.rank == 1 else [])
+        lines: list[dict[str, Any]] = []
+        run_training(**poisoned(out / "poison", poison, optim=Optim.Config(num_steps=5)), on_step=lines.append)
+        told["skipped"] = [line["skipped"] for line in lines]
+        told["weight"] = poison.head.text.weight.sum().item()
+
+        def stop_one(line: dict[str, Any]) -> None:
+            if world.rank == 1 and line["step"] == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        try:
+            run_training(**shared_run(out / "stopped", world.rank), on_step=stop_one)
+        except TrainingInterrupted as stopped:
+            told["stopped"] = stopped.step
+        run_training(**shared_run(out / "stopped", world.rank), resume=True)
+        (out / f"told-{world.rank}.json").write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
