@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from allinone.train.optim import Optim, parameter_groups
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -28,6 +27,7 @@ from allinone.model.rolling import token_rolling
 from allinone.model.weights import convert_released, read_tensors, released_name
 from allinone.objectives.alignment import inner_words, transport_distance
 from allinone.objectives.vtc import info_nce
+from allinone.train.optim import Optim, parameter_groups
 from allinone.types import IGNORE
 
 FEATURES, LOSSES, RELATIVE = 2e-5, 1e-4, 1e-3
@@ -81,8 +81,9 @@ def computed_outputs(fixture: Fixture) -> Iterator[tuple[str, Tensor]]:
     encoder, config, inputs = fixture.model.encoder, fixture.model.config, fixture.inputs
     frames, (ids, mask), raster = inputs["image"], fixture.text(), fixture.raster
     batch, num_frames = frames.shape[:2]
-    matching, mlm, contrastive = (fixture.model.require(h) for h in (MatchingHead, MLMHead, ContrastiveHead))
-    ranking, answer, choice = (fixture.model.require(h) for h in (RankingHead, AnswerHead, ChoiceHead))
+    require = fixture.model.require
+    matching, mlm, contrastive = require(MatchingHead), require(MLMHead), require(ContrastiveHead)
+    ranking, answer, choice = require(RankingHead), require(AnswerHead), require(ChoiceHead)
 
     vision, _ = encoder.vision(frames)
     yield "embed.text", encoder.text(ids)

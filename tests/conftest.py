@@ -2,7 +2,7 @@
 
 from jaxtyping import install_import_hook
 
-install_import_hook("allinone", "beartype.beartype")
+install_import_hook("allinone", "checker.check")
 
 import torch  # noqa: E402
 

@@ -138,3 +138,22 @@ def test_evaluation_sees_every_example_once_in_order(num_examples: int, batch_si
     assert {len(batches) for batches in ranks} == {len(made)}
     assert flat([b for batches in ranks for b in batches]) == list(range(num_examples))
     assert all(min(1, batch_size - 1) <= len(b) <= batch_size for batches in ranks for b in batches)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 4), st.integers(1, 30), st.integers(1, 4), st.integers(0, 3))
+def test_runs_of_examples_stay_together(together: int, runs: int, runs_a_batch: int, epoch: int):
+    count = together * runs
+    made = plan(
+        list(range(count)), together=together, batch_size=together * runs_a_batch, drop_last=False, length_window=1
+    )
+    batches = made.epoch(epoch)
+    assert sorted(flat(batches)) == list(range(count))
+    assert len(batches) == len(made)
+    for batch in batches:
+        assert all(i // together * together + k in batch for i in batch for k in range(together))
+
+
+def test_runs_that_fit_no_batch_are_refused():
+    with pytest.raises(ValueError, match="cannot stay together in runs of 2"):
+        plan(list(range(8)), together=2, batch_size=3)

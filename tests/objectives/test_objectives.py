@@ -20,7 +20,7 @@ from allinone.types import IGNORE, Batch
 WORDS = ["a red dog runs", "a blue cat sleeps", "two green birds fly", "a red dog runs", "one cat"]
 TOKENIZER = Tokenizer.train(WORDS, vocab_size=80)
 CONFIG = NANO.replace(
-    width=32, num_heads=2, depth=1, num_frames=2, image_size=32, vocab_size=TOKENIZER.vocab_size, max_text_len=12
+    width=32, num_heads=2, depth=1, num_frames=2, image_size=32, vocab_size=TOKENIZER.vocab_size, max_text_len=24
 )
 INGREDIENTS = Ingredients(CONFIG, TOKENIZER, AnswerVocabulary(("red", "blue", "green")))
 

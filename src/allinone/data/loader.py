@@ -39,8 +39,8 @@ class DataConfig:
     """How examples become batches; each of several processes has `batch_size` and `num_workers` of its own.
 
     `transform` is that of training; evaluation leaves out what is random in it. `cache_mb` is memory for whole decoded
-    videos, which pays for data sets of small videos that fit. For `unique_videos`, `length_window` and `drop_last`,
-    which concern training alone, see `TrainingPlan`.
+    videos, which pays for data sets of small videos that fit. For `unique_videos`, `length_window`, `drop_last`
+    and `together`, which concern training alone, see `TrainingPlan`.
     """
 
     batch_size: int = 64
@@ -53,9 +53,10 @@ class DataConfig:
     unique_videos: bool = True
     length_window: int = 16
     drop_last: bool = True
+    together: int = 1
 
     def __post_init__(self):
-        least = {"batch_size": 1, "num_frames": 1, "max_text_len": 2, "length_window": 1}
+        least = {"batch_size": 1, "num_frames": 1, "max_text_len": 2, "length_window": 1, "together": 1}
         for name, minimum in least.items() | dict.fromkeys(("num_workers", "seed", "cache_mb"), 0).items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"{name} must be at least {minimum}, got {getattr(self, name)}")
@@ -129,6 +130,7 @@ class Loader:
             length_window=config.length_window,
             unique_videos=config.unique_videos,
             drop_last=config.drop_last,
+            together=config.together,
         )
 
     def __len__(self) -> int:
@@ -203,7 +205,7 @@ class Loader:
 
     def made_of(self) -> dict[str, int | str]:
         """What decides which examples make which batch."""
-        names = ("seed", "batch_size", "unique_videos", "length_window", "drop_last")
+        names = ("seed", "batch_size", "unique_videos", "length_window", "drop_last", "together")
         return {
             **{name: getattr(self.config, name) for name in names},
             "world_size": self.world_size,

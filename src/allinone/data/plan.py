@@ -14,7 +14,8 @@ class TrainingPlan:
     An epoch is shuffled; then each window of `length_window` batches is sorted by the length of the texts, so that the
     texts of a batch are about as long. With `unique_videos` no batch, taken over all processes, shows a video more
     often than it must (once, unless there are fewer videos than places): an example that would repeat one waits for
-    the next batch. Captions and questions, told apart by `is_question`, share no batch.
+    the next batch. Captions and questions, told apart by `is_question`, share no batch. With `together` = n, runs of n
+    examples (a clip and its reversal, say) stay in one batch, in place of the two rules before.
 
     All processes get the same number of batches, of the same sizes. The rest of an epoch that fills no batch is left
     out (`drop_last`), or makes a smaller batch at its end, which repeats examples where it does not divide evenly.
@@ -29,9 +30,14 @@ class TrainingPlan:
     length_window: int
     unique_videos: bool
     drop_last: bool
+    together: int = 1
 
     def __post_init__(self):
         for name, examples in self.groups():
+            if self.size % self.together or len(examples) % self.together:
+                raise ValueError(
+                    f"{len(examples)} {name} in batches of {self.size} cannot stay together in runs of {self.together}"
+                )
             if self.drop_last and len(examples) < self.size:
                 raise ValueError(
                     f"{len(examples)} {name} fill no batch of {self.batch_size} for each of {self.world_size} "
@@ -59,7 +65,7 @@ class TrainingPlan:
         rng = np.random.default_rng((self.seed, epoch))
         full, rest = [], []
         for _, examples in self.groups():
-            for batch in self.deal(self.by_length(rng.permutation(examples))):
+            for batch in self.batches(examples, rng):
                 (full if len(batch) == self.size else rest).append(batch)
         batches = [full[i] for i in rng.permutation(len(full))]
         if not self.drop_last:
@@ -67,6 +73,15 @@ class TrainingPlan:
                 np.resize(batch, -(-len(batch) // self.world_size) * self.world_size).tolist() for batch in rest
             ]
         return [batch[rank :: self.world_size] for batch in batches]
+
+    def batches(self, examples: np.ndarray, rng: np.random.Generator) -> Iterator[list[int]]:
+        """The batches of one epoch over all processes."""
+        if self.together == 1:
+            yield from self.deal(self.by_length(rng.permutation(examples)))
+            return
+        order = rng.permutation(examples.reshape(-1, self.together)).flatten()
+        for start in range(0, len(order), self.size):
+            yield order[start : start + self.size].tolist()
 
     def by_length(self, order: np.ndarray) -> list[int]:
         """Sort each window of the order by length; equally long texts stay in their order."""

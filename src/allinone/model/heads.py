@@ -101,6 +101,7 @@ class ContrastiveHead(Head):
         super().__init__(config, model)
         self.text = nn.Linear(model.width, model.shared_dim)
         self.video = nn.Linear(model.width, model.shared_dim)
+        self.log_scale: Tensor
         log_scale = -torch.tensor(config.temperature).log()
         if config.learn_temperature:
             self.log_scale = nn.Parameter(log_scale)

@@ -48,9 +48,12 @@ class Step:
 
 @runtime_checkable
 class ObjectiveConfig(Protocol):
-    """The frozen `Config` of an objective; `weight` multiplies its loss."""
+    """The frozen `Config` of an objective."""
 
-    weight: float
+    @property
+    def weight(self) -> float:
+        """Multiplies the loss, whatever its size."""
+        ...
 
     def build(self, ingredients: Ingredients) -> "Objective": ...
 

@@ -1,0 +1,164 @@
+"""`allinone demo`: make a world of videos, train, evaluate, index, search and ask; it ends with one HTML report."""
+
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from allinone.datasets.synthetic import Captions, Questions, make_world
+from allinone.experiment import Experiment, evaluate, override, train, write_numbers
+from allinone.experiments.world import world_contrast, world_joint
+from allinone.inference import Predictor, Progress, load
+from allinone.plots.report import Report, Row, ShownAnswer, ShownHit, ShownQuery, write_report
+from allinone.search import VideoIndex
+
+NUM_TRAIN, NUM_TRAIN_QUICK = 8000, 400
+NUM_SHOWN = 8
+
+
+@dataclass
+class Clock:
+    """Seconds that each part of the demo took, told as they pass."""
+
+    say: Callable[[str], None]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        self.say(f"{name} ...")
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+        self.say(f"{name}: {self.seconds[name]:.0f} s")
+
+
+def demo(
+    folder: Path, *, quick: bool = False, seed: int = 0, on_progress: Progress | None = None, say: Callable[[str], None]
+) -> Path:
+    """Run everything in `folder`; return the report. A second call goes on where the first one stopped.
+
+    `quick` shows every step in a minute or so, and learns little. `say` gets a line for each part, `on_progress` what
+    a progress bar needs.
+    """
+    clock = Clock(say)
+    folder.mkdir(parents=True, exist_ok=True)
+    root = folder / ("world-quick" if quick else "world")
+    with clock.part("make the world"):
+        progress = None if on_progress is None else lambda done, total: on_progress("videos made", done, total)
+        make_world(root, num_train=NUM_TRAIN_QUICK if quick else NUM_TRAIN, seed=seed, progress=progress)
+    settings = [f"data.root={root}", f"train.seed={seed}", f"data.seed={seed}"]
+    if quick:
+        settings += ["optim.num_steps=20", "optim.warmup=5"]
+    first, second = override(world_contrast(), settings), override(world_joint(), settings)
+    runs = [folder / ("quick" if quick else "run") / name for name in ("contrast", "joint")]
+    with clock.part("train: contrast"):
+        start = train(first, runs[0], resume=True).checkpoint
+    with clock.part("train: all objectives"):
+        checkpoint = train(override(second, [f"init={start}"]), runs[1], resume=True).checkpoint
+    with clock.part("evaluate"):
+        numbers = evaluate(checkpoint, second, on_progress)
+    model = load(checkpoint)
+    with clock.part("index and search"):
+        queries = search_gallery(model, root, folder / ("quick.index" if quick else "gallery.index"), on_progress)
+    with clock.part("ask"):
+        answers = ask(model, root)
+    write_numbers(folder / "numbers.json", numbers)
+    report = Report(
+        title="All-in-One on a made world",
+        summary=summary(first, second, quick),
+        tables=tables(numbers),
+        metrics_files=[run / "metrics.jsonl" for run in runs],
+        queries=queries,
+        answers=answers,
+        facts=facts(clock, seed),
+    )
+    path = folder / "report.html"
+    write_report(path, report)
+    for name, rows in report.tables.items():
+        say(f"\n{name}")
+        for row in rows:
+            chance = "" if row.chance is None else f"  (chance {row.chance:.0f})"
+            say(f"  {row.name:42} {row.value:6.1f}{chance}")
+    say(f"\n{sum(clock.seconds.values()):.0f} s in all")
+    return path
+
+
+def search_gallery(
+    model: Predictor, root: Path, index_path: Path, on_progress: Progress | None
+) -> tuple[ShownQuery, ...]:
+    """Index the clips of the gallery and look for some of their captions."""
+    gallery = Captions("test").examples(root)
+    index = VideoIndex.open(index_path, model)
+    index.add([example.video for example in gallery], on_progress=on_progress)
+    captions = {example.video.resolve(): example.text for example in gallery}
+    queries = []
+    for example in gallery[:: len(gallery) // NUM_SHOWN][:NUM_SHOWN]:
+        hits = [
+            ShownHit(
+                video=Path(hit.video),
+                start_sec=hit.start_sec,
+                end_sec=hit.end_sec,
+                score=hit.score,
+                caption=captions[Path(hit.video).resolve()],
+                right=Path(hit.video).resolve() == example.video.resolve(),
+            )
+            for hit in index.search(example.text, top_k=3, rerank=10)
+        ]
+        queries.append(ShownQuery(text=example.text, hits=tuple(hits)))
+    return tuple(queries)
+
+
+def ask(model: Predictor, root: Path) -> tuple[ShownAnswer, ...]:
+    """Answers to some of the test questions, of every kind."""
+    questions = Questions("test").examples(root)
+    chosen = questions[:: len(questions) // NUM_SHOWN][:NUM_SHOWN]
+    return tuple(
+        ShownAnswer(
+            video=example.video,
+            question=example.text,
+            truth=example.answer or "",
+            answers=tuple(model.answer(example.video, example.text, top_k=3)),
+        )
+        for example in chosen
+    )
+
+
+def summary(first: Experiment, second: Experiment, quick: bool) -> str:
+    steps = f"{first.optim.num_steps} steps of contrast, then {second.optim.num_steps} of all objectives"
+    held_out = "Every number is on clips whose captions do not occur in training."
+    if quick:
+        return f"The quick form: {steps}. It shows that every part runs; the numbers mean little. {held_out}"
+    return f"A model of half a million parameters, trained from scratch on a CPU: {steps}. {held_out}"
+
+
+def tables(numbers: dict[str, float]) -> dict[str, list[Row]]:
+    """What the demo shows of the evaluation, beside what guessing would reach."""
+    retrieval = [
+        Row(f"{what}, {way} R@{k}", numbers[f"gallery/{stage}{way}/R@{k}"], float(k))
+        for stage, what in (("dual/", "dual stream"), ("", "re-ranked by the joint mode"))
+        for way in ("t2v", "v2t")
+        for k in (1, 5)
+    ]
+    kinds = [name.rpartition("/")[2] for name in numbers if name.startswith("answers/accuracy/")]
+    answers = [Row("all questions", numbers["answers/accuracy"], numbers["answers/chance"])]
+    answers += [Row(k, numbers[f"answers/accuracy/{k}"], numbers[f"answers/chance/{k}"]) for k in kinds]
+    order = []
+    for name, mode in (("order", "dual stream"), ("order_joint", "joint mode")):
+        order.append(Row(f"{mode}: caption picks its clip", numbers[f"{name}/t2v/pairs"], 50))
+        order.append(Row(f"{mode}: clip picks its caption", numbers[f"{name}/v2t/pairs"], 50))
+        control = numbers[f"{name}/single_frame/t2v/pairs"]
+        order.append(Row(f"{mode}: control with a single frame", control, 50, "at 50, a single frame tells nothing"))
+    return {
+        "Retrieval in a gallery of 100 clips with distinct captions": retrieval,
+        "Questions": answers,
+        "Pairs that differ only in time order": order,
+    }
+
+
+def facts(clock: Clock, seed: int) -> dict[str, str]:
+    found = {f"seconds to {name}": f"{seconds:.0f}" for name, seconds in clock.seconds.items()}
+    found |= {name: version(name) for name in ("allinone", "torch", "av")}
+    return found | {"python": platform.python_version(), "seed": str(seed)}

@@ -1,0 +1,88 @@
+"""Weights from elsewhere to a checkpoint folder of ours: what `allinone convert` does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from allinone.checkpoint import model_card, save_checkpoint
+from allinone.model.config import BASE, SMALL, SMALL_DISTILLED, TINY
+from allinone.model.model import AllInOne
+from allinone.model.weights import Report, convert_released, is_released, read_tensors, start_from_vit
+from allinone.text.tokenizer import Tokenizer
+
+SIZES = {"tiny": TINY, "small": SMALL, "small_distilled": SMALL_DISTILLED, "base": BASE}
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+"""What a hub repository of a ViT in timm's names holds."""
+
+
+def convert(
+    weights: str | Path,
+    folder: str | Path,
+    *,
+    vocab: str | None = None,
+    answers: Sequence[str] | None = None,
+    num_heads: int | None = None,
+    size: str | None = None,
+    image_size: int | None = None,
+    num_frames: int | None = None,
+) -> tuple[Path, Report]:
+    """Write a checkpoint folder, and tell what became of every tensor.
+
+    `weights` is a file, or a hub id where no such file is there. A released All-in-One checkpoint brings its sizes
+    (`num_frames` extends or cuts its time); a ViT or DeiT starts a new model of `size` (by its width), whose other
+    parts are random. Raises ValueError for a file that is neither, or for an option that does not apply.
+    """
+    path = find_weights(weights)
+    tensors = read_tensors(path)
+    tokenizer = Tokenizer.from_vocab(vocab) if vocab else None
+    if is_released(tensors):
+        for name, value in {"size": size, "image_size": image_size}.items():
+            if value is not None:
+                raise ValueError(f"{name} is for a ViT; this is a released checkpoint, which has its own")
+        model, report = convert_released(tensors, num_heads=num_heads, answers=answers)
+        kind = "a released All-in-One checkpoint"
+    else:
+        if answers is not None or num_heads is not None:
+            raise ValueError("answers and num_heads are for a released checkpoint; this looks like a ViT")
+        model, report = from_vit(tensors, size, image_size)
+        kind = "ImageNet weights; the text part is random until it is trained"
+    if num_frames is not None and num_frames != model.config.num_frames:
+        report.resized.append(f"temporal embedding ({model.config.num_frames} to {num_frames} frames)")
+        model = model.with_frames(num_frames)
+    if tokenizer is not None and tokenizer.vocab_size != model.config.vocab_size:
+        raise ValueError(f"{vocab} has {tokenizer.vocab_size} tokens, but the model {model.config.vocab_size}")
+    card = model_card(model, f"Converted from {path.name}: {kind}.")
+    return save_checkpoint(folder, model, tokenizer, card=card), report
+
+
+def from_vit(tensors: dict[str, torch.Tensor], size: str | None, image_size: int | None) -> tuple[AllInOne, Report]:
+    """A new model of the size that this ViT starts."""
+    width = tensors["cls_token"].shape[-1] if "cls_token" in tensors else 0
+    if size is None:
+        distilled = "dist_token" in tensors
+        by_width = {c.width: name for name, c in SIZES.items() if not c.distilled}
+        if width not in by_width:
+            widths = ", ".join(f"{name} {width}" for width, name in by_width.items())
+            raise ValueError(f"neither a released checkpoint nor a ViT of a known width ({width}; there are: {widths})")
+        size = "small_distilled" if distilled and by_width[width] == "small" else by_width[width]
+    if size not in SIZES:
+        raise ValueError(f"no size called {size!r}; there are: {', '.join(SIZES)}")
+    config = SIZES[size] if image_size is None else SIZES[size].replace(image_size=image_size)
+    torch.manual_seed(0)
+    model = AllInOne.build(config)
+    return model, start_from_vit(model, tensors)
+
+
+def find_weights(weights: str | Path) -> Path:
+    """The file itself, or the weights of a hub repository `owner/name`."""
+    path = Path(weights)
+    if path.exists() or str(weights).count("/") != 1 or path.parent.is_dir() or path.suffix:
+        return path
+    from huggingface_hub import hf_hub_download, list_repo_files
+
+    there = set(list_repo_files(str(weights)))
+    name = next((name for name in WEIGHT_FILES if name in there), None)
+    if name is None:
+        raise ValueError(f"{weights}: no weights in this repository; wanted one of {', '.join(WEIGHT_FILES)}")
+    return Path(hf_hub_download(str(weights), name))

@@ -1,0 +1,120 @@
+"""Order in time: two clips and two captions that differ in nothing but the order of what happens."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from allinone.data.example import Dataset, Example
+from allinone.data.loader import DataConfig
+from allinone.evaluators.base import Clips
+from allinone.inference import Predictor, Progress
+from allinone.metrics import pair_accuracy, rows_by_kind
+from allinone.model.heads import MatchingHead
+
+
+class Order:
+    """Share of captions that prefer their own clip (`t2v/pairs`), and of clips that prefer their own caption (`v2t/`).
+
+    The data set gives the pairs as examples 2i and 2i + 1. Chance is 50, and a tie is wrong. Where pairs are of
+    several kinds, each has its own numbers. The control (`single_frame/...`) does the same with every frame of a clip
+    replaced by one of them, for each of them in turn, which leaves nothing of time: a model that reads order, and
+    nothing else, is at 50 there, a tie counting half.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        data: Dataset
+        mode: Literal["dual", "joint"] = "joint"
+        control: bool = True
+        num_views: int = 1
+        allow_missing: bool = False
+
+        def __post_init__(self):
+            if self.mode not in ("dual", "joint"):
+                raise ValueError(f"mode must be 'dual' or 'joint', got {self.mode!r}")
+            if self.num_views < 1:
+                raise ValueError(f"num_views must be at least 1, got {self.num_views}")
+
+        def build(self) -> "Order":
+            return Order(self)
+
+    def __init__(self, config: Config):
+        self.config = config
+
+    def evaluate(
+        self, predictor: Predictor, root: Path, data: DataConfig, on_progress: Progress | None = None
+    ) -> dict[str, float]:
+        config, predictor = self.config, predictor.using(data)
+        if config.mode == "joint":
+            predictor.model.require(MatchingHead)
+        clips = Clips(config.data, root)
+        check_pairs(clips.examples, config.data)
+        order, kept = [], []
+        for numbers, frames in clips.read(predictor, config.num_views, config.allow_missing, on_progress):
+            order += numbers
+            kept.append(frames)
+        frames = torch.cat(kept)  # [G, V, T, C, H, W]
+        place = {clip: i for i, clip in enumerate(order)}
+        pairs = [
+            (2 * i, place[one], place[other])
+            for i, (one, other) in enumerate(zip(clips.of_example[::2], clips.of_example[1::2], strict=True))
+            if one in place and other in place
+        ]
+        if not pairs:
+            raise ValueError(f"of none of the {len(clips.examples) // 2} pairs can both videos be read")
+        chosen = torch.tensor([[one, other] for _, one, other in pairs])
+        examples = [clips.examples[i] for first, _, _ in pairs for i in (first, first + 1)]
+        rows = predictor.rows([example.text for example in examples])
+        kinds = [example.kind for example in examples[::2]]
+
+        results = shares([self.scores(predictor, frames, chosen, rows, on_progress)], kinds, tie=0.0)
+        if config.control:
+            stills = [
+                self.scores(predictor, frames[:, :, [t]].expand_as(frames), chosen, rows, on_progress)
+                for t in range(frames.shape[2])
+            ]
+            results |= {f"single_frame/{name}": share for name, share in shares(stills, kinds, tie=0.5).items()}
+        return clips.report(results, config.allow_missing)
+
+    def scores(
+        self,
+        predictor: Predictor,
+        frames: UInt8[Tensor, "G V T C H W"],
+        chosen: Int[Tensor, "P 2"],
+        rows: list[list[int]],
+        on_progress: Progress | None,
+    ) -> Float[Tensor, "P 2 2"]:
+        """What each caption of a pair gives to each clip of it."""
+        if self.config.mode == "dual":
+            video, text = predictor.embed_clips(frames), predictor.embed_rows(rows)
+            return torch.einsum("pqe,pie->pqi", text.unflatten(0, chosen.shape), video[chosen])
+        texts = torch.arange(len(rows)).reshape(-1, 2, 1).expand(-1, 2, 2)
+        clips = chosen[:, None, :].expand(-1, 2, 2)
+        asked = torch.stack([clips, texts], dim=-1).flatten(0, 2)
+        return predictor.log_odds(frames, rows, asked, on_progress=on_progress).reshape(-1, 2, 2)
+
+
+def check_pairs(examples: list[Example], dataset: Dataset) -> None:
+    if len(examples) % 2:
+        raise ValueError(f"{dataset} has {len(examples)} examples, which make no pairs: 2i and 2i + 1 belong together")
+    for i, (one, other) in enumerate(zip(examples[::2], examples[1::2], strict=True)):
+        if one.video_id == other.video_id or one.text == other.text or one.kind != other.kind:
+            raise ValueError(
+                f"examples {2 * i} and {2 * i + 1} of {dataset} are no pair (wanted two videos and two texts of one "
+                f"kind): {one.video_id} {one.text!r} {one.kind}, {other.video_id} {other.text!r} {other.kind}"
+            )
+
+
+def shares(scores: list[Float[Tensor, "P 2 2"]], kinds: list[str | None], tie: float) -> dict[str, float]:
+    """Pair accuracy in both directions, averaged over several scores, over all pairs and over those of each kind."""
+    parts = {"": torch.arange(len(kinds)), **{f"/{kind}": rows for kind, rows in rows_by_kind(kinds).items()}}
+    results = {}
+    for part, rows in parts.items():
+        t2v = [pair_accuracy(s[rows], tie) for s in scores]
+        v2t = [pair_accuracy(s[rows].mT, tie) for s in scores]
+        results |= {f"t2v/pairs{part}": sum(t2v) / len(t2v), f"v2t/pairs{part}": sum(v2t) / len(v2t)}
+    return results

@@ -1,0 +1,289 @@
+"""What a run is made of: `Experiment`, how a user changes one, and what is done with it: train and evaluate."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import jsonargparse
+import torch
+
+from allinone.checkpoint import Checkpoint, load_checkpoint, start_from
+from allinone.data.cache import FrameCache
+from allinone.data.example import Dataset, Example
+from allinone.data.loader import DataConfig, Loader
+from allinone.evaluators.base import EvaluatorConfig
+from allinone.inference import Predictor, Progress, evaluation_transform, load
+from allinone.model.config import BASE, NANO, SMALL, SMALL_DISTILLED, TINY, ModelConfig
+from allinone.model.encoder import VideoTextEncoder
+from allinone.model.model import AllInOne
+from allinone.objectives.base import Ingredients, ObjectiveConfig
+from allinone.text.answers import AnswerVocabulary
+from allinone.text.tokenizer import Tokenizer
+from allinone.train.distributed import join_world
+from allinone.train.loop import TrainConfig, TrainResult, TrainSource, run_training
+from allinone.train.optim import Optim
+
+SIZES = {"nano": NANO, "tiny": TINY, "small": SMALL, "small_distilled": SMALL_DISTILLED, "base": BASE}
+"""What `--set model=NAME` takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data(DataConfig):
+    """How examples become batches, and the folder in which the data sets look for their files."""
+
+    root: str = "."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Training data, and how often a step takes its batch from there (`share`, relative to the other sources).
+
+    `together` = 2 keeps the pairs of a data set of pairs in one batch.
+    """
+
+    data: Dataset
+    share: float = 1.0
+    batch_size: int | None = None
+    together: int = 1
+
+    def __post_init__(self):
+        if self.share <= 0:
+            raise ValueError(f"share must be positive, got {self.share}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """Where tokens come from: BERT's `vocab.txt` (or a hub id), or else a WordPiece of `size` trained on the texts."""
+
+    vocab: str | None = None
+    size: int = 8000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One run. `init` is a checkpoint to start from: then the sizes of the model, and the words, are those of that one,
+    and of `model` only the number of frames and the dropout count."""
+
+    model: ModelConfig
+    train_data: Mapping[str, Source]
+    objectives: Mapping[str, ObjectiveConfig]
+    optim: Optim.Config
+    evaluators: Mapping[str, EvaluatorConfig] = field(default_factory=dict)
+    data: Data = field(default_factory=Data)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    words: Words = field(default_factory=Words)
+    init: str | None = None
+
+
+def override(experiment: Experiment, settings: Iterable[str]) -> Experiment:
+    """Apply `key.key=value` settings, all at once.
+
+    ValueError names an unknown key with those there are, or a value of the wrong type with the type wanted.
+    """
+    tree: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"wanted key=value, such as optim.lr=3e-5; got {setting!r}")
+        if key == "model" and value in SIZES:
+            experiment = replace(experiment, model=SIZES[value])
+            continue
+        *path, last = key.split(".")
+        branch = tree
+        for name in path:
+            branch = branch.setdefault(name, {})
+            if not isinstance(branch, dict):
+                raise ValueError(f"{key}: nothing to set inside a value")
+        branch[last] = value
+    return changed(experiment, tree, "")
+
+
+def changed(owner: Any, tree: Mapping[str, Any], place: str) -> Any:
+    """A copy of a config, or of a dictionary of configs, with the values of the tree in it."""
+    if isinstance(owner, Mapping):
+        there = dict(owner)
+    elif dataclasses.is_dataclass(owner) and not isinstance(owner, type):
+        there = {f.name: getattr(owner, f.name) for f in dataclasses.fields(owner)}
+    else:
+        raise ValueError(f"{place}: nothing to set inside {type(owner).__name__} {owner!r}")
+    new = dict(there)
+    for name, value in tree.items():
+        key = f"{place}.{name}" if place else name
+        if name not in there:
+            raise ValueError(f"{key}: no such key as {name!r}; there are: {', '.join(there) or 'none'}")
+        if isinstance(value, dict):
+            new[name] = changed(there[name], value, key)
+        elif isinstance(there[name], Mapping) or dataclasses.is_dataclass(there[name]):
+            inside = there[name] if isinstance(there[name], Mapping) else vars(there[name])
+            raise ValueError(f"{key} is no single value; set one of: {', '.join(f'{key}.{k}' for k in inside)}")
+        else:
+            new[name] = parsed(key, get_type_hints(type(owner))[name], value)
+    try:
+        return new if isinstance(owner, Mapping) else type(owner)(**new)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
+
+
+def parsed(key: str, kind: Any, value: str) -> Any:
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=kind)
+    try:
+        return parser.parse_args([f"--value={value}"]).value
+    except jsonargparse.ArgumentError as error:
+        wanted = str(kind).replace("typing.", "") if not isinstance(kind, type) else kind.__name__
+        raise ValueError(f"{key}: wanted {wanted}, got {value!r}") from error
+
+
+def describe(value: Any) -> Any:
+    """A config as JSON; what is not fixed by its place carries the name of its class."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        kind = type(value)
+        return fields if kind.__module__ == __name__ else {"class": f"{kind.__module__}.{kind.__qualname__}"} | fields
+    if isinstance(value, Mapping):
+        return {k: describe(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [describe(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def train(
+    experiment: Experiment,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    on_step: Callable[[dict[str, Any]], None] | None = None,
+    on_progress: Progress | None = None,
+) -> TrainResult:
+    """Train in this process, or in all that torchrun started; see `run_training` for what is written and raised."""
+    root = Path(experiment.data.root)
+    examples = {name: list(source.data.examples(root)) for name, source in experiment.train_data.items()}
+    start = load_checkpoint(experiment.init, experiment.model.num_frames) if experiment.init else None
+    if start is not None:
+        experiment = adopt(experiment, start)
+    tokenizer = make_tokenizer(experiment, examples, start)
+    model = replace(experiment.model, vocab_size=tokenizer.vocab_size)
+    if model.image_size != experiment.data.transform.crop:
+        raise ValueError(
+            f"the model takes squares of {model.image_size} pixels, but data.transform.crop is "
+            f"{experiment.data.transform.crop}"
+        )
+    experiment = replace(experiment, model=model)
+    answers = known_answers(examples.values())
+    torch.manual_seed(experiment.train.seed)
+    encoder = VideoTextEncoder(model)
+    ingredients = Ingredients(model, tokenizer, answers)
+    objectives = {name: config.build(ingredients) for name, config in experiment.objectives.items()}
+    if start is not None:
+        heads = [head for objective in objectives.values() for head in objective.heads()]
+        start_from(AllInOne(encoder, heads), start, tokenizer)
+    with join_world(experiment.train.device) as world:
+        return run_training(
+            encoder=encoder,
+            objectives=objectives,
+            weights={name: config.weight for name, config in experiment.objectives.items()},
+            sources=make_sources(experiment, examples, tokenizer, answers, world.rank, world.size),
+            optim=experiment.optim,
+            config=experiment.train,
+            run_dir=run_dir,
+            describe=describe(experiment),
+            tokenizer=tokenizer,
+            evaluate=lambda model, step: evaluate_model(model, tokenizer, experiment, on_progress),
+            resume=resume,
+            on_step=on_step,
+        )
+
+
+def adopt(experiment: Experiment, start: Checkpoint) -> Experiment:
+    """The experiment with the sizes of the checkpoint that it starts from."""
+    model, own = start.model.config, experiment.model
+    transform = experiment.data.transform
+    if transform.crop != model.image_size:
+        sizes = evaluation_transform(model.image_size)
+        transform = replace(transform, resize=sizes.resize, crop=sizes.crop)
+    return replace(
+        experiment,
+        model=replace(model, num_frames=own.num_frames, dropout=own.dropout),
+        data=replace(experiment.data, transform=transform),
+    )
+
+
+def make_tokenizer(
+    experiment: Experiment, examples: Mapping[str, list[Example]], start: Checkpoint | None
+) -> Tokenizer:
+    if start is not None and start.tokenizer is not None:
+        return start.tokenizer
+    if experiment.words.vocab is not None:
+        return Tokenizer.from_vocab(experiment.words.vocab)
+    if start is not None:
+        raise ValueError(
+            f"{experiment.init} has no vocabulary; name the one it was trained with: words.vocab=vocab.txt"
+        )
+    return Tokenizer.train((e.text for some in examples.values() for e in some), experiment.words.size)
+
+
+def known_answers(examples: Iterable[list[Example]]) -> AnswerVocabulary | None:
+    answers = [e.answer for some in examples for e in some if e.answer is not None]
+    return AnswerVocabulary.build(answers) if answers else None
+
+
+def make_sources(
+    experiment: Experiment,
+    examples: Mapping[str, list[Example]],
+    tokenizer: Tokenizer,
+    answers: AnswerVocabulary | None,
+    rank: int,
+    world_size: int,
+) -> dict[str, TrainSource]:
+    """A loader for each source; they share one cache of decoded videos."""
+    data = replace(experiment.data, num_frames=experiment.model.num_frames, max_text_len=experiment.model.max_text_len)
+    cache = None
+    if data.cache_mb:
+        videos = (e.video for some in examples.values() for e in some)
+        cache = FrameCache(videos, data.cache_mb, data.transform.resize)
+    sources = {}
+    for name, source in experiment.train_data.items():
+        config = replace(data, batch_size=source.batch_size or data.batch_size, together=source.together)
+        loader = Loader(
+            examples[name], tokenizer, config, training=True, answers=answers, rank=rank, world_size=world_size,
+            cache=cache,
+        )  # fmt: skip
+        sources[name] = TrainSource(loader, source.share)
+    return sources
+
+
+def evaluate_model(
+    model: AllInOne, tokenizer: Tokenizer | None, experiment: Experiment, on_progress: Progress | None = None
+) -> dict[str, float]:
+    """Every evaluator's numbers, under its name."""
+    predictor = Predictor(model, tokenizer, data=experiment.data)
+    return run_evaluators(predictor, experiment, on_progress)
+
+
+def evaluate(checkpoint: str | Path, experiment: Experiment, on_progress: Progress | None = None) -> dict[str, float]:
+    """What the experiment's evaluators say of a checkpoint, with the experiment's number of frames."""
+    if not experiment.evaluators:
+        raise ValueError("this experiment has no evaluators")
+    predictor = load(checkpoint, num_frames=experiment.model.num_frames)
+    data = replace(experiment.data, transform=predictor.data.transform)
+    return run_evaluators(predictor, replace(experiment, data=data), on_progress)
+
+
+def run_evaluators(predictor: Predictor, experiment: Experiment, on_progress: Progress | None) -> dict[str, float]:
+    numbers = {}
+    for name, config in experiment.evaluators.items():
+        found = config.build().evaluate(predictor, Path(experiment.data.root), experiment.data, on_progress)
+        numbers |= {f"{name}/{metric}": value for metric, value in found.items()}
+    return numbers
+
+
+def write_numbers(path: str | Path, numbers: Mapping[str, Any]) -> None:
+    """A JSON file of results, whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.part")
+    unfinished.write_text(json.dumps(numbers, indent=2) + "\n")
+    unfinished.replace(path)

@@ -1,0 +1,342 @@
+"""`Predictor`: a trained model at work on videos and texts. Evaluation, search and applications go through it."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from allinone.checkpoint import load_checkpoint
+from allinone.data.example import Example
+from allinone.data.loader import ClipLoader, DataConfig
+from allinone.data.samples import ClipReader, Span
+from allinone.model.heads import AnswerHead, ChoiceHead, ContrastiveHead, Head, MatchingHead, RankingHead
+from allinone.model.model import AllInOne
+from allinone.text.tokenizer import Tokenizer, pad
+from allinone.types import Clip
+from allinone.video.sampling import segment_times
+from allinone.video.transforms import Transform
+
+log = logging.getLogger(__name__)
+
+Source = str | Path | bytes | Span | Example | Clip | Tensor
+"""A video or image: a file, its bytes, a part of a file, or frames that are there already (uint8 [T, 3, H, W])."""
+
+Precision = Literal["float32", "bfloat16"]
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being counted ("clips", "pairs", ...), how many are done, and of how many."""
+
+RESIZE = 268 / 224
+"""Short side of a frame over the square that is cut out of it, in the paper."""
+
+
+def load(
+    source: str | Path, num_frames: int | None = None, device: str | None = None, precision: Precision = "float32"
+) -> "Predictor":
+    """A predictor from a checkpoint folder, a run's folder or a hub id.
+
+    `num_frames` makes the clips longer or shorter than in training. The device is a GPU where there is one. Frames are
+    cut as in the run that made the checkpoint.
+    """
+    checkpoint = load_checkpoint(source, num_frames)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    transform = evaluation_transform(checkpoint.model.config.image_size, checkpoint.experiment)
+    data = DataConfig(batch_size=32, transform=transform)
+    return Predictor(
+        checkpoint.model, checkpoint.tokenizer, data=data, device=device, precision=precision, name=str(source)
+    )
+
+
+def evaluation_transform(image_size: int, experiment: dict[str, Any] | None = None) -> Transform.Config:
+    """The central square, resized as in the run that made the checkpoint, or else as in the paper."""
+    resize: Any = experiment
+    for key in ("data", "transform", "resize"):
+        resize = resize.get(key) if isinstance(resize, dict) else None
+    if not isinstance(resize, int) or resize < image_size:
+        resize = round(RESIZE * image_size)
+    return Transform.Config(resize=resize, crop=image_size)
+
+
+class Predictor:
+    """Embeds, matches and answers. Everything is done in batches, and no result depends on what else is in its batch.
+
+    Results are float32 on the CPU, whatever the model computes in. Where several views of a video are asked for, they
+    look at other moments, and what the model says of them is averaged. `data` says how videos are read and how large
+    the batches are (the model's own number of frames and text positions prevail; random changes are left out).
+    """
+
+    def __init__(
+        self,
+        model: AllInOne,
+        tokenizer: Tokenizer | None = None,
+        *,
+        data: DataConfig | None = None,
+        device: str | torch.device | None = None,
+        precision: Precision = "float32",
+        name: str | None = None,
+    ):
+        if precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision must be 'float32' or 'bfloat16', got {precision!r}")
+        self.model = (model if device is None else model.to(device)).eval()
+        self.device = next(model.parameters()).device
+        self.tokenizer = tokenizer
+        self.precision: Precision = precision
+        self.name = name
+        config = model.config
+        data = data or DataConfig(batch_size=32, transform=evaluation_transform(config.image_size))
+        if data.transform.crop != config.image_size:
+            raise ValueError(
+                f"the transform cuts out squares of {data.transform.crop} pixels, but the model takes "
+                f"{config.image_size}; set data.transform.crop={config.image_size}"
+            )
+        self.data = replace(
+            data,
+            num_frames=config.num_frames,
+            max_text_len=min(data.max_text_len, config.max_text_len),
+            transform=replace(data.transform, random_crop=False, flip_prob=0.0, augment=0),
+            cache_mb=0,  # that is for reading a video more than once
+        )
+
+    def using(self, data: DataConfig) -> "Predictor":
+        """The same model, reading videos another way or in other batches."""
+        return Predictor(self.model, self.tokenizer, data=data, precision=self.precision, name=self.name)
+
+    # What a user asks for
+
+    def embed_video(
+        self, videos: Source | Sequence[Source], *, num_views: int = 1, on_progress: Progress | None = None
+    ) -> Float[Tensor, "G E"]:
+        """A vector of unit length for each video; its product with that of a text is their similarity.
+
+        Videos that cannot be read are one VideoError that names them all.
+        """
+        sources = as_list(videos)
+        self.model.require(ContrastiveHead)
+        order, vectors = [], [torch.empty(0, self.model.config.shared_dim)]
+        for numbers, frames in self.clips(sources, num_views=num_views, on_progress=on_progress):
+            order += numbers
+            vectors.append(self.embed_clips(frames))
+        return torch.cat(vectors)[torch.tensor(order, dtype=torch.long).argsort()]
+
+    def embed_text(self, texts: str | Sequence[str], *, on_progress: Progress | None = None) -> Float[Tensor, "Q E"]:
+        """A vector of unit length for each text."""
+        return self.embed_rows(self.rows([texts] if isinstance(texts, str) else texts), on_progress=on_progress)
+
+    def match(self, video: Source, texts: str | Sequence[str], *, num_views: int = 1) -> Float[Tensor, " Q"]:
+        """The probability of each text that it belongs to the video (joint mode). The texts do not compete."""
+        rows = self.rows([texts] if isinstance(texts, str) else texts)
+        self.model.require(MatchingHead)
+        frames = self.one_clip(video, num_views)
+        return self.log_odds(frames, rows, all_pairs(1, len(rows))).sigmoid()
+
+    def answer(
+        self, video: Source, question: str, top_k: int | None = 5, *, num_views: int = 1
+    ) -> list[tuple[str, float]]:
+        """The likeliest answers of the checkpoint's closed list, with their probabilities, which over all sum to 1."""
+        rows = self.rows([question])
+        head = self.model.require(AnswerHead)
+        logits = self.answer_logits(self.one_clip(video, num_views), rows, all_pairs(1, 1))
+        probs, labels = logits[0].softmax(dim=0).sort(descending=True, stable=True)
+        return [(head.config.answers[i], p) for p, i in zip(probs.tolist(), labels.tolist(), strict=True)][:top_k]
+
+    def choose(
+        self, video: Source, question: str, options: Sequence[str], *, num_views: int = 1
+    ) -> Float[Tensor, " O"]:
+        """The probability of each option to be the right one; they sum to 1. The question may be empty.
+
+        Uses the checkpoint's head for that (choice, or ranking); without one, the matching head, in the order of
+        `match`.
+        """
+        if isinstance(options, str) or not options:
+            raise ValueError(f"a list of one option or more is wanted, got {options!r}")
+        rows = self.rows(option_texts(question, options))
+        head = self.model.get(ChoiceHead) or self.model.get(RankingHead)
+        if head is None and self.model.get(MatchingHead) is None:
+            kinds = ", ".join(self.model.heads) or "none"
+            raise ValueError(
+                f"to choose, a checkpoint needs a choice, ranking or matching head (this one has: {kinds}); "
+                "train it with one"
+            )
+        frames, pairs = self.one_clip(video, num_views), all_pairs(1, len(rows))
+        scores = self.log_odds(frames, rows, pairs) if head is None else self.joint(head, frames, rows, pairs)
+        return scores.softmax(dim=0)
+
+    # Videos and texts to tensors
+
+    def rows(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each text."""
+        if self.tokenizer is None:
+            raise ValueError(
+                "this checkpoint has no tokenizer.json, so it cannot read text; put the one of its vocabulary into the "
+                "folder: Tokenizer.from_vocab('vocab.txt').save(folder)"
+            )
+        return self.tokenizer.rows(texts, self.data.max_text_len)
+
+    def clips(
+        self,
+        sources: Sequence[Source],
+        *,
+        num_views: int = 1,
+        allow_missing: bool = False,
+        on_progress: Progress | None = None,
+    ) -> Iterator[tuple[list[int], UInt8[Tensor, "G V T C H W"]]]:
+        """Read videos, batch by batch: the numbers of the sources in a batch, and their frames.
+
+        Files come before what is in memory. Videos that cannot be read are one VideoError that names them all, raised
+        when everything was tried; with `allow_missing` they are logged, and no batch has their numbers.
+        """
+        report = on_progress or (lambda what, done, total: None)
+        files, in_memory, num_done = {}, {}, 0
+        for number, source in enumerate(sources):
+            if isinstance(source, Clip | Tensor):
+                in_memory[number] = source.frames if isinstance(source, Clip) else source
+            else:
+                files[number] = source
+        loader = ClipLoader(list(files.values()), self.data, num_views=num_views, allow_missing=allow_missing)
+        numbers = list(files)
+        for batch, frames in loader if files else ():
+            yield [numbers[i] for i in batch], frames.unflatten(0, (len(batch), num_views))
+            num_done = max(batch) + 1
+            report("clips", num_done, len(sources))
+        for number, reason in sorted(loader.unreadable.items()):
+            log.warning("left out: video %d of %d, %s", numbers[number] + 1, len(sources), reason)
+        num_done = len(files)
+        for batch in batched(list(in_memory), self.data.batch_size):
+            yield batch, torch.stack([self.views(in_memory[number], num_views) for number in batch])
+            num_done += len(batch)
+            report("clips", num_done, len(sources))
+
+    def one_clip(self, video: Source, num_views: int) -> UInt8[Tensor, "1 V T C H W"]:
+        return next(self.clips([video], num_views=num_views))[1]
+
+    def reader(self) -> ClipReader:
+        """Reads single clips as this model wants them."""
+        return ClipReader(self.data.num_frames, Transform(self.data.transform))
+
+    def views(self, frames: Tensor, num_views: int) -> UInt8[Tensor, "V T C H W"]:
+        """Clips of frames that are there already: of each equal segment of them the middle one."""
+        if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1] != 3 or not len(frames):
+            raise ValueError(
+                f"frames are uint8 [T, 3, H, W], got {str(frames.dtype).removeprefix('torch.')} {list(frames.shape)}"
+            )
+        transform = Transform(self.data.transform)
+        moments = [
+            segment_times(0, len(frames), self.data.num_frames, view=v, num_views=num_views) for v in range(num_views)
+        ]
+        return torch.stack([transform(frames[torch.tensor(times).long()]) for times in moments])
+
+    # Tensors to embeddings and scores
+
+    def embed_clips(self, clips: UInt8[Tensor, "G V T C H W"]) -> Float[Tensor, "G E"]:
+        """Unit vectors of clips, in batches."""
+        head, encoder = self.model.require(ContrastiveHead), self.model.encoder
+        vectors = [
+            self.compute(lambda frames: head.embed_video(encoder.encode_video(frames)), part)
+            for part in clips.flatten(0, 1).split(self.data.batch_size)
+        ]
+        return F.normalize(torch.cat(vectors).unflatten(0, clips.shape[:2]).mean(dim=1), dim=-1)
+
+    def embed_rows(self, rows: Sequence[list[int]], *, on_progress: Progress | None = None) -> Float[Tensor, "Q E"]:
+        """Unit vectors of texts, in batches of about the same length."""
+        head, encoder = self.model.require(ContrastiveHead), self.model.encoder
+        vectors, num_done = torch.empty(len(rows), self.model.config.shared_dim), 0
+        for batch in batched(shortest_first(rows), self.data.batch_size):
+            ids, mask = self.pad([rows[i] for i in batch])
+            vectors[batch] = self.compute(lambda ids, mask: head.embed_text(encoder.encode_text(ids, mask)), ids, mask)
+            num_done += len(batch)
+            if on_progress:
+                on_progress("texts", num_done, len(rows))
+        return F.normalize(vectors, dim=-1)
+
+    def log_odds(
+        self,
+        clips: UInt8[Tensor, "G V T C H W"],
+        rows: Sequence[list[int]],
+        pairs: Int[Tensor, "M 2"],
+        *,
+        on_progress: Progress | None = None,
+    ) -> Float[Tensor, " M"]:
+        """How sure the matching head is that clip and text (their numbers in `pairs`) belong together; 0 is undecided.
+
+        The sigmoid of it is a probability.
+        """
+        logits = self.joint(self.model.require(MatchingHead), clips, rows, pairs, on_progress=on_progress)
+        return logits[:, 1] - logits[:, 0]
+
+    def answer_logits(
+        self, clips: UInt8[Tensor, "G V T C H W"], rows: Sequence[list[int]], pairs: Int[Tensor, "M 2"]
+    ) -> Float[Tensor, "M A"]:
+        """Logits over the answers for each clip and question in `pairs`."""
+        return self.joint(self.model.require(AnswerHead), clips, rows, pairs)
+
+    def joint(
+        self,
+        head: Head,
+        clips: UInt8[Tensor, "G V T C H W"],
+        rows: Sequence[list[int]],
+        pairs: Int[Tensor, "M 2"],
+        *,
+        on_progress: Progress | None = None,
+    ) -> Float[Tensor, "M ..."]:
+        """What a head says of the pooled joint feature of each (clip, text) pair, averaged over the clip's views."""
+        encoder, num_views = self.model.encoder, clips.shape[1]
+        by_length = shortest_first([rows[i] for i in pairs[:, 1].tolist()])
+        outputs = [self.compute(head, torch.empty(0, self.model.config.width))]
+        num_done = 0
+        for batch in batched(by_length, max(1, self.data.batch_size // num_views)):
+            chosen, texts = pairs[batch].unbind(dim=1)
+            ids, mask = self.pad([rows[i] for i in texts.tolist()])
+            output = self.compute(
+                lambda frames, ids, mask: head(encoder.pool(encoder(frames, ids, mask).text)),
+                clips[chosen].flatten(0, 1),
+                ids.repeat_interleave(num_views, dim=0),
+                mask.repeat_interleave(num_views, dim=0),
+            )
+            outputs.append(output.unflatten(0, (len(batch), num_views)).mean(dim=1))
+            num_done += len(batch)
+            if on_progress:
+                on_progress("pairs", num_done, len(pairs))
+        return torch.cat(outputs)[torch.tensor(by_length, dtype=torch.long).argsort()]
+
+    def pad(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+        assert self.tokenizer is not None
+        return pad(rows, self.tokenizer.pad_id)
+
+    def compute(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+        """Run the model on one batch: on its device, in its precision, without gradients; float32 on the CPU again."""
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        with torch.inference_mode(), autocast:
+            return function(*(tensor.to(self.device) for tensor in tensors)).float().cpu()
+
+
+def as_list(videos: Source | Sequence[Source]) -> list[Source]:
+    """One video or several; frames [T, 3, H, W] are one video, and [N, T, 3, H, W] are N of them."""
+    if isinstance(videos, Tensor):
+        return list(videos) if videos.ndim == 5 else [videos]
+    return [videos] if isinstance(videos, Source) else list(videos)
+
+
+def option_texts(question: str, options: Sequence[str]) -> list[str]:
+    """What the model reads for each option: the question, if there is one, and the option."""
+    return [f"{question} {option}".strip() for option in options]
+
+
+def all_pairs(num_clips: int, num_texts: int) -> Int[Tensor, "M 2"]:
+    """Each clip with each text, clip by clip."""
+    return torch.cartesian_prod(torch.arange(num_clips), torch.arange(num_texts)).reshape(-1, 2)
+
+
+def batched(items: list[int], size: int) -> list[list[int]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def shortest_first(rows: Sequence[list[int]]) -> list[int]:
+    """Their numbers in the order of length, so that the texts of a batch need little padding."""
+    return sorted(range(len(rows)), key=lambda i: len(rows[i]))

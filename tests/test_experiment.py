@@ -1,0 +1,108 @@
+import json
+
+import pytest
+import torch
+
+from allinone.datasets.captioned import Captions
+from allinone.datasets.synthetic import make_world
+from allinone.experiment import describe, evaluate, override, train
+from allinone.experiments import experiments, find
+from allinone.inference import load
+from allinone.model.config import NANO
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory):
+    """A made world, and a captions.csv over some of its clips beside it."""
+    root = tmp_path_factory.mktemp("made") / "world"
+    make_world(root, num_train=16, num_pairs=3, processes=1)
+    rows = [json.loads(line) for line in (root / "captions.jsonl").read_text().splitlines()][:12]
+    (root / "captions.csv").write_text("video,caption\n" + "".join(f"{r['video']},{r['caption']}\n" for r in rows))
+    return root
+
+
+QUICK = ["optim.num_steps=2", "optim.warmup=1", "data.batch_size=4", "train.tensorboard=false", "model.depth=1"]
+SPECIAL = {
+    "captioned": ["train_data.captions.data.file=captions.csv", "evaluators.val.data.file=captions.csv"],
+    "world_joint": [f"train_data.{name}.batch_size=4" for name in ("captions", "pairs", "questions")],
+}
+
+
+@pytest.mark.parametrize("name", sorted(experiments()))
+def test_every_experiment_trains_and_evaluates(name, root, tmp_path):
+    settings = [*QUICK, f"data.root={root}", *SPECIAL.get(name, [])]
+    experiment = override(find(name), settings)
+    result = train(experiment, tmp_path / "run")
+    assert result.step == 2
+    assert result.metrics.keys() == evaluate(result.checkpoint, experiment).keys()
+    assert json.loads((result.checkpoint / "experiment.json").read_text())["optim"]["num_steps"] == 2
+
+
+def test_a_run_can_start_from_a_checkpoint_of_other_sizes(root, tmp_path):
+    settings = [*QUICK, f"data.root={root}", *SPECIAL["world_joint"]]
+    first = train(override(find("world_joint"), settings), tmp_path / "first").checkpoint
+    wider = override(find("captioned"), [*QUICK, f"data.root={root}", *SPECIAL["captioned"], f"init={first}"])
+    result = train(wider, tmp_path / "second")
+    assert load(result.checkpoint).model.config.width == NANO.width  # that of the checkpoint, not of `captioned`
+
+
+def test_the_same_seed_gives_the_same_losses(root, tmp_path):
+    losses = []
+    for name in ("a", "b"):
+        seen = []
+        settings = [*QUICK, f"data.root={root}", *SPECIAL["world_joint"]]
+        train(
+            override(find("world_joint"), settings),
+            tmp_path / name,
+            on_step=lambda row, to=seen: to.append(row["loss"]),
+        )
+        losses.append(seen)
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("optim.learning_rate=1", r"optim\.learning_rate: no such key as 'learning_rate'; there are: .*lr"),
+        ("optim.lr=fast", r"optim\.lr: wanted float, got 'fast'"),
+        ("objectives.vtx.weight=1", "there are: vtc"),
+        ("optim=3", "set one of: optim"),
+        ("optim.lr.more=3", "nothing to set inside float"),
+        ("optim.lr", "wanted key=value"),
+        ("train.precision=float16", "float32"),
+        ("model.num_heads=5", "does not divide into 5 heads"),
+        ("objectives.vtm.negatives=tough", "random"),
+    ],
+)
+def test_a_wrong_setting_names_the_key_and_the_choices(setting, message):
+    with pytest.raises(ValueError, match=message):
+        override(find("captioned"), [setting])
+
+
+def test_settings_reach_into_the_experiment():
+    settings = ["optim.lr=3e-5", "objectives.vtc.weight=0.5", "train_data.captions.data.hold_out=null"]
+    settings += ["train_data.captions.data.split=null", "model=tiny", "data.transform.flip_prob=0", "init=folder"]
+    changed = override(find("captioned"), settings)
+    assert changed.optim.lr == 3e-5
+    assert changed.objectives["vtc"].weight == 0.5
+    assert changed.train_data["captions"].data == Captions()
+    assert (changed.model.width, changed.data.transform.flip_prob, changed.init) == (192, 0.0, "folder")
+
+
+def test_an_unknown_experiment_lists_those_there_are():
+    with pytest.raises(ValueError, match="no experiment called 'nothing'; there are: captioned"):
+        find("nothing")
+
+
+def test_a_description_is_json_and_complete():
+    text = json.dumps(describe(find("captioned")))
+    again = json.loads(text)
+    assert again["objectives"]["vtc"]["class"] == "allinone.objectives.vtc.VTC.Config"
+    assert again["train_data"]["captions"]["data"]["hold_out"] == 4
+
+
+def test_a_crop_that_does_not_fit_the_model_is_refused(root, tmp_path):
+    settings = [*QUICK, f"data.root={root}", *SPECIAL["captioned"], "model.image_size=64"]
+    with pytest.raises(ValueError, match=r"squares of 64 pixels, but data\.transform\.crop is 96"):
+        train(override(find("captioned"), settings), tmp_path / "run")
+    assert not torch.distributed.is_initialized()

@@ -1,0 +1,67 @@
+"""What may import what: data flows one way (the layout in the README)."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src" / "allinone"
+ALLOWED = {
+    "types": set(),
+    "metrics": {"types"},
+    "video": {"types"},
+    "text": {"types"},
+    "model": {"types"},
+    "data": {"types", "video", "text"},
+    "datasets": {"data.example", "video.encode"},
+    "objectives": {"types", "model", "text"},
+    "checkpoint": {"types", "model", "text"},
+    "convert": {"checkpoint", "model", "text"},
+    "inference": {"types", "model", "video", "text", "data", "checkpoint"},
+    "evaluators": {"types", "metrics", "inference", "model", "text", "data"},
+    "search": {"inference", "model", "data", "video", "types"},
+    "train": {"types", "model", "text", "objectives", "checkpoint"},
+    "plots": {"video"},
+    "experiment": {
+        "types", "model", "text", "data", "objectives", "checkpoint", "inference", "evaluators", "train", "video",
+    },
+    "experiments": {"experiment", "datasets", "evaluators", "objectives", "model", "train", "video"},
+    "app": {"experiment", "experiments", "datasets", "inference", "search", "plots"},
+    "cli": {"app", "convert", "experiment", "experiments", "inference", "search", "train"},
+    "__main__": {"cli"},
+    "__init__": {"inference", "search"},
+}  # fmt: skip
+"""The parts of the package, and those that each may import besides itself; one with a dot is that module alone."""
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of other packages that a file imports, with `allinone.` taken off our own."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(SRC.rglob("*.py")), ids=lambda p: str(p.relative_to(SRC)))
+def test_imports_follow_the_layout(path):
+    part = path.relative_to(SRC).parts[0].removesuffix(".py")
+    allowed = ALLOWED[part] | {part}
+    ours = {name.removeprefix("allinone.") for name in imports(path) if name.startswith("allinone.")}
+    wrong = {name for name in ours if not any(name == ok or name.startswith(f"{ok}.") for ok in allowed)}
+    assert not wrong
+
+
+def test_data_sets_know_neither_torch_nor_the_decoder():
+    for path in (SRC / "datasets").glob("*.py"):
+        assert not {name.split(".")[0] for name in imports(path)} & {"torch", "av"}
+
+
+@pytest.mark.parametrize("statement", ["import allinone", "from allinone.cli import build_parser; build_parser()"])
+def test_torch_is_not_loaded_before_it_is_needed(statement):
+    code = f"{statement}; import sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
