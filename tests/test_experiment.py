@@ -24,6 +24,7 @@ def root(tmp_path_factory):
 QUICK = ["optim.num_steps=2", "optim.warmup=1", "data.batch_size=4", "train.tensorboard=false", "model.depth=1"]
 SPECIAL = {
     "captioned": ["train_data.captions.data.file=captions.csv", "evaluators.val.data.file=captions.csv"],
+    "recognition": ["train_data.captions.data.file=captions.csv", "evaluators.val.data.file=captions.csv"],
     "world_joint": [f"train_data.{name}.batch_size=4" for name in ("captions", "pairs", "questions")],
 }
 

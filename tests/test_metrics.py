@@ -94,7 +94,7 @@ def test_scores_that_are_not_numbers_are_refused():
 
 
 def test_wrong_targets_are_refused():
-    with pytest.raises(ValueError, match="from 0 to 3, but 3 items"):
+    with pytest.raises(ValueError, match="targets 0 to 3, but 3 items"):
         retrieval_ranks(torch.zeros(2, 3), torch.tensor([0, 3]))
     with pytest.raises(ValueError, match=r"nothing is relevant for 1 of 2 queries: \[1\]"):
         retrieval_ranks(torch.zeros(2, 1), torch.tensor([[True], [False]]))

@@ -10,7 +10,7 @@ import torch
 
 from allinone.data.samples import ClipReader, Span
 from allinone.inference import Predictor
-from allinone.search import AddReport, VideoIndex, cut, find_videos
+from allinone.search import AddReport, VideoIndex, cut, find_videos, model_of
 from allinone.video import decode
 from allinone.video.encode import write_mp4
 from tiny import HEADS, TEXTS, tiny_frames, tiny_predictor, write_videos
@@ -290,7 +290,7 @@ import os, signal, sys, threading
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from tiny import tiny_predictor
-from allinone.search import VideoIndex
+from allinone.search import AddReport, VideoIndex, cut, find_videos, model_of
 
 index = VideoIndex.open(Path(sys.argv[3]), tiny_predictor(batch_size=3), 0.5)
 writes, deadly = [], int(sys.argv[4])
@@ -323,3 +323,9 @@ def test_an_index_killed_in_the_middle_goes_on_without_halves_or_doubles(deadly:
     assert index.add(folder) == AddReport(24 - kept // 4, kept // 4, ())
     windows = [(i / 2, (i + 1) / 2) for i in range(4)]
     assert rows(index) == [(str(folder / f"{v:02}.mp4"), *window) for v in range(24) for window in windows]
+
+
+def test_an_index_names_the_model_that_made_it(filled: VideoIndex, tmp_path: Path):
+    assert model_of(filled.path) == "tiny-0"
+    with pytest.raises(ValueError, match="no index there; make one"):
+        model_of(tmp_path)

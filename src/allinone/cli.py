@@ -195,7 +195,8 @@ def run_search(options: Namespace) -> None:
     from allinone.inference import load
     from allinone.search import VideoIndex, model_of
 
-    index = VideoIndex.open(options.index, load(options.model or model_of(options.index)), create=False)
+    made_with = model_of(options.index)
+    index = VideoIndex.open(options.index, load(options.model or made_with))
     hits = index.search(options.words, top_k=options.top_k, rerank=options.rerank)
     if options.json:
         rows = [{"video": str(h.video), "start_sec": h.start_sec, "end_sec": h.end_sec, "score": h.score} for h in hits]

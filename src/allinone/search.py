@@ -251,16 +251,8 @@ class VideoIndex:
     # The table
 
     def table(self) -> Any:
-        """The LanceDB table, as the last write left it; None before the first."""
-        if not (self.path / f"{TABLE}.lance").is_dir():
-            return None
-        database = lancedb().connect(self.path, read_consistency_interval=timedelta(0))
-        try:
-            return database.open_table(TABLE)
-        except ValueError as error:  # killed before the first write was done
-            if "not found" in str(error):
-                return None
-            raise
+        """The LanceDB table; None before the first write."""
+        return open_table(self.path)
 
     def schema(self) -> Any:
         import pyarrow as pa
@@ -309,6 +301,19 @@ def lancedb() -> Any:
     return lancedb
 
 
+def open_table(path: Path) -> Any:
+    """The LanceDB table of an index, as the last write left it; None where there is none."""
+    if not (path / f"{TABLE}.lance").is_dir():
+        return None
+    database = lancedb().connect(path, read_consistency_interval=timedelta(0))
+    try:
+        return database.open_table(TABLE)
+    except ValueError as error:  # killed before the first write was done
+        if "not found" in str(error):
+            return None
+        raise
+
+
 def read_made(table: Any, path: Path) -> Made:
     written = (table.schema.metadata or {}).get(META)
     if written is None:
@@ -320,6 +325,18 @@ def read_made(table: Any, path: Path) -> Made:
             "choose another folder and add the videos there"
         )
     return Made(**fields)
+
+
+def model_of(path: str | Path) -> str:
+    """The folder or hub id of the model that an index was made with. ValueError where there is no index."""
+    path = Path(path)
+    table = open_table(path)
+    if table is None:
+        raise ValueError(f"{path}: no index there; make one with `allinone index VIDEOS --model M --to {path}`")
+    name = read_made(table, path).name
+    if name is None:
+        raise ValueError(f"{path}: its model has no name; give it with --model")
+    return name
 
 
 def model_identity(predictor: Predictor) -> str:

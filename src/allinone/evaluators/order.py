@@ -21,8 +21,9 @@ class Order:
 
     The data set gives the pairs as examples 2i and 2i + 1. Chance is 50, and a tie is wrong. Where pairs are of
     several kinds, each has its own numbers. The control (`single_frame/...`) does the same with every frame of a clip
-    replaced by one of them, for each of them in turn, which leaves nothing of time: a model that reads order, and
-    nothing else, is at 50 there, a tie counting half.
+    replaced by one of them, for each of them in turn, and takes the mean; a tie counts half. It is away from 50 where
+    frames alone give a pair away. Where one clip is the exact reversal of the other, it is 50 whatever the model does,
+    since what a frame gains at one place it loses at the mirrored one: there it vouches for the data.
     """
 
     @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,9 @@
 """Train on your own folder of videos with captions (`datasets/captioned.py` tells how to lay it out)."""
 
+from dataclasses import replace
+
 from allinone.datasets.captioned import Captions
+from allinone.evaluators.recognition import Recognition
 from allinone.evaluators.retrieval import Retrieval
 from allinone.experiment import Data, Experiment, Source, Words
 from allinone.model.config import NANO
@@ -20,8 +23,9 @@ def captioned() -> Experiment:
 
         allinone train captioned --set data.root=my_clips
 
-    From a checkpoint: `--set init=checkpoints/base`. A file with a column `split` wants
-    `train_data.captions.data.hold_out=null evaluators.val.data.hold_out=null` and evaluates its split `val`.
+    From a checkpoint: `init=checkpoints/base`. A file with a column `split` wants
+    `train_data.captions.data.hold_out=null evaluators.val.data.hold_out=null`. To learn all clips and ask for the
+    same ones: `train_data.captions.data.hold_out=null train_data.captions.data.split=null`, and the same for `val`.
     Minutes on a CPU for tens of clips.
     """
     return Experiment(
@@ -39,8 +43,24 @@ def captioned() -> Experiment:
             transform=Transform.Config(resize=112, crop=96, random_crop=True, flip_prob=0.5, augment=1),
             cache_mb=2000,
             drop_last=False,
-            unique_videos=True,
         ),
         train=TrainConfig(save_every=100),
         words=Words(size=2000),
+    )
+
+
+def recognition() -> Experiment:
+    """Recognition on such a folder whose captions are names of classes; every fourth video is held out by name.
+
+        allinone train recognition --set data.root=my_clips
+
+    Clips with the same caption are positives of each other. Scored by the share of held-out clips whose own name
+    fits them best.
+    """
+    base = captioned()
+    return replace(
+        base,
+        objectives={"vtc": VTC.Config(learn_temperature=True)},
+        evaluators={"val": Recognition.Config(data=Captions(split="val", hold_out=4))},
+        optim=Optim.Config(lr=5e-4, num_steps=200, weight_decay=0.1),
     )

@@ -1,0 +1,96 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from allinone.cli import main
+from allinone.datasets.synthetic import make_world
+
+RELEASED = Path(__file__).parent / "data" / "parity_small" / "checkpoint.ckpt"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A made world and a run of `allinone train` on it."""
+    folder = tmp_path_factory.mktemp("cli")
+    make_world(folder / "world", num_train=8, num_pairs=2, processes=1)
+    tiny = ["optim.num_steps=2", "optim.warmup=1", "data.batch_size=4", "train.tensorboard=false", "model.depth=1"]
+    sizes = [f"train_data.{name}.batch_size=4" for name in ("captions", "pairs", "questions")]
+    main(["train", "world_joint", "--to", str(folder / "run"), "--set", f"data.root={folder}/world", *tiny, *sizes])
+    return folder
+
+
+def fails(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_train_evaluate_index_search_ask(trained, capsys):
+    run, world = str(trained / "run"), trained / "world"
+    main(["evaluate", run, "world_contrast", "--to", str(trained / "numbers.json"), "--set", f"data.root={world}"])
+    assert "gallery/t2v/R@1" in json.loads((trained / "numbers.json").read_text())
+    gallery = sorted(str(path) for path in (world / "videos").glob("gallery-*.mp4"))[:5]
+    assert gallery
+    (trained / "broken.mp4").write_bytes(b"no video")
+    main(["index", *gallery, str(trained / "broken.mp4"), "--model", run, "--to", str(trained / "my.index")])
+    seen = capsys.readouterr()
+    assert "5 videos added, 0 already there, 1 unreadable" in seen.out
+    assert "broken.mp4" in seen.err
+    main(["search", "a red circle", "--index", str(trained / "my.index"), "--json", "--top-k", "3"])
+    hits = json.loads(capsys.readouterr().out)
+    assert len(hits) == 3
+    assert {hit["video"] for hit in hits} <= set(gallery)
+    main(["search", "a red circle", "--index", str(trained / "my.index")])
+    assert "0:02." in capsys.readouterr().out
+    main(["ask", gallery[0], "what colour is the circle?", "--model", run, "--top-k", "2"])
+    assert capsys.readouterr().out.count("%") == 2
+
+
+def test_a_finished_run_is_not_trained_again_without_resume(trained, capsys):
+    message = fails(
+        capsys, "train", "world_joint", "--to", str(trained / "run"), "--set", f"data.root={trained}/world",
+        "optim.num_steps=2", "optim.warmup=1", *[f"train_data.{n}.batch_size=4" for n in ("captions", "pairs", "questions")],
+    )  # fmt: skip
+    assert "--resume" in message
+
+
+def test_convert_reads_a_released_checkpoint_and_reports_every_tensor(tmp_path, capsys):
+    main(["convert", str(RELEASED), str(tmp_path / "small"), "--num-heads", "4"])
+    out = capsys.readouterr().out
+    assert "tensors taken" in out
+    assert "vcop_classifier" in out
+    assert {path.name for path in (tmp_path / "small").iterdir()} >= {"config.json", "model.safetensors", "README.md"}
+    main(["convert", str(RELEASED), str(tmp_path / "longer"), "--num-heads", "4", "--num-frames", "8"])
+    assert json.loads((tmp_path / "longer" / "config.json").read_text())["model"]["num_frames"] == 8
+
+
+def test_convert_names_what_it_cannot_read(tmp_path, capsys):
+    save_file({"fc.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    assert "neither a released checkpoint nor a ViT" in fails(
+        capsys, "convert", str(tmp_path / "other.safetensors"), str(tmp_path / "out")
+    )
+    assert "no such file" in fails(capsys, "convert", str(tmp_path / "absent.ckpt"), str(tmp_path / "out"))
+    assert "is for a ViT" in fails(capsys, "convert", str(RELEASED), str(tmp_path / "out"), "--size", "base")
+    assert not (tmp_path / "out").exists()
+
+
+def test_errors_are_one_line_that_names_the_choices(tmp_path, capsys):
+    assert "there are: captioned" in fails(capsys, "train", "nothing")
+    assert "no such key" in fails(capsys, "train", "captioned", "--set", "optim.learning_rate=1")
+    assert "wanted float" in fails(capsys, "train", "captioned", "--set", "optim.lr=fast")
+    assert "captions.csv" in fails(capsys, "train", "captioned", "--set", f"data.root={tmp_path}")
+    assert "no index there" in fails(capsys, "search", "words", "--index", str(tmp_path / "absent"))
+    assert "absent" in fails(capsys, "ask", "clip.mp4", "what?", "--model", str(tmp_path / "absent"))
+
+
+def test_help_needs_no_torch_and_names_the_commands():
+    code = "import sys; from allinone.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "assert 'torch' not in sys.modules"
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert all(command in shown for command in ("demo", "train", "evaluate", "convert", "index", "search", "ask"))
