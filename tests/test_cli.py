@@ -55,7 +55,8 @@ def test_train_evaluate_index_search_ask(trained, capsys):
 def test_a_finished_run_is_not_trained_again_without_resume(trained, capsys):
     message = fails(
         capsys, "train", "world_joint", "--to", str(trained / "run"), "--set", f"data.root={trained}/world",
-        "optim.num_steps=2", "optim.warmup=1", *[f"train_data.{n}.batch_size=4" for n in ("captions", "pairs", "questions")],
+        "optim.num_steps=2", "optim.warmup=1",
+        *[f"train_data.{name}.batch_size=4" for name in ("captions", "pairs", "questions")],
     )  # fmt: skip
     assert "--resume" in message
 

@@ -28,7 +28,7 @@ ALLOWED = {
         "types", "model", "text", "data", "objectives", "checkpoint", "inference", "evaluators", "train", "video",
     },
     "experiments": {"experiment", "datasets", "evaluators", "objectives", "model", "train", "video"},
-    "app": {"experiment", "experiments", "datasets", "inference", "search", "plots"},
+    "app": {"experiment", "experiments", "datasets", "data", "inference", "search", "plots", "video"},
     "cli": {"app", "convert", "experiment", "experiments", "inference", "search", "train"},
     "__main__": {"cli"},
     "__init__": {"inference", "search"},

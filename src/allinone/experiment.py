@@ -157,8 +157,12 @@ def train(
     resume: bool = False,
     on_step: Callable[[dict[str, Any]], None] | None = None,
     on_progress: Progress | None = None,
+    cache: FrameCache | None = None,
 ) -> TrainResult:
-    """Train in this process, or in all that torchrun started; see `run_training` for what is written and raised."""
+    """Train in this process, or in all that torchrun started; see `run_training` for what is written and raised.
+
+    Stages that follow each other in one process may share a `cache` of decoded videos.
+    """
     root = Path(experiment.data.root)
     examples = {name: list(source.data.examples(root)) for name, source in experiment.train_data.items()}
     start = load_checkpoint(experiment.init, experiment.model.num_frames) if experiment.init else None
@@ -185,7 +189,7 @@ def train(
             encoder=encoder,
             objectives=objectives,
             weights={name: config.weight for name, config in experiment.objectives.items()},
-            sources=make_sources(experiment, examples, tokenizer, answers, world.rank, world.size),
+            sources=make_sources(experiment, examples, tokenizer, answers, cache, world.rank, world.size),
             optim=experiment.optim,
             config=experiment.train,
             run_dir=run_dir,
@@ -235,13 +239,13 @@ def make_sources(
     examples: Mapping[str, list[Example]],
     tokenizer: Tokenizer,
     answers: AnswerVocabulary | None,
+    cache: FrameCache | None,
     rank: int,
     world_size: int,
 ) -> dict[str, TrainSource]:
-    """A loader for each source; they share one cache of decoded videos."""
+    """A loader for each source; they share one cache of decoded videos, which is made here if none is given."""
     data = replace(experiment.data, num_frames=experiment.model.num_frames, max_text_len=experiment.model.max_text_len)
-    cache = None
-    if data.cache_mb:
+    if cache is None and data.cache_mb:
         videos = (e.video for some in examples.values() for e in some)
         cache = FrameCache(videos, data.cache_mb, data.transform.resize)
     sources = {}

@@ -4,7 +4,6 @@ import sys
 
 import pytest
 
-from allinone.train import logs
 from allinone.train.logs import RunLog, clock
 
 LINES = [
@@ -51,7 +50,7 @@ def test_numbers_that_are_not_finite_are_null(tmp_path):
 
 def test_without_a_terminal_a_line_comes_now_and_then(tmp_path, caplog, monkeypatch):
     times = iter(range(0, 1000, 20))
-    monkeypatch.setattr(logs.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr("allinone.train.logs.time.monotonic", lambda: next(times))
     with caplog.at_level(logging.INFO), RunLog(tmp_path, 0, 0, 6, tensorboard=False) as log:
         for step in range(1, 7):
             log.show(step, 7.0 - step, 30.0, 20.0)

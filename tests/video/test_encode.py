@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from allinone.video import encode
 from allinone.video.decode import probe, read_frames
 from allinone.video.encode import write_mp4
 
@@ -48,7 +47,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(encode.os, "replace", fail)
+    monkeypatch.setattr("allinone.video.encode.os.replace", fail)
     with pytest.raises(KeyboardInterrupt):
         write_mp4(path, shades(3), fps=5)
     assert path.read_bytes() == b"what was there"

@@ -37,7 +37,7 @@ def world_contrast() -> Experiment:
             "gallery": Retrieval.Config(data=Captions("test")),
             "order": Order.Config(data=OrderPairs("test"), mode="dual"),
         },
-        optim=Optim.Config(lr=1e-3, num_steps=360, warmup=40, end_lr=1e-4),
+        optim=Optim.Config(lr=1e-3, num_steps=500, warmup=40, end_lr=1e-4),
         data=Data(batch_size=128, transform=Transform.Config(resize=64, crop=64), cache_mb=2500, length_window=1),
         train=TrainConfig(save_every=200),
         words=Words(size=200),
@@ -52,11 +52,11 @@ def world_joint() -> Experiment:
         train_data={
             "captions": Source(data=Captions("train"), batch_size=64),
             "pairs": Source(data=OrderPairs("train"), batch_size=64, together=2),
-            "questions": Source(data=Questions("train"), share=4, batch_size=96),
+            "questions": Source(data=Questions("train"), share=4, batch_size=64),
         },
         objectives={
             "vtc": VTC.Config(learn_temperature=True),
-            "vtm": VTM.Config(negatives="hard", ramp=0.5, num_pairs=24),
+            "vtm": VTM.Config(weight=2.0, negatives="hard", ramp=1.0, num_pairs=24),
             "mlm": MLM.Config(weight=0.2, mask_prob=0.3, num_pairs=8),
             "answers": Classification.Config(weight=2.0, dropout=0.1),
         },
@@ -66,5 +66,5 @@ def world_joint() -> Experiment:
             "order": Order.Config(data=OrderPairs("test"), mode="dual"),
             "order_joint": Order.Config(data=OrderPairs("test"), mode="joint"),
         },
-        optim=Optim.Config(lr=1e-3, num_steps=700, warmup=20, head_lr_mult=1.0),
+        optim=Optim.Config(lr=1e-3, num_steps=1250, warmup=20, head_lr_mult=1.0),
     )

@@ -81,7 +81,7 @@ class ModelConfig:
 
 
 NANO = ModelConfig(
-    width=96, num_heads=4, depth=3, image_size=64, num_frames=4, vocab_size=1000, shared_dim=128,
+    width=96, num_heads=4, depth=3, image_size=64, num_frames=3, vocab_size=1000, shared_dim=128,
     patch_order="raster", dropout=0.0, init="fan_in", text_time=True,
 )  # fmt: skip
 """Half a million parameters, for tests and the demo: learns a made world from scratch on a CPU."""
