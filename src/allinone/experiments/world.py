@@ -37,7 +37,7 @@ def world_contrast() -> Experiment:
             "gallery": Retrieval.Config(data=Captions("test")),
             "order": Order.Config(data=OrderPairs("test"), mode="dual"),
         },
-        optim=Optim.Config(lr=1e-3, num_steps=500, warmup=40, end_lr=1e-4),
+        optim=Optim.Config(lr=1e-3, num_steps=400, warmup=40, end_lr=1e-4),
         data=Data(batch_size=128, transform=Transform.Config(resize=64, crop=64), cache_mb=2500, length_window=1),
         train=TrainConfig(save_every=200),
         words=Words(size=200),
@@ -66,5 +66,5 @@ def world_joint() -> Experiment:
             "order": Order.Config(data=OrderPairs("test"), mode="dual"),
             "order_joint": Order.Config(data=OrderPairs("test"), mode="joint"),
         },
-        optim=Optim.Config(lr=1e-3, num_steps=1250, warmup=20, head_lr_mult=1.0),
+        optim=Optim.Config(lr=1e-3, num_steps=1050, warmup=20, head_lr_mult=1.0),
     )
