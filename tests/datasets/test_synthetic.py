@@ -105,7 +105,7 @@ def test_an_object_grows_or_shrinks_as_its_caption_says():
         areas = [covered(frame, color).sum() for frame in frames]
         grows = any(word in shot.caption for word in ("grows", "bigger"))
         assert grows != any(word in shot.caption for word in ("shrinks", "smaller"))
-        assert np.all(np.diff(areas if grows else areas[::-1]) > -5)  # soft edges may look like another colour
+        assert np.all(np.diff(areas if grows else areas[::-1]) > -15)  # soft edges may look like another colour
         assert max(areas) > 5 * min(areas)
 
 

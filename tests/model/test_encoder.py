@@ -6,7 +6,7 @@ import torch
 from allinone.model.config import NANO
 from allinone.model.encoder import Trace, VideoTextEncoder
 
-SMALLEST = NANO.replace(width=32, num_heads=2, depth=2, num_frames=3, vocab_size=50, max_text_len=8)
+SMALLEST = NANO.replace(text_time=False, width=32, num_heads=2, depth=2, num_frames=3, vocab_size=50, max_text_len=8)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def vit_tensors(width=32, depth=2, side=4, distilled=False, patch=16):
     return tensors
 
 
-SMALLEST = NANO.replace(width=32, num_heads=2, depth=2, vocab_size=50)
+SMALLEST = NANO.replace(text_time=False, width=32, num_heads=2, depth=2, vocab_size=50)
 
 
 def test_the_configuration_is_read_off_the_shapes(released):
