@@ -15,7 +15,6 @@ from allinone.experiments.world import world_contrast, world_joint
 from allinone.inference import Predictor, Progress, load
 from allinone.plots.report import Report, Row, ShownAnswer, ShownHit, ShownQuery, write_report
 from allinone.search import VideoIndex
-from allinone.video.decode import probe
 
 NUM_TRAIN, NUM_TRAIN_QUICK = 6000, 400
 NUM_SHOWN = 8
@@ -106,7 +105,7 @@ def search_gallery(
                 video=Path(hit.video),
                 start_sec=hit.start_sec,
                 end_sec=hit.end_sec,
-                score=hit.score,
+                score=hit.score if hit.match is None else hit.match,
                 caption=captions[Path(hit.video).resolve()],
                 right=Path(hit.video).resolve() == example.video.resolve(),
             )
@@ -123,7 +122,6 @@ def ask(model: Predictor, root: Path) -> tuple[ShownAnswer, ...]:
     return tuple(
         ShownAnswer(
             video=example.video,
-            duration_sec=probe(example.video).duration_sec or 0.0,
             question=example.text,
             truth=example.answer or "",
             answers=tuple(model.answer(example.video, example.text, top_k=3)),

@@ -2,47 +2,68 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+Curve = list[tuple[int, float]]
+"""Steps and losses."""
+
 
 def loss_curves(metrics_files: Sequence[Path]) -> bytes:
-    """A PNG with one panel for each objective: its loss against the steps of consecutive stages, raw and smoothed."""
-    from matplotlib.figure import Figure
+    """A PNG with one panel for each objective: its loss against the steps of consecutive stages, raw and smoothed.
 
-    curves: dict[str, list[tuple[int, float]]] = {}
-    borders, first = [], 0
-    for path in metrics_files:
-        last = 0
-        for row in read_steps(path):
-            last = row["step"]
-            for name, value in row.items():
-                if name.endswith("/loss") and value is not None:
-                    curves.setdefault(name.removesuffix("/loss"), []).append((first + last, value))
-        first += last
-        borders.append(first)
-    figure = Figure(figsize=(9, 1.9 * max(len(curves), 1)), layout="constrained")
-    for i, (name, points) in enumerate(curves.items()):
-        axes = figure.add_subplot(len(curves), 1, i + 1)
-        steps, losses = zip(*points, strict=True)
-        axes.plot(steps, losses, color="#c7d3e3", linewidth=0.8)
-        axes.plot(steps, smoothed(losses), color="#2b5c9e", linewidth=1.6)
-        for border in borders[:-1]:
-            axes.axvline(border, color="#999999", linewidth=0.8, linestyle=":")
-        axes.set_xlim(0, first)
-        axes.set_ylabel(name)
+    Each file is the `metrics.jsonl` of one stage; a dotted line divides them. Losses that were not finite are left out.
+    """
+    with needs_plots("curves"):
+        from matplotlib.figure import Figure
+
+    logs = [read_steps(path) for path in metrics_files]
+    stages = [losses(log) for log in logs]
+    ends = list(accumulate((log[-1]["step"] if log else 0 for log in logs), initial=0))
+    names = list(dict.fromkeys(name for stage in stages for name in stage))
+    figure = Figure(figsize=(9, 0.4 + 1.8 * max(len(names), 1)), layout="constrained")
+    panels = figure.subplots(max(len(names), 1), sharex=True, squeeze=False)[:, 0]
+    if not names:
+        panels[0].text(0.5, 0.5, "no losses in the log", transform=panels[0].transAxes, ha="center", color="#666666")
+    for name, axes in zip(names, panels, strict=False):
+        for stage, begin in zip(stages, ends, strict=False):
+            if curve := stage.get(name):
+                steps = [begin + step for step, _ in curve]
+                values = [value for _, value in curve]
+                axes.plot(steps, values, color="#c7d3e3", linewidth=0.8)
+                axes.plot(steps, smoothed(values), color="#2b5c9e", linewidth=1.6)
+        axes.set_title(name, loc="left", fontsize=10, parse_math=False)
+    for axes in panels:
+        for border in ends[1:-1]:
+            axes.axvline(border, color="#888888", linewidth=1, linestyle=":")
+        axes.set_xlim(0, max(ends[-1], 1))
         axes.grid(alpha=0.25)
-        if i == len(curves) - 1:
-            axes.set_xlabel("step")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[-1].set_xlabel("step")
+    figure.supylabel("loss", fontsize=10)
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=100)
+    figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
     return picture.getvalue()
 
 
+def losses(rows: Sequence[dict[str, Any]]) -> dict[str, Curve]:
+    """The curve of each objective in the lines of one log."""
+    curves: dict[str, Curve] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name.endswith("/loss"):
+                curve = curves.setdefault(name.removesuffix("/loss"), [])
+                if value is not None:
+                    curve.append((row["step"], value))
+    return {name: curve for name, curve in curves.items() if curve}
+
+
 def read_steps(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl` that are about a step."""
-    rows = (json.loads(line) for line in path.read_text().splitlines())
+    """The lines of a `metrics.jsonl` that are about a step of training."""
+    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     return [row for row in rows if "loss" in row]
 
 
@@ -53,3 +74,14 @@ def smoothed(values: Sequence[float], memory: float = 0.9) -> list[float]:
         mean, weight = memory * mean + (1 - memory) * value, memory * weight + 1 - memory
         found.append(mean / weight)
     return found
+
+
+@contextmanager
+def needs_plots(what: str) -> Iterator[None]:
+    """Around the import of a package that only the extra `plots` installs."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        message = f"{what}: the package {package} is missing; pip install 'allinone[plots]'"
+        raise ModuleNotFoundError(message, name=error.name) from error
