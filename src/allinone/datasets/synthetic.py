@@ -14,11 +14,11 @@ whose caption differs in one word (left and right, up and down, grows and shrink
 frame tells the two apart, and the middle one (17 is odd) is the same frame in both. `OrderPairs` yields them.
 
 **Splits.** `train`: as many clips as asked for. `test`: scenes of which no caption occurs in training, drawn by the
-seed. Every colour and shape is seen in training in four of the six motions and with two of the three numbers, and in
-the test does the rest; a quarter of the pairs of objects comes one after the other in the test alone, in both orders.
-The test has three parts with clips of their own:
-`Captions`, 100 clips with 100 captions that differ in content, for retrieval; `Questions`, 60 of each kind (colour,
-shape, count, motion, order), in which every answer to a kind is equally frequent; `OrderPairs`, 100 pairs of clips.
+seed. Each pair of colour and shape is seen in training in four of the six motions and in two of the three numbers,
+and in the test does the rest; of the pairs of objects that follow one another, a quarter is kept for the test, in both
+orders. The test has three parts with clips of their own: `Captions`, 100 clips with 100 captions that differ in
+content, for retrieval; `Questions`, 60 of each kind (colour, shape, count, motion, order), in which all answers to a
+kind are equally frequent; `OrderPairs`, 100 pairs of clips.
 
 On disk, with each line of `captions.jsonl`, `questions.jsonl` and `pairs.jsonl` (two lines a pair) such a record:
 
@@ -63,10 +63,9 @@ COLORS = {
     "white": (245, 245, 245),
 }
 SHAPES = ("circle", "square", "triangle", "star")
-MOTIONS = {
-    "direction": (("right", "left"), ("down", "up")),
-    "size": (("grows", "shrinks"),),
-}
+MOTIONS = {"right": "direction", "down": "direction", "grows": "size"}
+"""The forward motions and their kind of scene; their opposites are the backward ones."""
+
 NUMBERS = {2: "two", 3: "three", 4: "four"}
 KINDS = ("direction", "size", "order", "count")
 QUESTION_KINDS = ("colour", "shape", "count", "motion", "order")
@@ -152,7 +151,7 @@ class Scene:
         """Of a scene and its reversal, one is backward: it is drawn as the other, and its frames turned round."""
         if self.kind == "order":
             return self.objects[0] > self.objects[1]
-        return self.change in ("left", "up", "shrinks")
+        return self.kind != "count" and self.change not in MOTIONS
 
     def reversed(self) -> "Scene":
         """The scene that shows when the clip runs backwards."""
@@ -206,10 +205,9 @@ def split_scenes(seed: int) -> tuple[dict[str, list[Scene]], dict[str, list[Scen
     kept as often; the pairs of objects are drawn.
     """
     train, test = defaultdict[str, list[Scene]](list), defaultdict[str, list[Scene]](list)
-    motions = [(kind, change) for kind, axes in MOTIONS.items() for change, _ in axes]
     for (c, color), (s, shape) in product(enumerate(COLORS), enumerate(SHAPES)):
-        for m, (kind, change) in enumerate(motions):
-            kept = m == (c + s + seed) % len(motions)
+        for m, (change, kind) in enumerate(MOTIONS.items()):
+            kept = m == (c + s + seed) % len(MOTIONS)
             (test if kept else train)[kind].append(Scene(kind, ((color, shape),), change))
         for n, number in enumerate(NUMBERS):
             kept = n == (c + 2 * s + seed) % len(NUMBERS)
@@ -461,21 +459,25 @@ def make_world(
     many clips are there, and of how many.
     """
     root = Path(root)
-    if num_train < 2 or num_train % 2 or num_pairs < 1:
-        raise ValueError(f"num_train must be even and num_pairs at least 1; got {num_train} and {num_pairs}")
+    if num_train < 2 or num_train % 2 or num_pairs < 1 or seed < 0:
+        raise ValueError(
+            "num_train must be even and at least 2, num_pairs at least 1, seed not below 0; "
+            f"got num_train={num_train}, num_pairs={num_pairs}, seed={seed}"
+        )
     wanted = {"format": FORMAT, "num_train": num_train, "num_pairs": num_pairs, "seed": seed}
     state = world_state(root)
-    if state is None and root.is_dir() and any(root.iterdir()):
+    if state is None and root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir()):
         raise ValueError(f"{root} holds other files; a made world wants a folder of its own")
     if state is not None and {**state, "complete": True} != {**wanted, "complete": True}:
         raise ValueError(f"{root} holds another world, {state}, not {wanted}; choose another folder or remove that one")
-    (root / "videos").mkdir(parents=True, exist_ok=True)
     plan = plan_world(num_train, num_pairs, seed)
-    there = {path.name for path in os.scandir(root / "videos")}
+    there = {path.name for path in (root / "videos").glob("*.mp4")}
     missing = [shot for shot in plan.shots if f"{shot.name}.mp4" not in there]
     if state is not None and state["complete"] and not missing:
         return
-    write_json(root / "world.json", [wanted | {"complete": False}])
+    root.mkdir(parents=True, exist_ok=True)
+    write_json(root / "world.json", [wanted | {"complete": False}])  # first, so that a folder cut short is known
+    (root / "videos").mkdir(exist_ok=True)
     film(root, missing, len(plan.shots), processes or os.cpu_count() or 1, progress)
     write_json(root / "captions.jsonl", plan.captions)
     write_json(root / "questions.jsonl", plan.questions)
@@ -493,7 +495,8 @@ def film(
             shots = map(shoot, missing)
         else:
             context = get_context("fork" if sys.platform == "linux" else None)
-            pool = stack.enter_context(ProcessPoolExecutor(processes, context, initializer=leave_ctrl_c_to_parent))
+            pool = ProcessPoolExecutor(processes, context, initializer=leave_ctrl_c_to_parent)
+            stack.callback(pool.shutdown, cancel_futures=True)  # an error does not wait for the clips still to come
             shots = pool.map(shoot, missing, chunksize=8)
         for done, _ in enumerate(shots, start=total - len(missing) + 1):
             if progress is not None:
