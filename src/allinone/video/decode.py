@@ -119,9 +119,9 @@ Pixels = tuple[torch.Tensor, torch.Tensor]  # frames and times_sec of a clip
 def _read_sparse(
     video: "_Video", times_sec: Sequence[int | float] | None, indices: Sequence[int] | None, size: int | None
 ) -> Pixels | None:
-    """By seeking; None (with the file open anew) where that is impossible or in doubt."""
-    if not video.seekable:
-        return None
+    """By seeking; None (with the file open anew) where that is impossible, of no use, or in doubt."""
+    if not video.seekable or (indices is not None and set(indices) == set(range(max(indices) + 1))):
+        return None  # a seek saves nothing where all frames up to one are asked for
     try:
         ticks = [video.tick(t) for t in times_sec] if times_sec is not None else video.ticks_of(indices or ())
         pictures = _Pictures(video, ticks, size)
