@@ -30,14 +30,14 @@ def world_contrast() -> Experiment:
         model=NANO.replace(max_text_len=16),
         train_data={
             "captions": Source(data=Captions("train")),
-            "pairs": Source(data=OrderPairs("train"), together=2),
+            "pairs": Source(data=OrderPairs("train"), share=2, together=2),
         },
         objectives={"vtc": VTC.Config(learn_temperature=True)},
         evaluators={
             "gallery": Retrieval.Config(data=Captions("test")),
             "order": Order.Config(data=OrderPairs("test"), mode="dual"),
         },
-        optim=Optim.Config(lr=1e-3, num_steps=400, warmup=40, end_lr=1e-4),
+        optim=Optim.Config(lr=1e-3, num_steps=460, warmup=40, end_lr=1e-4),
         data=Data(batch_size=128, transform=Transform.Config(resize=64, crop=64), cache_mb=2500, length_window=1),
         train=TrainConfig(save_every=200),
         words=Words(size=200),
@@ -50,8 +50,8 @@ def world_joint() -> Experiment:
     return replace(
         first,
         train_data={
-            "captions": Source(data=Captions("train"), batch_size=64),
-            "pairs": Source(data=OrderPairs("train"), batch_size=64, together=2),
+            "captions": Source(data=Captions("train"), share=0.5, batch_size=64),
+            "pairs": Source(data=OrderPairs("train"), share=1.5, batch_size=64, together=2),
             "questions": Source(data=Questions("train"), share=4, batch_size=64),
         },
         objectives={
@@ -66,5 +66,5 @@ def world_joint() -> Experiment:
             "order": Order.Config(data=OrderPairs("test"), mode="dual"),
             "order_joint": Order.Config(data=OrderPairs("test"), mode="joint"),
         },
-        optim=Optim.Config(lr=1e-3, num_steps=1050, warmup=20, head_lr_mult=1.0),
+        optim=Optim.Config(lr=1e-3, num_steps=1180, warmup=20, head_lr_mult=1.0),
     )
