@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -199,15 +200,15 @@ def run_search(options: Namespace) -> None:
     index = VideoIndex.open(options.index, load(options.model or made_with))
     hits = index.search(options.words, top_k=options.top_k, rerank=options.rerank)
     if options.json:
-        rows = [{"video": str(h.video), "start_sec": h.start_sec, "end_sec": h.end_sec, "score": h.score} for h in hits]
-        print(json.dumps(rows, indent=2))
+        print(json.dumps([asdict(hit) for hit in hits], indent=2))
         return
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("score", "from", "to", "video", title=options.words)
-    for hit in hits:
-        table.add_row(f"{hit.score:.3f}", clock(hit.start_sec), clock(hit.end_sec), str(hit.video))
+    table = Table("score", "match", "from", "to", "video", title=options.words)
+    for hit in hits:  # with re-ranking, `match` decides the order
+        match = "" if hit.match is None else f"{hit.match:.3f}"
+        table.add_row(f"{hit.score:.3f}", match, clock(hit.start_sec), clock(hit.end_sec), hit.video)
     Console().print(table)
 
 
