@@ -24,7 +24,7 @@ def world_contrast() -> Experiment:
         allinone train world_contrast --set data.root=world
         allinone train world_joint --set data.root=world init=runs/world_contrast
 
-    Two minutes on two cores, and as many for the second stage. What they reach is in the README.
+    Two minutes on two cores, and three and a half for the second stage. What they reach is in the README.
     """
     return Experiment(
         model=NANO.replace(max_text_len=16),

@@ -161,8 +161,8 @@ def initialise(encoder: VideoTextEncoder, config: ModelConfig) -> None:
     """Random weights: ViT's 0.02 everywhere, or scaled so that small models learn order in time from scratch.
 
     In the scaled start (`init="fan_in"`) weights have 1/sqrt(fan in), words unit variance, and where and when a patch
-    is stands out (2.0). What all tokens share stays small: it would make all texts, and all clips, nearly alike at
-    first, and contrast would learn slowly.
+    is stands out (a normal of deviation 2 that is cut at 2, so 1.1). What all tokens share stays small: it would make
+    all texts, and all clips, nearly alike at first, and contrast would learn slowly.
     """
     scaled = config.init == "fan_in"
     for module in encoder.modules():
