@@ -220,20 +220,14 @@ def compare_gradients(fixture: Fixture) -> Iterator[Comparison]:
     fixture.model.zero_grad()
     losses["loss.pretrain_total"].backward()
     gradients = {name: p.grad for name, p in fixture.model.named_parameters()}
-    special = gradients["encoder.vision.special"]
-    position_like = {
-        "text_embeddings.token_type_embeddings.weight": gradients["encoder.text.token_type"],
-        "token_type_embeddings.weight": gradients["encoder.modality"],
-        "transformer.pos_embed": gradients["encoder.vision.position"],
-        "transformer.temporal_embed": gradients.get("encoder.vision.time"),
-        "transformer.cls_token": None if special is None else special[0],
-        "transformer.dist_token": None if special is None else special[-1],
-    }
+    rows = {"transformer.cls_token": 0, "transformer.dist_token": 1}  # of the special tokens
     norms = json.loads((fixture.folder / "grad_norms_pretrain.json").read_text())
     for name, wanted in norms.items():
         if left_out(name.replace("_classifier", ".")):
             continue
-        gradient = position_like[name] if name in position_like else gradients[str(released_name(name))]
+        gradient = gradients.get(str(released_name(name)))
+        if gradient is not None and name in rows:
+            gradient = gradient[rows[name]]
         got = 0.0 if gradient is None else gradient.norm().item()
         yield Comparison(f"gradient {name}", abs(got - (wanted or 0)) / (wanted or 1), RELATIVE)
 
@@ -248,16 +242,8 @@ def compare_optimiser(fixture: Fixture) -> Iterator[Comparison]:
     ours = {}
     for group in parameter_groups(fixture.model.named_parameters(), config):
         ours |= dict.fromkeys(group["names"], (group["lr"], group["weight_decay"]))
-    special = {
-        "text_embeddings.token_type_embeddings.weight": "encoder.text.token_type",
-        "token_type_embeddings.weight": "encoder.modality",
-        "transformer.pos_embed": "encoder.vision.position",
-        "transformer.temporal_embed": "encoder.vision.time",
-        "transformer.cls_token": "encoder.vision.special",
-        "transformer.dist_token": "encoder.vision.special",
-    }
     for i, group in enumerate(wanted["groups"]):
-        names = [special.get(name) or released_name(name) for name in group["names"] if "vcop" not in name]
+        names = [released_name(name) for name in group["names"] if "vcop" not in name]
         if fixture.model.config.distilled:  # has no temporal embedding of ours
             names = [name for name in names if name != "encoder.vision.time"]
         wrong = [n for n in names if ours.get(str(n)) != (group["lr"], group["weight_decay"])]

@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from allinone.experiment import SIZES
+from allinone.model.config import SIZES
 from allinone.model.encoder import VideoTextEncoder
 
 NUM_TEXTS, LENGTH, NUM_FRAMES = 16, 40, 3

@@ -6,12 +6,11 @@ from pathlib import Path
 import torch
 
 from allinone.checkpoint import model_card, save_checkpoint
-from allinone.model.config import BASE, SMALL, SMALL_DISTILLED, TINY
+from allinone.model.config import PAPER_SIZES
 from allinone.model.model import AllInOne
 from allinone.model.weights import Report, convert_released, is_released, read_tensors, start_from_vit
 from allinone.text.tokenizer import Tokenizer
 
-SIZES = {"tiny": TINY, "small": SMALL, "small_distilled": SMALL_DISTILLED, "base": BASE}
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """What a hub repository of a ViT in timm's names holds."""
 
@@ -61,14 +60,14 @@ def from_vit(tensors: dict[str, torch.Tensor], size: str | None, image_size: int
     width = tensors["cls_token"].shape[-1] if "cls_token" in tensors else 0
     if size is None:
         distilled = "dist_token" in tensors
-        by_width = {c.width: name for name, c in SIZES.items() if not c.distilled}
+        by_width = {c.width: name for name, c in PAPER_SIZES.items() if not c.distilled}
         if width not in by_width:
             widths = ", ".join(f"{name} {width}" for width, name in by_width.items())
             raise ValueError(f"neither a released checkpoint nor a ViT of a known width ({width}; there are: {widths})")
         size = "small_distilled" if distilled and by_width[width] == "small" else by_width[width]
-    if size not in SIZES:
-        raise ValueError(f"no size called {size!r}; there are: {', '.join(SIZES)}")
-    config = SIZES[size] if image_size is None else SIZES[size].replace(image_size=image_size)
+    if size not in PAPER_SIZES:
+        raise ValueError(f"no size called {size!r}; there are: {', '.join(PAPER_SIZES)}")
+    config = PAPER_SIZES[size] if image_size is None else PAPER_SIZES[size].replace(image_size=image_size)
     torch.manual_seed(0)
     model = AllInOne.build(config)
     return model, start_from_vit(model, tensors)

@@ -16,7 +16,7 @@ from allinone.data.example import Dataset, Example
 from allinone.data.loader import DataConfig, Loader
 from allinone.evaluators.base import EvaluatorConfig
 from allinone.inference import Predictor, Progress, evaluation_transform, load
-from allinone.model.config import BASE, NANO, SMALL, SMALL_DISTILLED, TINY, ModelConfig
+from allinone.model.config import SIZES, ModelConfig
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.model import AllInOne
 from allinone.objectives.base import Ingredients, ObjectiveConfig
@@ -26,13 +26,13 @@ from allinone.train.distributed import join_world
 from allinone.train.loop import TrainConfig, TrainResult, TrainSource, run_training
 from allinone.train.optim import Optim
 
-SIZES = {"nano": NANO, "tiny": TINY, "small": SMALL, "small_distilled": SMALL_DISTILLED, "base": BASE}
-"""What `--set model=NAME` takes."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Data(DataConfig):
-    """How examples become batches, and the folder in which the data sets look for their files."""
+    """How examples become batches, and the folder in which the data sets look for their files.
+
+    Frames and text positions are the model's: set `model.num_frames` and `model.max_text_len`.
+    """
 
     root: str = "."
 
@@ -195,7 +195,9 @@ def train(
             run_dir=run_dir,
             describe=describe(experiment),
             tokenizer=tokenizer,
-            evaluate=lambda model, step: evaluate_model(model, tokenizer, experiment, on_progress),
+            evaluate=lambda model, step: run_evaluators(
+                Predictor(model, tokenizer, data=experiment.data), experiment, on_progress
+            ),
             resume=resume,
             on_step=on_step,
         )
@@ -259,14 +261,6 @@ def make_sources(
     return sources
 
 
-def evaluate_model(
-    model: AllInOne, tokenizer: Tokenizer | None, experiment: Experiment, on_progress: Progress | None = None
-) -> dict[str, float]:
-    """Every evaluator's numbers, under its name."""
-    predictor = Predictor(model, tokenizer, data=experiment.data)
-    return run_evaluators(predictor, experiment, on_progress)
-
-
 def evaluate(checkpoint: str | Path, experiment: Experiment, on_progress: Progress | None = None) -> dict[str, float]:
     """What the experiment's evaluators say of a checkpoint, with the experiment's number of frames."""
     if not experiment.evaluators:
@@ -277,6 +271,7 @@ def evaluate(checkpoint: str | Path, experiment: Experiment, on_progress: Progre
 
 
 def run_evaluators(predictor: Predictor, experiment: Experiment, on_progress: Progress | None) -> dict[str, float]:
+    """Every evaluator's numbers, under its name."""
     numbers = {}
     for name, config in experiment.evaluators.items():
         found = config.build().evaluate(predictor, Path(experiment.data.root), experiment.data, on_progress)

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from allinone.model.config import NANO
 from allinone.model.encoder import VideoTextEncoder
 from allinone.objectives.alignment import Alignment, inner_words, transport_distance, transport_plan
-from allinone.objectives.base import Ingredients, Step, same_pair
+from allinone.objectives.base import Ingredients, Step, pair_keys, same_pair, text_keys
 from allinone.objectives.classification import Classification
 from allinone.objectives.mlm import MLM
-from allinone.objectives.vtc import VTC, info_nce, text_keys
+from allinone.objectives.vtc import VTC, info_nce
 from allinone.objectives.vtm import VTM
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.masking import mask_tokens
@@ -42,7 +42,8 @@ def new_step(seed=0, **kwargs):
 
 
 def test_clips_of_one_video_or_with_one_text_are_no_negatives_of_each_other():
-    same = same_pair(make_batch(videos=("a", "b", "a", "d", "e")))
+    keys = pair_keys(make_batch(videos=("a", "b", "a", "d", "e")))
+    same = same_pair(keys, keys)
     wanted = torch.eye(5, dtype=torch.bool)
     wanted[0, 2] = wanted[2, 0] = True  # the same video
     wanted[0, 3] = wanted[3, 0] = True  # the same words
@@ -88,7 +89,7 @@ def test_a_learned_temperature_is_trained_and_a_fixed_one_is_not(encoder):
 
 def test_matching_pairs_a_text_with_no_clip_that_it_describes():
     batch, vtm = make_batch(videos=("a", "b", "a", "d", "e")), VTM.Config().build(INGREDIENTS)
-    same = same_pair(batch)
+    same = same_pair(pair_keys(batch), pair_keys(batch))
     for seed in range(20):
         text, video, matched = vtm.choose_pairs(batch, new_step(seed))
         assert torch.equal(text[matched], video[matched])

@@ -5,16 +5,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 from allinone.data.cache import FrameCache
 from allinone.datasets.synthetic import Captions, Questions, make_world
-from allinone.experiment import Experiment, evaluate, override, train, write_numbers
+from allinone.experiment import Experiment, override, run_evaluators, train, write_numbers
 from allinone.experiments.world import world_contrast, world_joint
 from allinone.inference import Predictor, Progress, load
+from allinone.plots.curves import needs_plots
 from allinone.plots.report import Report, Row, ShownAnswer, ShownHit, ShownQuery, write_report
-from allinone.search import VideoIndex
+from allinone.search import VideoIndex, lancedb
 
 NUM_TRAIN, NUM_TRAIN_QUICK = 6000, 400
 NUM_SHOWN = 8
@@ -44,6 +46,10 @@ def demo(
     `quick` shows every step in a minute or so, and learns little. `say` gets a line for each part, `on_progress` what
     a progress bar needs.
     """
+    with needs_plots("the demo"):
+        for package in ("jinja2", "matplotlib"):
+            import_module(package)
+    lancedb()
     clock = Clock(say)
     folder.mkdir(parents=True, exist_ok=True)
     root = folder / ("world-quick" if quick else "world")
@@ -62,9 +68,9 @@ def demo(
     with clock.part("train: all objectives"):
         second = override(second, [f"init={start}"])
         checkpoint = train(replace(second, evaluators={}), runs[1], resume=True, cache=cache).checkpoint
-    with clock.part("evaluate"):
-        numbers = evaluate(checkpoint, second, on_progress)
     model = load(checkpoint)
+    with clock.part("evaluate"):
+        numbers = run_evaluators(model, second, on_progress)
     with clock.part("index and search"):
         queries = search_gallery(model, root, folder / ("quick.index" if quick else "gallery.index"), on_progress)
     with clock.part("ask"):

@@ -1,6 +1,7 @@
 """What an evaluator is: it asks a predictor about a data set, and returns named numbers."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -31,6 +32,19 @@ class EvaluatorConfig(Protocol):
     """The frozen `Config` of an evaluator."""
 
     def build(self) -> Evaluator: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnClips:
+    """What the `Config` of every evaluator has: on which data set, and how its clips are read."""
+
+    data: Dataset
+    num_views: int = 1
+    allow_missing: bool = False
+
+    def __post_init__(self):
+        if self.num_views < 1:
+            raise ValueError(f"num_views must be at least 1, got {self.num_views}")
 
 
 class Clips:

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import torch
 
-from allinone.data.example import Dataset
 from allinone.data.loader import DataConfig
-from allinone.evaluators.base import Clips
+from allinone.evaluators.base import Clips, OnClips
 from allinone.inference import Predictor, Progress
 from allinone.metrics import accuracy, accuracy_per_kind, majority_share, percent, rows_by_kind
 from allinone.model.heads import AnswerHead
@@ -23,15 +22,7 @@ class Classification:
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
-        data: Dataset
-        num_views: int = 1
-        allow_missing: bool = False
-
-        def __post_init__(self):
-            if self.num_views < 1:
-                raise ValueError(f"num_views must be at least 1, got {self.num_views}")
-
+    class Config(OnClips):
         def build(self) -> "Classification":
             return Classification(self)
 

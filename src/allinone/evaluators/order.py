@@ -10,7 +10,7 @@ from torch import Tensor
 
 from allinone.data.example import Dataset, Example
 from allinone.data.loader import DataConfig
-from allinone.evaluators.base import Clips
+from allinone.evaluators.base import Clips, OnClips
 from allinone.inference import Predictor, Progress
 from allinone.metrics import pair_accuracy, rows_by_kind
 from allinone.model.heads import MatchingHead
@@ -27,18 +27,14 @@ class Order:
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
-        data: Dataset
+    class Config(OnClips):
         mode: Literal["dual", "joint"] = "joint"
         control: bool = True
-        num_views: int = 1
-        allow_missing: bool = False
 
         def __post_init__(self):
+            super().__post_init__()
             if self.mode not in ("dual", "joint"):
                 raise ValueError(f"mode must be 'dual' or 'joint', got {self.mode!r}")
-            if self.num_views < 1:
-                raise ValueError(f"num_views must be at least 1, got {self.num_views}")
 
         def build(self) -> "Order":
             return Order(self)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import torch
 
-from allinone.data.example import Dataset
 from allinone.data.loader import DataConfig
-from allinone.evaluators.base import Clips
+from allinone.evaluators.base import Clips, OnClips
 from allinone.inference import Predictor, Progress
 from allinone.metrics import accuracy, majority_share
 
@@ -19,11 +18,7 @@ class Recognition:
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
-        data: Dataset
-        num_views: int = 1
-        allow_missing: bool = False
-
+    class Config(OnClips):
         def build(self) -> "Recognition":
             return Recognition(self)
 

@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from allinone.data.example import Dataset
 from allinone.data.loader import DataConfig
-from allinone.evaluators.base import Clips
+from allinone.evaluators.base import Clips, OnClips
 from allinone.inference import Predictor, Progress, all_pairs
 from allinone.metrics import mean_rank, median_rank, recall_at, retrieval_ranks
 from allinone.model.heads import ContrastiveHead, MatchingHead
@@ -27,20 +26,17 @@ class Retrieval:
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
-        data: Dataset
+    class Config(OnClips):
         mode: Literal["dual", "joint", "two_stage"] = "dual"
         top_k: int = 32
         fuse: bool = False
-        num_views: int = 1
-        allow_missing: bool = False
 
         def __post_init__(self):
+            super().__post_init__()
             if self.mode not in ("dual", "joint", "two_stage"):
                 raise ValueError(f"mode must be 'dual', 'joint' or 'two_stage', got {self.mode!r}")
-            for name in ("top_k", "num_views"):
-                if getattr(self, name) < 1:
-                    raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            if self.top_k < 1:
+                raise ValueError(f"top_k must be at least 1, got {self.top_k}")
             if self.fuse and self.mode != "two_stage":
                 raise ValueError(f"fuse joins two stages, so it wants mode='two_stage', got {self.mode!r}")
 

@@ -97,3 +97,7 @@ SMALL_DISTILLED = SMALL.replace(distilled=True)
 
 BASE = ModelConfig(width=768, num_heads=12, depth=12)
 """The paper's All-in-One-B (and B+); starts from ViT-B/16."""
+
+PAPER_SIZES = {"tiny": TINY, "small": SMALL, "small_distilled": SMALL_DISTILLED, "base": BASE}
+SIZES = {"nano": NANO, **PAPER_SIZES}
+"""By the names that a user types."""

@@ -104,6 +104,16 @@ RELEASED_NAMES = {
 }
 """Prefixes of the released names and ours."""
 
+RESHAPED_NAMES = {
+    "text_embeddings.token_type_embeddings.weight": "encoder.text.token_type",
+    "token_type_embeddings.weight": "encoder.modality",
+    "transformer.cls_token": "encoder.vision.special",
+    "transformer.dist_token": "encoder.vision.special",
+    "transformer.pos_embed": "encoder.vision.position",
+    "transformer.temporal_embed": "encoder.vision.time",
+}
+"""Released tensors that become a part, or another shape, of ours."""
+
 RELEASED_DROPPED = {
     "text_embeddings.position_ids": "a constant",
     "vcop_classifier": "the order-of-frames task crashes in the released code",
@@ -124,7 +134,9 @@ def under(name: str, prefixes: Mapping[str, Any]) -> str | None:
 
 
 def released_name(name: str) -> str | None:
-    """Our name of a released tensor whose shape stays as it is; None for one that is reshaped, dropped or unknown."""
+    """Our name of a released tensor; None for one that is dropped or unknown."""
+    if name in RESHAPED_NAMES:
+        return RESHAPED_NAMES[name]
     if name == "mlm_score.bias":
         return "heads.mlm.decoder.bias"
     prefix = under(name, RELEASED_NAMES)
@@ -143,20 +155,17 @@ def convert_released(
     tensors = dict(tensors)
     config = released_config(tensors, num_heads)
     report, ours = Report(), {}
-    reshaped: dict[str, tuple[str, Callable[[Tensor], Tensor], str]] = {
-        "text_embeddings.token_type_embeddings.weight": (
-            "encoder.text.token_type", lambda x: x[:1], "row 0 of 2, since the text has one type",
-        ),
-        "token_type_embeddings.weight": ("encoder.modality", lambda x: x[:2], "rows of text and vision"),
-        "transformer.pos_embed": ("encoder.vision.position", lambda x: x[0], ""),
-        "transformer.temporal_embed": ("encoder.vision.time", lambda x: x[0], ""),
-    }  # fmt: skip
+    reshaped: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+        "text_embeddings.token_type_embeddings.weight": (lambda x: x[:1], " (row 0 of 2, since the text has one type)"),
+        "token_type_embeddings.weight": (lambda x: x[:2], " (rows of text and vision)"),
+        "transformer.pos_embed": (lambda x: x[0], ""),
+        "transformer.temporal_embed": (lambda x: x[0], ""),
+    }
     special = [tensors.pop("transformer.cls_token")[0]]
     report.taken.append("transformer.cls_token -> encoder.vision.special")
     if config.distilled:
         special.append(tensors.pop("transformer.dist_token")[0])
         report.taken.append("transformer.dist_token -> encoder.vision.special")
-        del reshaped["transformer.temporal_embed"]
         if "transformer.temporal_embed" in tensors:
             del tensors["transformer.temporal_embed"]
             report.dropped.append("transformer.temporal_embed: the distilled size never reads it")
@@ -164,15 +173,12 @@ def convert_released(
     unexplained = []
     for name, tensor in tensors.items():
         dropped = under(name, RELEASED_DROPPED)
-        if name in reshaped:
-            target, change, why = reshaped[name]
-            ours[target] = change(tensor)
-            report.taken.append(f"{name} -> {target}" + (f" ({why})" if why else ""))
-        elif dropped is not None:
+        if dropped is not None:
             report.dropped.append(f"{name}: {RELEASED_DROPPED[dropped]}")
         elif target := released_name(name):
-            ours[target] = tensor
-            report.taken.append(f"{name} -> {target}")
+            change, why = reshaped.get(name, (lambda x: x, ""))
+            ours[target] = change(tensor)
+            report.taken.append(f"{name} -> {target}{why}")
         else:
             unexplained.append(f"{name} {tuple(tensor.shape)}")
     if unexplained:

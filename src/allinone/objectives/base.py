@@ -1,6 +1,7 @@
 """What an objective is: a module that owns its heads and turns a batch into `Losses`."""
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
@@ -74,14 +75,20 @@ class Objective(nn.Module):
         return (batch.labels is None) == (self.reads == "captions")
 
 
-def same_text(text_ids: Int[Tensor, "B L"], text_mask: Bool[Tensor, "B L"]) -> Bool[Tensor, "B B"]:
-    """Which texts of a batch are equal, word for word."""
-    ids = text_ids.masked_fill(~text_mask, -1)
-    return (ids[:, None] == ids[None]).all(-1)
+def pair_keys(batch: Batch) -> Int[Tensor, "B 2"]:
+    """A number for the video of each row, and one for its text, that are the same on every rank."""
+    digests = (blake2b(name.encode(), digest_size=8).digest() for name in batch.video_ids)
+    videos = torch.tensor([int.from_bytes(d, "big", signed=True) for d in digests], device=batch.text_ids.device)
+    return torch.stack([videos, text_keys(batch)], dim=1)
 
 
-def same_pair(batch: Batch) -> Bool[Tensor, "B B"]:
-    """Which clip j may not be a negative of text i: the same video, or another one with the very same text."""
-    names = {name: i for i, name in enumerate(dict.fromkeys(batch.video_ids))}
-    videos = torch.tensor([names[name] for name in batch.video_ids], device=batch.text_ids.device)
-    return (videos[:, None] == videos[None]) | same_text(batch.text_ids, batch.text_mask)
+def text_keys(batch: Batch) -> Int[Tensor, " B"]:
+    """A number for each text, whatever the padding (a polynomial hash modulo 2^64)."""
+    ids = (batch.text_ids + 1).masked_fill(~batch.text_mask, 0)
+    powers = torch.full((ids.shape[1],), 6364136223846793005, device=ids.device).cumprod(0)
+    return (ids * powers).sum(1)
+
+
+def same_pair(keys: Int[Tensor, "B 2"], others: Int[Tensor, "M 2"]) -> Bool[Tensor, "B M"]:
+    """Which rows show the same video, or another one with the very same text: they are no negatives of each other."""
+    return (keys[:, None] == others[None]).any(-1)

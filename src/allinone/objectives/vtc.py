@@ -1,7 +1,6 @@
 """Video-text contrast (VTC): in the shared space, each clip lies nearest to its text and each text to its clip."""
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import ContrastiveHead
-from allinone.objectives.base import Ingredients, Objective, Step
+from allinone.objectives.base import Ingredients, Objective, Step, pair_keys, same_pair
 from allinone.types import Batch, Losses
 
 
@@ -39,14 +38,15 @@ class VTC(Objective):
         text = self.head.embed_text(encoder.encode_text(batch.text_ids, batch.text_mask))
         video = self.head.embed_video(encoder.encode_video(batch.frames))
         step.similarity = (text @ video.T).detach().float()
-        keys = torch.stack([video_keys(batch).to(text.device), text_keys(batch)], dim=1)
-        all_text, all_video, all_keys = gather(text), gather(video), gather_keys(keys)
-        positive = (keys[:, None] == all_keys[None]).any(-1)
+        keys = pair_keys(batch)
+        all_text, all_video = gather(text), gather(video)
+        positive = same_pair(keys, gather_keys(keys))
         scale = self.head.scale
-        t2v = info_nce(scale * text @ all_video.T, positive)
-        v2t = info_nce(scale * video @ all_text.T, positive)
-        hit = positive.gather(1, (text @ all_video.T).argmax(1, keepdim=True)).float().mean() * 100
-        return Losses(t2v + v2t, {"accuracy": hit.detach(), "temperature": 1 / scale.detach()})
+        t2v = scale * text @ all_video.T
+        v2t = scale * video @ all_text.T
+        hit = positive.gather(1, t2v.detach().argmax(1, keepdim=True)).float().mean() * 100
+        loss = info_nce(t2v, positive) + info_nce(v2t, positive)
+        return Losses(loss, {"accuracy": hit, "temperature": 1 / scale.detach()})
 
 
 def info_nce(logits: Float[Tensor, "B M"], positive: Bool[Tensor, "B M"]) -> Float[Tensor, ""]:
@@ -87,16 +87,3 @@ def gather_keys(local: Int[Tensor, "B 2"]) -> Int[Tensor, "M 2"]:
 
 def has_other_ranks() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-
-
-def video_keys(batch: Batch) -> Int[Tensor, " B"]:
-    """A number for each video's name that is the same on every rank."""
-    digests = (blake2b(name.encode(), digest_size=8).digest() for name in batch.video_ids)
-    return torch.tensor([int.from_bytes(d, "big", signed=True) for d in digests])
-
-
-def text_keys(batch: Batch) -> Int[Tensor, " B"]:
-    """A number for each text that is the same on every rank, whatever the padding (a polynomial hash modulo 2^64)."""
-    ids = (batch.text_ids + 1).masked_fill(~batch.text_mask, 0)
-    powers = torch.full((ids.shape[1],), 6364136223846793005, device=ids.device).cumprod(0)
-    return (ids * powers).sum(1)

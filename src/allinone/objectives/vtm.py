@@ -10,7 +10,7 @@ from torch import Tensor
 
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import MatchingHead
-from allinone.objectives.base import Ingredients, Objective, Pairs, Step, same_pair
+from allinone.objectives.base import Ingredients, Objective, Pairs, Step, pair_keys, same_pair
 from allinone.types import Batch, Losses
 
 
@@ -56,7 +56,8 @@ class VTM(Objective):
 
     def choose_pairs(self, batch: Batch, step: Step) -> tuple[Int[Tensor, " M"], Int[Tensor, " M"], Bool[Tensor, " M"]]:
         """Rows of the texts and of the clips that meet, and whether they belong together."""
-        allowed = ~same_pair(batch)
+        keys = pair_keys(batch)
+        allowed = ~same_pair(keys, keys)
         weights = allowed.float()
         if self.config.negatives == "hard":
             if step.similarity is None:
