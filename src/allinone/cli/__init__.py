@@ -1,0 +1,39 @@
+"""The command `allinone`: thin doors to the library. Nothing heavy is imported before a command needs it.
+
+Each module here adds its commands to the parser and names the function that runs each.
+"""
+
+import logging
+import sys
+
+from jsonargparse import ArgumentParser
+
+from allinone.cli import searching, training
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command. What a user can mend is one line on stderr, and exit code 2."""
+    parser = build_parser()
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for chatty in ("httpx", "httpcore", "huggingface_hub"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    command = str(chosen.command)
+    try:
+        (training.COMMANDS | searching.COMMANDS)[command](chosen[command])
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"allinone {command}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def build_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="allinone", description="One Transformer for video and words: train, evaluate, search, ask."
+    )
+    commands = parser.add_subcommands(dest="command", required=True)
+    training.add_commands(commands)
+    searching.add_commands(commands)
+    return parser

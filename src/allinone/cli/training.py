@@ -1,0 +1,132 @@
+"""`allinone demo`, `train`, `evaluate` and `convert`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from allinone.cli.show import progress_bars, show_numbers
+
+
+def add_commands(commands: Any) -> None:
+    demo = ArgumentParser(
+        description="Make a small world of videos, train on it, evaluate, index, search, ask; ends with an HTML report."
+    )
+    demo.add_argument(
+        "--to", type=str, default="runs/demo", metavar="DIR", help="where everything goes (default: %(default)s)"
+    )
+    demo.add_argument("--quick", action="store_true", help="a short form that shows every step but learns little")
+    demo.add_argument("--seed", type=int, default=0, help="of the world and of training")
+    commands.add_subcommand("demo", demo, help="the whole way on a made world, in minutes")
+
+    train = ArgumentParser(
+        description="Train a named experiment. Under torchrun the same command trains on many GPUs: "
+        "torchrun --nproc-per-node 8 -m allinone train ..."
+    )
+    add_experiment(train)
+    train.add_argument("--to", type=str, metavar="DIR", help="the run's folder (default: runs/EXPERIMENT)")
+    train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in that folder")
+    commands.add_subcommand("train", train, help="train a named experiment")
+
+    evaluate = ArgumentParser(description="Evaluate a checkpoint with the evaluators of a named experiment.")
+    evaluate.add_argument("checkpoint", type=str, metavar="CHECKPOINT", help="checkpoint folder, run folder or hub id")
+    add_experiment(evaluate)
+    evaluate.add_argument("--to", type=str, metavar="FILE", help="also write the numbers there, as JSON")
+    commands.add_subcommand("evaluate", evaluate, help="evaluate a checkpoint")
+
+    convert = ArgumentParser(
+        description="Turn a released All-in-One checkpoint, or ImageNet weights of a ViT or DeiT, into a checkpoint "
+        "folder. Prints what became of every tensor."
+    )
+    convert.add_argument("weights", type=str, metavar="WEIGHTS", help=".ckpt, .pth, .safetensors, or a hub id")
+    convert.add_argument("to", type=str, metavar="OUT", help="the new checkpoint folder")
+    convert.add_argument(
+        "--vocab", type=str, metavar="FILE", help="BERT's vocab.txt (or a hub id), kept with the model"
+    )
+    convert.add_argument("--answers", type=str, metavar="FILE", help="JSON: the answers of an answer head, in order")
+    convert.add_argument("--num-heads", type=int, help="attention heads, where the width does not tell (width / 64)")
+    convert.add_argument(
+        "--size", type=str, help="for a ViT: tiny, small, small_distilled or base (default: by its width)"
+    )
+    convert.add_argument("--image-size", type=int, help="for a ViT: pixels of a frame's side (default: 224)")
+    convert.add_argument("--num-frames", type=int, help="frames of a clip (default: as released, or 3)")
+    commands.add_subcommand("convert", convert, help="released or ImageNet weights to a checkpoint folder")
+
+
+def add_experiment(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "experiment", type=str, metavar="EXPERIMENT", help="a name, such as `captioned`; an unknown one lists them all"
+    )
+    parser.add_argument(
+        "--set",
+        type=str,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change it: optim.lr=3e-5 data.root=my_clips model.num_frames=8; an unknown key lists the known ones",
+    )
+
+
+def run_demo(options: Namespace) -> None:
+    from allinone.app.demo import demo
+
+    with progress_bars() as show:
+        report = demo(Path(options.to), quick=options.quick, seed=options.seed, on_progress=show, say=print)
+    print(f"report: {report}")
+
+
+def run_train(options: Namespace) -> None:
+    from allinone.experiment import override, train
+    from allinone.experiments import find
+    from allinone.train.loop import TrainingDiverged
+    from allinone.train.signals import TrainingInterrupted
+
+    experiment = override(find(options.experiment), options.set)
+    try:
+        result = train(experiment, options.to or f"runs/{options.experiment}", resume=options.resume)
+    except TrainingInterrupted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(stop.exit_code)
+    except TrainingDiverged as error:
+        print(f"allinone train: {error}", file=sys.stderr)
+        sys.exit(1)
+    show_numbers(f"after {result.step} steps", result.metrics)
+    print(f"checkpoint: {result.checkpoint}")
+
+
+def run_evaluate(options: Namespace) -> None:
+    from allinone.experiment import evaluate, override, write_numbers
+    from allinone.experiments import find
+
+    experiment = override(find(options.experiment), options.set)
+    with progress_bars() as show:
+        numbers = evaluate(options.checkpoint, experiment, show)
+    show_numbers(str(options.checkpoint), numbers)
+    if options.to:
+        write_numbers(options.to, {"checkpoint": options.checkpoint, "experiment": options.experiment, **numbers})
+
+
+def run_convert(options: Namespace) -> None:
+    from allinone.convert import convert
+
+    answers = json.loads(Path(options.answers).read_text()) if options.answers else None
+    if isinstance(answers, dict):  # answer to label, as released
+        answers = sorted(answers, key=answers.__getitem__)
+    folder, report = convert(
+        options.weights,
+        options.to,
+        vocab=options.vocab,
+        answers=answers,
+        num_heads=options.num_heads,
+        size=options.size,
+        image_size=options.image_size,
+        num_frames=options.num_frames,
+    )
+    print(report)
+    print(f"checkpoint: {folder}")
+
+
+COMMANDS = {"demo": run_demo, "train": run_train, "evaluate": run_evaluate, "convert": run_convert}
