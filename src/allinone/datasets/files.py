@@ -1,0 +1,251 @@
+"""Annotation files and videos as they are met in the wild: in other folders, packed, with BOMs, without extensions.
+
+What is harmless is read as it was meant: a BOM, Windows line ends, blank lines at the end, a header in capitals, an id
+with or without its extension. What is not is a ValueError that names file and line. A text that is no UTF-8 is read
+as Windows-1252, and said so.
+"""
+
+import csv
+import gzip
+import json
+import logging
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+MEDIA = frozenset(
+    ".mp4 .avi .mkv .webm .mov .gif .m4v .mpg .mpeg .wmv .flv .3gp .ogv .ts .jpg .jpeg .png .webp .bmp".split()
+)
+"""Endings that a video or an image may have."""
+
+DEPTH = 2
+"""Annotation files are looked for so many folders below the root."""
+
+csv.field_size_limit(1 << 24)
+
+
+class MissingFile(ValueError):
+    """An annotation file that is not there."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """An annotation file, which may be a member of a zip archive or compressed with gzip."""
+
+    path: Path
+    member: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.member}" if self.member else str(self.path)
+
+    def content(self) -> bytes:
+        try:
+            if self.member:
+                with zipfile.ZipFile(self.path) as archive:
+                    return archive.read(self.member)
+            if self.path.suffix == ".gz":
+                with gzip.open(self.path) as file:
+                    return file.read()
+            return self.path.read_bytes()
+        except (OSError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{self}: cannot be read ({error})") from error
+
+    def text(self) -> str:
+        content = self.content()
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return content.decode("utf-16")
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            log.warning("%s: line %d is not UTF-8; read as Windows-1252", self, line)
+            return content.decode("cp1252", errors="replace")
+
+    def lines(self) -> list[str]:
+        """Lines that are not blank, without white space around them."""
+        return [line.strip() for line in self.text().splitlines() if line.strip()]
+
+    def json(self) -> Any:
+        try:
+            return json.loads(self.text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{self}: line {error.lineno}: not JSON ({error.msg})") from error
+
+    def records(self, *names: str) -> list[dict[str, Any]]:
+        """The objects of a JSON Lines file, or of a JSON list; each must have these names."""
+        text = self.text()
+        if text.lstrip().startswith("["):
+            found = list(enumerate(self.json(), start=1))
+        else:
+            found = []
+            for line, content in enumerate(text.split("\n"), start=1):
+                if content.strip():
+                    try:
+                        found.append((line, json.loads(content)))
+                    except json.JSONDecodeError as error:
+                        raise ValueError(f"{self}: line {line}: not JSON ({error.msg})") from error
+        for place, record in found:
+            if not isinstance(record, dict):
+                raise ValueError(f"{self}: record {place}: wanted an object, got {record!r:.40}")
+            if missing := [name for name in names if name not in record]:
+                raise ValueError(f"{self}: record {place} has no {', '.join(missing)}; it has: {', '.join(record)}")
+        return [record for _, record in found]
+
+    def table(self, *columns: str, delimiter: str = ",", header: Sequence[str] | None = None) -> list[dict[str, str]]:
+        """The rows of a csv file by column, names in lower case; `columns` must be there.
+
+        `header` names the columns of a file that has no line for that.
+        """
+        rows = csv.reader(self.text().splitlines(keepends=True), delimiter=delimiter)
+        names = [name.strip().lower() for name in (header or next(rows, []))]
+        if missing := [column for column in columns if column not in names]:
+            raise ValueError(f"{self}: no column {', '.join(missing)}; there are: {', '.join(names)}")
+        found = []
+        for row in rows:
+            if len(row) == len(names):
+                found.append({name: value.strip() for name, value in zip(names, row, strict=True)})
+            elif any(value.strip() for value in row):
+                raise ValueError(f"{self}: line {rows.line_num}: {len(row)} fields, but {len(names)} columns")
+        return found
+
+
+def find(root: Path, *names: str) -> Annotation:
+    """The first of these annotation files that is under the root; MissingFile tells what was looked for, and where.
+
+    A name may be a glob pattern. Folders are searched from the top, to a depth of two, then the zip archives there;
+    case does not matter, and `.gz` may be added.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise MissingFile(f"{root}: there is no such folder")
+    levels = list(annotation_folders(root))
+    archives = [path for folder in levels for path in matching(folder, "*.zip")]
+    for name in names:
+        for folder in levels:
+            for path in matching(folder, name, f"{name}.gz"):
+                return Annotation(path)
+        for archive in archives:
+            if member := find_member(archive, name):
+                return Annotation(archive, member)
+    raise MissingFile(f"{root}: no annotation file {' or '.join(names)} there, nor up to {DEPTH} folders below")
+
+
+def find_some(root: Path, *names: str) -> list[Annotation]:
+    """Those of the annotation files that are there; maybe none."""
+    found = []
+    for name in names:
+        with suppress(MissingFile):
+            found.append(find(root, name))
+    return found
+
+
+def find_all(root: Path, pattern: str) -> list[Annotation]:
+    """Every annotation file of the name (a glob pattern), by path; maybe none."""
+    return [Annotation(path) for folder in annotation_folders(Path(root)) for path in matching(folder, pattern)]
+
+
+def matching(folder: Path, *patterns: str) -> list[Path]:
+    """Files in a folder whose name, in any case, fits one of the patterns; those of the first pattern first."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return [path for wanted in patterns for path in files if fnmatchcase(path.name.lower(), wanted.lower())]
+
+
+def annotation_folders(root: Path) -> Iterator[Path]:
+    """The root and the folders below it, level by level; not those that hold a great many folders (classes, frames)."""
+    level = [root]
+    for _ in range(DEPTH + 1):
+        yield from level
+        inner = [sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) for folder in level]
+        level = [path for paths in inner if len(paths) <= 50 for path in paths]
+
+
+def find_member(archive: Path, name: str) -> str | None:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = opened.namelist()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{archive}: cannot be read ({error}); download it again") from error
+    own = (m for m in members if "__MACOSX" not in m)
+    return next((m for m in own if PurePosixPath(m.lower()).match(name.lower())), None)
+
+
+@dataclass
+class Videos:
+    """Where the video of an id lies: in one of `folders` under the root (or in the root), whatever its extension.
+
+    A file that is not there gets the path at which it is expected, with `suffix`.
+    """
+
+    root: Path
+    folders: Sequence[str] = ("videos", "clips", "images")
+    suffix: str = ".mp4"
+    by_name: dict[str, list[Path]] | None = field(default=None, repr=False)
+
+    def __post_init__(self):
+        self.root = Path(self.root)
+        there = [self.root / folder for folder in self.folders if (self.root / folder).is_dir()]
+        self.places = there or [self.root]
+        self.expected = there[0] if there else self.root / self.folders[0]
+
+    def path(self, video: str, *others: str) -> Path:
+        """The file called `video` (with or without folders and extension), or else by one of the `others` names."""
+        for name in (video, *others):
+            for place in self.places:
+                if has_suffix(name) and (place / name).is_file():
+                    return place / name
+                if (place / (name + self.suffix)).is_file():
+                    return place / (name + self.suffix)
+        for name in (video, *others):
+            if found := self.search(name):
+                return found
+        return self.expected / (video if has_suffix(video) else video + self.suffix)
+
+    def search(self, name: str) -> Path | None:
+        if self.by_name is None:
+            self.by_name = {}
+            for place in self.places:
+                for path in media_files(place):
+                    self.by_name.setdefault(bare(path.name).lower(), []).append(path)
+        alike = self.by_name.get(bare(name).lower(), [])
+        exact = [path for path in alike if bare(path.name) == bare(name)]  # ids of YouTube differ by case
+        found = [path for path in exact if path.as_posix().endswith(f"/{name}")] or exact or alike
+        if len({bare(path.name) for path in found}) > 1:
+            raise ValueError(f"which one is {name!r}? {', '.join(map(str, found[:3]))}")
+        return found[0] if found else None
+
+
+def media_files(folder: Path) -> Iterator[Path]:
+    """Every video and image below a folder, by name; hidden ones are left out."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from media_files(path)
+        elif has_suffix(path.name):
+            yield path
+
+
+def has_suffix(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in MEDIA
+
+
+def bare(name: str) -> str:
+    """The name of a video without its folders and extension."""
+    path = PurePosixPath(name)
+    return path.stem if path.suffix.lower() in MEDIA else path.name
+
+
+def tidy(text: str) -> str:
+    """A text with single spaces, and none around it."""
+    return " ".join(text.split())
+
+
+def in_order_of_time(sentences: Iterable[tuple[float, float, str]]) -> str:
+    """One paragraph of sentences with their spans (start, end, text), as paragraph retrieval reads them."""
+    return " ".join(tidy(text) for _, _, text in sorted(sentences, key=lambda s: (s[0], s[1])))

@@ -1,0 +1,96 @@
+"""MSR-VTT: ten thousand web video clips of 10 to 30 s with 20 captions each (Xu et al., CVPR 2016).
+
+Licence: none is stated; the videos are YouTube's, for research. Annotations: the authors' page of the 2016 challenge
+(`train_val_annotation.zip`, `test_videodatainfo.json`), or the one file `MSRVTT_data.json` that the lists of the
+1kA split come with. The clips are packed as `MSRVTT.zip` and elsewhere.
+
+    root/MSRVTT_data.json                  all 10,000 videos; or the two files of the challenge, zipped or not:
+    root/train_val_videodatainfo.json      video0 to video7009
+    root/test_videodatainfo.json           video7010 to video9999
+    root/MSRVTT_train.9k.csv               ids of `train9k`      root/MSRVTT_train.7k.csv   those of `train7k`
+    root/MSRVTT_JSFUSION_test.csv          the 1,000 pairs of `1kA`
+    root/videos/video0.mp4
+
+Splits: `full-train`, `full-val` and `full-test` are those of 2016 (6,513, 497 and 2,990 videos; 20 captions each, all
+of them queries). `1kA` has 1,000 test videos with one caption each (Yu et al., JSFusion, 2018); `train9k` is all
+others, `train7k` is `full-train` and `full-val`. Results on `1kA` after `train9k` and `train7k` differ by about 2
+points of R@1: say which.
+
+Scored by recall at 1, 5, 10 and the median rank, text to video and video to text.
+
+One record of `MSRVTT_data.json`, under "sentences", and of `MSRVTT_JSFUSION_test.csv`:
+
+    {"caption": "a man is cooking", "video_id": "video0", "sen_id": 17}
+    ret0,msr9770,video9770,a man is cooking
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from allinone.data.example import Example
+from allinone.datasets.base import Card, Reading, Size, check_split
+from allinone.datasets.files import MissingFile, Videos, find, find_some, tidy
+
+SPLITS = {
+    "train9k": Size(records=180_000, videos=9_000),
+    "train7k": Size(records=140_200, videos=7_010),
+    "1kA": Size(records=1_000, videos=1_000),
+    "full-train": Size(records=130_260, videos=6_513),
+    "full-val": Size(records=9_940, videos=497),
+    "full-test": Size(records=59_800, videos=2_990),
+}
+FULL = {"full-train": range(6513), "full-val": range(6513, 7010), "full-test": range(7010, 10000)}
+"""Numbers of the videos of the splits of 2016."""
+
+LISTS = {"train9k": "MSRVTT_train.9k.csv", "train7k": "MSRVTT_train.7k.csv"}
+NAMES = ("MSRVTT_data.json", "train_val_videodatainfo.json", "test_videodatainfo.json")
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Every caption with its video, in the order of the annotation file."""
+
+    split: str
+
+    def __post_init__(self):
+        check_split(self.split, SPLITS)
+
+    def examples(self, root: Path) -> Iterator[Example]:
+        videos = Videos(root)
+        if self.split == "1kA":
+            rows = find(root, "MSRVTT_JSFUSION_test.csv").table("key", "video_id", "sentence")
+            pairs = [(row["key"], row["video_id"], row["sentence"]) for row in rows]
+        else:
+            pairs = chosen(root, self.split)
+        paths: dict[str, Path] = {}
+        for name, video, caption in pairs:
+            path = paths.get(video) or paths.setdefault(video, videos.path(video))
+            yield Example(id=name, video=path, video_id=video, text=tidy(caption))
+
+
+def chosen(root: Path, split: str) -> list[tuple[str, str, str]]:
+    """Number, video and text of the captions of a split."""
+    if split in FULL:
+        wanted = {f"video{number}" for number in FULL[split]}
+    else:
+        wanted = {row["video_id"] for row in find(root, LISTS[split]).table("video_id")}
+    found = [s for s in sentences(root) if s[1] in wanted]
+    if not found:
+        raise MissingFile(f"{root}: no caption of {split} in the files that are there; add {NAMES[0]} or {NAMES[2]}")
+    return found
+
+
+def sentences(root: Path) -> list[tuple[str, str, str]]:
+    """Number, video and text of every caption that the annotation files hold."""
+    files = find_some(root, NAMES[0]) or find_some(root, *NAMES[1:]) or [find(root, *NAMES)]
+    return [(str(s["sen_id"]), s["video_id"], s["caption"]) for file in files for s in file.json()["sentences"]]
+
+
+CARD = Card(
+    title="MSR-VTT: 10,000 web video clips with 20 captions each",
+    licence="none stated; videos of YouTube, for research",
+    get="annotations and MSRVTT.zip: ms-multimedia-challenge.com/2017 and the repositories of 1kA (layer6ai-labs/xpool)",
+    metric="recall at 1, 5, 10 and median rank, both directions",
+    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+)
