@@ -15,9 +15,9 @@ from allinone.checkpoint import load_checkpoint
 from allinone.data.example import Example
 from allinone.data.loader import ClipLoader, DataConfig
 from allinone.data.samples import ClipReader, Span
-from allinone.model.heads import AnswerHead, ChoiceHead, ContrastiveHead, Head, MatchingHead, RankingHead
+from allinone.model.heads import AnswerHead, ChoiceHead, ContrastiveHead, Head, MatchingHead, MLMHead, RankingHead
 from allinone.model.model import AllInOne
-from allinone.text.tokenizer import Tokenizer, pad
+from allinone.text.tokenizer import MASK, Tokenizer, pad
 from allinone.types import Clip
 from allinone.video.sampling import segment_times
 from allinone.video.transforms import Transform
@@ -143,8 +143,7 @@ class Predictor:
         rows = self.rows([question])
         head = self.model.require(AnswerHead)
         logits = self.answer_logits(self.one_clip(video, num_views), rows, all_pairs(1, 1))
-        probs, labels = logits[0].softmax(dim=0).sort(descending=True, stable=True)
-        return [(head.config.answers[i], p) for p, i in zip(probs.tolist(), labels.tolist(), strict=True)][:top_k]
+        return likeliest(head.config.answers, logits[0].softmax(dim=0), top_k)
 
     def choose(
         self, video: Source, question: str, options: Sequence[str], *, num_views: int = 1
@@ -167,6 +166,21 @@ class Predictor:
         frames, pairs = self.one_clip(video, num_views), all_pairs(1, len(rows))
         scores = self.log_odds(frames, rows, pairs) if head is None else self.joint(head, frames, rows, pairs)
         return scores.softmax(dim=0)
+
+    def classify(self, video: Source, labels: Sequence[str], *, num_views: int = 1) -> Float[Tensor, " O"]:
+        """The probability of each label, without training for them (zero-shot); they sum to 1.
+
+        A label is a text as in training, so `a dog runs` may do better than `dog`.
+        """
+        return self.label_probs(self.one_clip(video, num_views), labels)[0]
+
+    def fill(self, video: Source, text: str, top_k: int | None = 5, *, num_views: int = 1) -> list[tuple[str, float]]:
+        """The likeliest words at the [MASK] of a text (`the man is [MASK] a ball`), with their probabilities.
+
+        A word is one whole token of the vocabulary; the probabilities of all of these sum to 1.
+        """
+        head = self.model.require(MLMHead)
+        return likeliest(self.words, self.word_probs(self.one_clip(video, num_views), text)[0], top_k)
 
     # Videos and texts to tensors
 
@@ -275,6 +289,52 @@ class Predictor:
     ) -> Float[Tensor, "M A"]:
         """Logits over the answers for each clip and question in `pairs`."""
         return self.joint(self.model.require(AnswerHead), clips, rows, pairs)
+
+    def label_probs(self, clips: UInt8[Tensor, "G V T C H W"], labels: Sequence[str]) -> Float[Tensor, "G O"]:
+        """Which of some texts fits each clip best: by the two streams at their temperature, or by the matching head."""
+        if isinstance(labels, str) or not labels:
+            raise ValueError(f"a list of one label or more is wanted, got {labels!r}")
+        rows, head = self.rows(labels), self.model.get(ContrastiveHead)
+        if head is not None:
+            scores = self.embed_clips(clips) @ self.embed_rows(rows).T * head.scale.item()
+        elif self.model.get(MatchingHead) is not None:
+            pairs = all_pairs(len(clips), len(rows))
+            scores = self.log_odds(clips, rows, pairs).unflatten(0, (len(clips), len(rows)))
+        else:
+            raise ValueError(
+                "to classify without training, a checkpoint needs a contrastive or matching head (this one has: "
+                f"{', '.join(self.model.heads) or 'none'}); train it with one"
+            )
+        return scores.softmax(dim=1)
+
+    def word_probs(self, clips: UInt8[Tensor, "G V T C H W"], text: str) -> Float[Tensor, "G W"]:
+        """The probability of each of `words` at the [MASK] of the text, for each clip."""
+        (row, place), head, encoder = self.cloze(text), self.model.require(MLMHead), self.model.encoder
+        ids, mask = self.pad([row])
+        is_word = self.is_word()
+        logits = [
+            self.compute(
+                lambda frames, ids, mask: head(encoder(frames, ids, mask).text[:, place]),
+                part,
+                ids.expand(len(part), -1),
+                mask.expand(len(part), -1),
+            )
+            for part in clips.flatten(0, 1).split(self.data.batch_size)
+        ]
+        views = torch.cat(logits)[:, : len(is_word)][:, is_word].unflatten(0, clips.shape[:2])
+        return views.mean(dim=1).softmax(dim=1)
+
+    def cloze(self, text: str) -> tuple[list[int], int]:
+        """The token ids of a text that has a gap, and the place of its one [MASK] among them."""
+        [row] = self.rows([text])
+        assert self.tokenizer is not None
+        places = [place for place, token in enumerate(row) if token == self.tokenizer.mask_id]
+        if len(places) != 1:
+            raise ValueError(
+                f"a text with one {MASK} in its first {self.data.max_text_len} tokens is wanted, for the word that is "
+                f"missing; got {len(places)} in {text!r}"
+            )
+        return row, places[0]
 
     def joint(
         self,

@@ -20,7 +20,8 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 MEDIA = frozenset(
-    ".mp4 .avi .mkv .webm .mov .gif .m4v .mpg .mpeg .wmv .flv .3gp .ogv .ts .jpg .jpeg .png .webp .bmp".split()
+    (".mp4", ".avi", ".mkv", ".webm", ".mov", ".gif", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".ts")
+    + (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 )
 """Endings that a video or an image may have."""
 

@@ -90,7 +90,7 @@ def sentences(root: Path) -> list[tuple[str, str, str]]:
 CARD = Card(
     title="MSR-VTT: 10,000 web video clips with 20 captions each",
     licence="none stated; videos of YouTube, for research",
-    get="annotations and MSRVTT.zip: ms-multimedia-challenge.com/2017 and the repositories of 1kA (layer6ai-labs/xpool)",
+    get="ms-multimedia-challenge.com/2017; lists of train9k, train7k and 1kA: github.com/layer6ai-labs/xpool",
     metric="recall at 1, 5, 10 and median rank, both directions",
     readings={"captions": Reading(reader=Captions, splits=SPLITS)},
 )
