@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from allinone.model.config import ModelConfig
-from allinone.model.heads import HEADS, AnswerHead, Head, MatchingHead, RankingHead
+from allinone.model.heads import HEADS, AnswerHead, Head, LabelHead, MatchingHead, RankingHead
 from allinone.model.model import AllInOne, resize_position, resize_time
 from allinone.model.weights import Report, first_line, load_all
 from allinone.text.tokenizer import FILE_NAME as TOKENIZER
@@ -236,12 +236,15 @@ def row_names(model: AllInOne, tokenizer: Tokenizer | None) -> dict[str, tuple[s
     """What the rows of a tensor stand for, where they stand for something with a name."""
     pieces = tokenizer.tokens if tokenizer is not None else ()
     answers = head.config.answers if (head := model.get(AnswerHead)) is not None else ()
+    classes = head.config.classes if (head := model.get(LabelHead)) is not None else ()
     return {
         "encoder.text.word.weight": pieces,
         "heads.mlm.decoder.weight": pieces,
         "heads.mlm.decoder.bias": pieces,
         "heads.answer.layers.4.weight": answers,
         "heads.answer.layers.4.bias": answers,
+        "heads.label.linear.weight": classes,
+        "heads.label.linear.bias": classes,
     }
 
 
@@ -264,6 +267,8 @@ def model_card(model: AllInOne, text: str = "") -> str:
         "ranking": "`choose`: which of several texts belongs to a video?",
         "answer": "`answer`: open questions with a closed list of answers",
         "choice": "`choose`: multiple-choice questions",
+        "number": "how many times? (a number that answers a question)",
+        "label": "recognition: which of the classes does a clip show?",
         "mlm": "masked words (pre-training)",
     }
     heads = "\n".join(f"- `{kind}`: {abilities[kind]}" for kind in model.heads) or "None: an encoder alone."

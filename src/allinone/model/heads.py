@@ -166,9 +166,53 @@ class ChoiceHead(Head):
         return self.layers(pooled)[..., 0]
 
 
+class NumberHead(Head):
+    """A number that answers a question (how many times?), from the pooled joint feature."""
+
+    kind = "number"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        hidden: int = 256
+        dropout: float = 0.1
+
+    def __init__(self, config: Config, model: ModelConfig):
+        super().__init__(config, model)
+        self.layers = two_layers(model.width, config.hidden, 1, config.dropout)
+        start(self, model)
+
+    def forward(self, pooled: Float[Tensor, "*shape D"]) -> Shaped[Tensor, "*shape"]:
+        return self.layers(pooled)[..., 0]
+
+
+class LabelHead(Head):
+    """Logits over the classes of a recognition task: one linear layer on token 0 of the video-only mode."""
+
+    kind = "label"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        classes: tuple[str, ...]
+
+        def __post_init__(self):
+            if not self.classes or len(set(self.classes)) < len(self.classes):
+                raise ValueError(f"wanted one class or more, each once; got {len(self.classes)}")
+
+    def __init__(self, config: Config, model: ModelConfig):
+        super().__init__(config, model)
+        self.linear = nn.Linear(model.width, len(config.classes))
+        start(self, model)
+
+    def forward(self, video: Float[Tensor, "B N D"]) -> Float[Tensor, "B A"]:
+        return self.linear(video[:, 0])
+
+
 HEADS: dict[str, type[Head]] = {
-    head.kind: head for head in (MLMHead, MatchingHead, RankingHead, ContrastiveHead, AnswerHead, ChoiceHead)
-}
+    head.kind: head
+    for head in (
+        MLMHead, MatchingHead, RankingHead, ContrastiveHead, AnswerHead, ChoiceHead, NumberHead, LabelHead,
+    )
+}  # fmt: skip
 """Kind, as written in a checkpoint's config.json, to head."""
 
 

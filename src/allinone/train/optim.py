@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-FAST_HEADS = ("heads.answer.", "heads.choice.")
+FAST_HEADS = ("heads.answer.", "heads.choice.", "heads.number.", "heads.label.")
 """Heads that no pre-training has prepared; they learn at `head_lr_mult` times the rate."""
 
 
