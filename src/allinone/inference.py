@@ -179,8 +179,9 @@ class Predictor:
 
         A word is one whole token of the vocabulary; the probabilities of all of these sum to 1.
         """
-        head = self.model.require(MLMHead)
-        return likeliest(self.words, self.word_probs(self.one_clip(video, num_views), text)[0], top_k)
+        self.model.require(MLMHead)
+        self.cloze(text)
+        return likeliest(self.words(), self.word_probs(self.one_clip(video, num_views), text)[0], top_k)
 
     # Videos and texts to tensors
 
@@ -307,11 +308,11 @@ class Predictor:
             )
         return scores.softmax(dim=1)
 
-    def word_probs(self, clips: UInt8[Tensor, "G V T C H W"], text: str) -> Float[Tensor, "G W"]:
+    def word_probs(self, clips: UInt8[Tensor, "G V T C H W"], text: str) -> Float[Tensor, "G words"]:
         """The probability of each of `words` at the [MASK] of the text, for each clip."""
-        (row, place), head, encoder = self.cloze(text), self.model.require(MLMHead), self.model.encoder
+        head, encoder = self.model.require(MLMHead), self.model.encoder
+        row, place = self.cloze(text)
         ids, mask = self.pad([row])
-        is_word = self.is_word()
         logits = [
             self.compute(
                 lambda frames, ids, mask: head(encoder(frames, ids, mask).text[:, place]),
@@ -321,8 +322,15 @@ class Predictor:
             )
             for part in clips.flatten(0, 1).split(self.data.batch_size)
         ]
-        views = torch.cat(logits)[:, : len(is_word)][:, is_word].unflatten(0, clips.shape[:2])
-        return views.mean(dim=1).softmax(dim=1)
+        assert self.tokenizer is not None
+        is_word = self.tokenizer.is_word_start
+        of_words = torch.cat(logits)[:, : len(is_word)][:, is_word]
+        return of_words.unflatten(0, clips.shape[:2]).mean(dim=1).softmax(dim=1)
+
+    def words(self) -> list[str]:
+        """The tokens of the vocabulary that stand for a whole word."""
+        assert self.tokenizer is not None
+        return [self.tokenizer.tokens[i] for i in self.tokenizer.is_word_start.nonzero()[:, 0].tolist()]
 
     def cloze(self, text: str) -> tuple[list[int], int]:
         """The token ids of a text that has a gap, and the place of its one [MASK] among them."""
@@ -386,6 +394,12 @@ def as_list(videos: Source | Sequence[Source]) -> list[Source]:
 def option_texts(question: str, options: Sequence[str]) -> list[str]:
     """What the model reads for each option: the question, if there is one, and the option."""
     return [f"{question} {option}".strip() for option in options]
+
+
+def likeliest(names: Sequence[str], probs: Float[Tensor, " X"], top_k: int | None) -> list[tuple[str, float]]:
+    """The `top_k` names of the highest probability, the best first."""
+    ordered, numbers = probs.sort(descending=True, stable=True)
+    return [(names[int(i)], p) for p, i in zip(ordered[:top_k].tolist(), numbers[:top_k].tolist(), strict=True)]
 
 
 def all_pairs(num_clips: int, num_texts: int) -> Int[Tensor, "M 2"]:

@@ -1,4 +1,4 @@
-"""`allinone index`, `search` and `ask`."""
+"""`allinone index` and `search`."""
 
 import json
 import sys
@@ -25,13 +25,6 @@ def add_commands(commands: Any) -> None:
     search.add_argument("--rerank", type=int, default=0, metavar="K", help="let the joint mode re-read the best K")
     search.add_argument("--json", action="store_true", help="one JSON list instead of a table")
     commands.add_subcommand("search", search, help="find a moment in indexed videos")
-
-    ask = ArgumentParser(description="Ask a question about a video; prints the likeliest answers of the model's list.")
-    ask.add_argument("video", type=str, help="a video or image file")
-    ask.add_argument("question", type=str, help="in words")
-    ask.add_argument("--model", type=str, required=True, metavar="M", help="checkpoint folder, run folder or hub id")
-    ask.add_argument("--top-k", type=int, default=5, help="how many answers (default: %(default)s)")
-    commands.add_subcommand("ask", ask, help="ask about a video")
 
 
 def run_index(options: Namespace) -> None:
@@ -69,11 +62,4 @@ def run_search(options: Namespace) -> None:
     Console().print(table)
 
 
-def run_ask(options: Namespace) -> None:
-    from allinone.inference import load
-
-    for answer, probability in load(options.model).answer(options.video, options.question, top_k=options.top_k):
-        print(f"{probability:6.1%}  {answer}")
-
-
-COMMANDS = {"index": run_index, "search": run_search, "ask": run_ask}
+COMMANDS = {"index": run_index, "search": run_search}

@@ -1,0 +1,84 @@
+"""`allinone ask`, `classify` and `serve`."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from allinone.cli.show import clock, progress_bars
+
+if TYPE_CHECKING:
+    from allinone.asking import Question
+    from allinone.inference import Predictor
+
+
+def add_commands(commands: Any) -> None:
+    ask = ArgumentParser(
+        description="Ask a question about a video; prints the likeliest answers of the model's list. A text with a "
+        "[MASK] is filled in: 'the man is [MASK] a ball'."
+    )
+    ask.add_argument("video", type=str, help="a video or image file")
+    ask.add_argument("question", type=str, help="in words")
+    add_question(ask)
+    commands.add_subcommand("ask", ask, help="ask about a video")
+
+    classify = ArgumentParser(description="Say which of some labels fits a video best, without training for them.")
+    classify.add_argument("video", type=str, help="a video or image file")
+    classify.add_argument("--labels", type=str, required=True, metavar="A,B,C", help="texts, with commas between them")
+    add_question(classify)
+    commands.add_subcommand("classify", classify, help="choose one of some labels for a video")
+
+
+def add_question(parser: ArgumentParser) -> None:
+    parser.add_argument("--model", type=str, required=True, metavar="M", help="checkpoint folder, run folder or hub id")
+    parser.add_argument("--top-k", type=int, default=5, help="how many answers (default: %(default)s)")
+    parser.add_argument("--every", type=str, metavar="TIME", help="answer for each part of the video: 5s, 500ms, 1min")
+    parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
+
+
+def run_ask(options: Namespace) -> None:
+    from allinone.asking import in_words
+    from allinone.inference import load
+
+    model = load(options.model)
+    answer(model, in_words(model, options.question), options, options.question)
+
+
+def run_classify(options: Namespace) -> None:
+    from allinone.asking import which_of
+    from allinone.inference import load
+
+    model = load(options.model)
+    answer(model, which_of(model, options.labels.split(",")), options, options.video)
+
+
+def answer(model: "Predictor", question: "Question", options: Namespace, title: str) -> None:
+    """Print what the model says of the whole video, or of each part of it."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from allinone.asking import ask, ask_over_time, seconds
+
+    if options.every is None:
+        answers = ask(model, options.video, question, options.top_k)
+        if options.json:
+            print(json.dumps([{"answer": name, "probability": p} for name, p in answers], indent=2))
+        else:
+            print("\n".join(f"{probability:6.1%}  {name}" for name, probability in answers))
+        return
+    with progress_bars() as show:
+        moments = ask_over_time(model, options.video, question, seconds(options.every), show)
+    if options.json:
+        print(json.dumps([asdict(moment) for moment in moments], indent=2))
+        return
+    table = Table("from", "to", "answer", "probability", title=escape(title))
+    for moment in moments:
+        table.add_row(
+            clock(moment.start_sec), clock(moment.end_sec), escape(moment.answer), f"{moment.probability:.1%}"
+        )
+    Console().print(table)
+
+
+COMMANDS = {"ask": run_ask, "classify": run_classify}
