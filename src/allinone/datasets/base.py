@@ -9,7 +9,7 @@ from allinone.data.example import Dataset
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """What a split is published to hold: examples of its reader, and distinct videos. None: no figure is known."""
+    """What a split is published to hold: examples of its reader, and distinct video files. None: no figure is known."""
 
     records: int | None = None
     videos: int | None = None
