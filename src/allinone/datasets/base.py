@@ -1,10 +1,13 @@
 """What every reader tells of its data set beside the examples: a `Card` with licence, source, tasks and sizes."""
 
+import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from allinone.data.example import Dataset
+from allinone.data.example import Dataset, Example
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,23 @@ def check_split(split: str, known: Iterable[str]) -> None:
     known = tuple(known)
     if split not in known:
         raise ValueError(f"no split {split!r}; there are: {', '.join(known)}")
+
+
+def distinct(examples: Iterable[Example], source: object) -> Iterator[Example]:
+    """The examples without exact repeats, which one warning counts; one id with two contents is an error."""
+    seen: dict[str | None, int] = {}
+    num_repeats = 0
+    for example in examples:
+        content = hash(example)
+        if example.id not in seen:
+            seen[example.id] = content
+            yield example
+        elif seen[example.id] == content:
+            num_repeats += 1
+        else:
+            raise ValueError(f"{source}: the id {example.id!r} occurs twice with different content; remove one")
+    if num_repeats:
+        log.warning("%s: left out %d exact repeats of earlier records", source, num_repeats)
 
 
 def published(dataset: Dataset) -> Size | None:

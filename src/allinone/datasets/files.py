@@ -7,11 +7,13 @@ as Windows-1252, and said so.
 
 import csv
 import gzip
+import io
 import json
 import logging
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -19,14 +21,17 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-MEDIA = frozenset(
-    (".mp4", ".avi", ".mkv", ".webm", ".mov", ".gif", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".ts")
-    + (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-)
+MEDIA = frozenset({
+    ".mp4", ".avi", ".mkv", ".webm", ".mov", ".gif", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".ts", ".mts",
+    ".m2ts", ".3gp", ".3g2", ".jpg", ".jpeg", ".png", ".webp", ".bmp",
+})  # fmt: skip
 """Endings that a video or an image may have."""
 
 DEPTH = 2
 """Annotation files are looked for so many folders below the root."""
+
+CHUNK = 1 << 20
+SPACE = re.compile(r"\s*")
 
 csv.field_size_limit(1 << 24)
 
@@ -45,28 +50,40 @@ class Annotation:
     def __str__(self) -> str:
         return f"{self.path}:{self.member}" if self.member else str(self.path)
 
-    def content(self) -> bytes:
+    @contextmanager
+    def open(self) -> Iterator[Any]:
         try:
-            if self.member:
-                with zipfile.ZipFile(self.path) as archive:
-                    return archive.read(self.member)
-            if self.path.suffix == ".gz":
-                with gzip.open(self.path) as file:
-                    return file.read()
-            return self.path.read_bytes()
+            with ExitStack() as opened:
+                if self.member:
+                    archive = opened.enter_context(zipfile.ZipFile(self.path))
+                    yield opened.enter_context(archive.open(self.member))
+                elif self.path.suffix == ".gz":
+                    yield opened.enter_context(gzip.open(self.path))
+                else:
+                    yield opened.enter_context(self.path.open("rb"))
         except (OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{self}: cannot be read ({error})") from error
 
+    def encoding(self) -> str:
+        with self.open() as file:
+            for number, line in enumerate(file, start=1):
+                if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                    return "utf-16"
+                try:
+                    line.decode()
+                except UnicodeDecodeError:
+                    log.warning("%s: line %d is not UTF-8; read as Windows-1252", self, number)
+                    return "cp1252"
+        return "utf-8-sig"
+
+    def stream(self) -> Iterator[str]:
+        """The lines with their ends, one after another: for files that are larger than memory."""
+        encoding = self.encoding()
+        with self.open() as file, io.TextIOWrapper(file, encoding, errors="replace", newline="") as text:
+            yield from text
+
     def text(self) -> str:
-        content = self.content()
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return content.decode("utf-16")
-        try:
-            return content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            log.warning("%s: line %d is not UTF-8; read as Windows-1252", self, line)
-            return content.decode("cp1252", errors="replace")
+        return "".join(self.stream())
 
     def lines(self) -> list[str]:
         """Lines that are not blank, without white space around them."""
@@ -78,42 +95,83 @@ class Annotation:
         except json.JSONDecodeError as error:
             raise ValueError(f"{self}: line {error.lineno}: not JSON ({error.msg})") from error
 
-    def records(self, *names: str) -> list[dict[str, Any]]:
-        """The objects of a JSON Lines file, or of a JSON list; each must have these names."""
-        text = self.text()
-        if text.lstrip().startswith("["):
-            found = list(enumerate(self.json(), start=1))
-        else:
-            found = []
-            for line, content in enumerate(text.split("\n"), start=1):
-                if content.strip():
-                    try:
-                        found.append((line, json.loads(content)))
-                    except json.JSONDecodeError as error:
-                        raise ValueError(f"{self}: line {line}: not JSON ({error.msg})") from error
-        for place, record in found:
+    def members(self) -> Iterator[tuple[str, Any]]:
+        """Names and values of one JSON object that may be larger than memory, one after another."""
+        decode = json.JSONDecoder().raw_decode
+        with self.open() as file, io.TextIOWrapper(file, "utf-8-sig") as text:
+            buffer = text.read(CHUNK)
+            start, name = beyond_space(buffer, 0), ""
+            if not buffer.startswith("{", start):
+                raise ValueError(f"{self}: wanted a JSON object, got {buffer!r:.40}")
+            at = beyond_space(buffer, start + 1)
+            while not buffer.startswith("}", at):
+                try:
+                    name, end = decode(buffer, at)
+                    colon = beyond_space(buffer, end)
+                    value, end = decode(buffer, beyond_space(buffer, colon + 1))
+                    end = beyond_space(buffer, end)
+                    if buffer[colon] != ":" or buffer[end] not in ",}":
+                        raise IndexError
+                except (IndexError, json.JSONDecodeError) as error:
+                    if not (more := text.read(max(CHUNK, len(buffer) - at))):
+                        raise ValueError(f"{self}: not JSON, or cut short, at the member {name!r}") from error
+                    buffer = buffer[at:] + more
+                    at = beyond_space(buffer, 0)
+                    continue
+                yield name, value
+                at = beyond_space(buffer, end + 1) if buffer[end] == "," else end
+
+    def objects(self, *names: str) -> Iterator[dict[str, Any]]:
+        """The objects of a JSON Lines file, one after another, or of a JSON list; each must have these names."""
+        for place, record in self.values():
             if not isinstance(record, dict):
                 raise ValueError(f"{self}: record {place}: wanted an object, got {record!r:.40}")
             if missing := [name for name in names if name not in record]:
                 raise ValueError(f"{self}: record {place} has no {', '.join(missing)}; it has: {', '.join(record)}")
-        return [record for _, record in found]
+            yield record
 
-    def table(self, *columns: str, delimiter: str = ",", header: Sequence[str] | None = None) -> list[dict[str, str]]:
-        """The rows of a csv file by column, names in lower case; `columns` must be there.
+    def values(self) -> Iterator[tuple[int, Any]]:
+        """What a JSON Lines file or a JSON list holds, with line or place."""
+        for line, content in enumerate(self.stream(), start=1):
+            if content.lstrip().startswith("["):
+                yield from enumerate(self.json(), start=1)
+                return
+            if content.strip():
+                try:
+                    yield line, json.loads(content)
+                except json.JSONDecodeError as error:
+                    raise ValueError(f"{self}: line {line}: not JSON ({error.msg})") from error
+
+    def records(self, *names: str) -> list[dict[str, Any]]:
+        """All `objects`."""
+        return list(self.objects(*names))
+
+    def rows(
+        self, *columns: str, delimiter: str = ",", header: Sequence[str] | None = None
+    ) -> Iterator[dict[str, str]]:
+        """The rows of a csv file by column, one after another, names in lower case; `columns` must be there.
 
         `header` names the columns of a file that has no line for that.
         """
-        rows = csv.reader(self.text().splitlines(keepends=True), delimiter=delimiter)
+        rows = csv.reader(self.stream(), delimiter=delimiter)
         names = [name.strip().lower() for name in (header or next(rows, []))]
         if missing := [column for column in columns if column not in names]:
             raise ValueError(f"{self}: no column {', '.join(missing)}; there are: {', '.join(names)}")
-        found = []
         for row in rows:
             if len(row) == len(names):
-                found.append({name: value.strip() for name, value in zip(names, row, strict=True)})
+                yield {name: value.strip() for name, value in zip(names, row, strict=True)}
             elif any(value.strip() for value in row):
                 raise ValueError(f"{self}: line {rows.line_num}: {len(row)} fields, but {len(names)} columns")
-        return found
+
+    def table(self, *columns: str, delimiter: str = ",", header: Sequence[str] | None = None) -> list[dict[str, str]]:
+        """All `rows`."""
+        return list(self.rows(*columns, delimiter=delimiter, header=header))
+
+
+def beyond_space(text: str, start: int) -> int:
+    found = SPACE.match(text, start)
+    assert found
+    return found.end()
 
 
 def find(root: Path, *names: str) -> Annotation:
@@ -180,12 +238,14 @@ def find_member(archive: Path, name: str) -> str | None:
 class Videos:
     """Where the video of an id lies: in one of `folders` under the root (or in the root), whatever its extension.
 
-    A file that is not there gets the path at which it is expected, with `suffix`.
+    A file that is not there gets the path at which it is expected, with `suffix`. `search_below=False`, for collections
+    of millions, looks only for the very path.
     """
 
     root: Path
     folders: Sequence[str] = ("videos", "clips", "images")
     suffix: str = ".mp4"
+    search_below: bool = True
     by_name: dict[str, list[Path]] | None = field(default=None, repr=False)
 
     def __post_init__(self):
@@ -202,7 +262,7 @@ class Videos:
                     return place / name
                 if (place / (name + self.suffix)).is_file():
                     return place / (name + self.suffix)
-        for name in (video, *others):
+        for name in (video, *others) if self.search_below else ():
             if found := self.search(name):
                 return found
         return self.expected / (video if has_suffix(video) else video + self.suffix)
