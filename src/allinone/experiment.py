@@ -12,7 +12,7 @@ import torch
 
 from allinone.checkpoint import Checkpoint, load_checkpoint, start_from
 from allinone.data.cache import FrameCache
-from allinone.data.example import Dataset, Example
+from allinone.data.example import Dataset, Example, HasClasses
 from allinone.data.loader import DataConfig, Loader
 from allinone.evaluators.base import EvaluatorConfig
 from allinone.inference import Predictor, Progress, evaluation_transform, load
@@ -41,13 +41,15 @@ class Data(DataConfig):
 class Source:
     """Training data, and how often a step takes its batch from there (`share`, relative to the other sources).
 
-    `together` = 2 keeps the pairs of a data set of pairs in one batch.
+    `together` = 2 keeps the pairs of a data set of pairs in one batch. `num_frames` is for sources whose clips are
+    shorter than the model's: images have one frame.
     """
 
     data: Dataset
     share: float = 1.0
     batch_size: int | None = None
     together: int = 1
+    num_frames: int | None = None
 
     def __post_init__(self):
         if self.share <= 0:
@@ -63,6 +65,13 @@ class Words:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Answers:
+    """The closed list of answers to open questions: the most frequent ones of the training data, all or `max_size`."""
+
+    max_size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One run. `init` is a checkpoint to start from: then the sizes of the model, and the words, are those of that one,
     and of `model` only the number of frames and the dropout count."""
@@ -75,6 +84,7 @@ class Experiment:
     data: Data = field(default_factory=Data)
     train: TrainConfig = field(default_factory=TrainConfig)
     words: Words = field(default_factory=Words)
+    answers: Answers = field(default_factory=Answers)
     init: str | None = None
 
 
@@ -176,10 +186,11 @@ def train(
             f"{experiment.data.transform.crop}"
         )
     experiment = replace(experiment, model=model)
-    answers = known_answers(examples.values())
+    answers = known_answers(examples.values(), experiment.answers.max_size)
+    classes = known_classes(experiment, examples)
     torch.manual_seed(experiment.train.seed)
     encoder = VideoTextEncoder(model)
-    ingredients = Ingredients(model, tokenizer, answers)
+    ingredients = Ingredients(model, tokenizer, answers, classes)
     objectives = {name: config.build(ingredients) for name, config in experiment.objectives.items()}
     if start is not None:
         heads = [head for objective in objectives.values() for head in objective.heads()]
@@ -189,7 +200,7 @@ def train(
             encoder=encoder,
             objectives=objectives,
             weights={name: config.weight for name, config in experiment.objectives.items()},
-            sources=make_sources(experiment, examples, tokenizer, answers, cache, world.rank, world.size),
+            sources=make_sources(experiment, examples, tokenizer, answers, classes, cache, world.rank, world.size),
             optim=experiment.optim,
             config=experiment.train,
             run_dir=run_dir,
@@ -228,12 +239,24 @@ def make_tokenizer(
         raise ValueError(
             f"{experiment.init} has no vocabulary; name the one it was trained with: words.vocab=vocab.txt"
         )
-    return Tokenizer.train((e.text for some in examples.values() for e in some), experiment.words.size)
+    return Tokenizer.train(
+        (text for some in examples.values() for e in some for text in e.texts), experiment.words.size
+    )
 
 
-def known_answers(examples: Iterable[list[Example]]) -> AnswerVocabulary | None:
+def known_answers(examples: Iterable[list[Example]], max_size: int | None) -> AnswerVocabulary | None:
     answers = [e.answer for some in examples for e in some if e.answer is not None]
-    return AnswerVocabulary.build(answers) if answers else None
+    return AnswerVocabulary.build(answers, max_size) if answers else None
+
+
+def known_classes(experiment: Experiment, examples: Mapping[str, list[Example]]) -> tuple[str, ...]:
+    """The classes of the training data: all that a data set lists, or else those that its clips show."""
+    classes: dict[str, None] = {}
+    for name, source in experiment.train_data.items():
+        shown = {e.label for e in examples[name] if e.label is not None}
+        listed = source.data.classes(Path(experiment.data.root)) if isinstance(source.data, HasClasses) else ()
+        classes |= dict.fromkeys([*listed, *sorted(shown)])
+    return tuple(classes)
 
 
 def make_sources(
@@ -241,6 +264,7 @@ def make_sources(
     examples: Mapping[str, list[Example]],
     tokenizer: Tokenizer,
     answers: AnswerVocabulary | None,
+    classes: tuple[str, ...],
     cache: FrameCache | None,
     rank: int,
     world_size: int,
@@ -248,14 +272,19 @@ def make_sources(
     """A loader for each source; they share one cache of decoded videos, which is made here if none is given."""
     data = replace(experiment.data, num_frames=experiment.model.num_frames, max_text_len=experiment.model.max_text_len)
     if cache is None and data.cache_mb:
-        videos = (e.video for some in examples.values() for e in some)
+        videos = (path for some in examples.values() for e in some for path in e.files)
         cache = FrameCache(videos, data.cache_mb, data.transform.resize)
     sources = {}
     for name, source in experiment.train_data.items():
-        config = replace(data, batch_size=source.batch_size or data.batch_size, together=source.together)
+        config = replace(
+            data,
+            batch_size=source.batch_size or data.batch_size,
+            num_frames=source.num_frames or data.num_frames,
+            together=source.together,
+        )
         loader = Loader(
-            examples[name], tokenizer, config, training=True, answers=answers, rank=rank, world_size=world_size,
-            cache=cache,
+            examples[name], tokenizer, config, training=True, answers=answers, classes=classes, rank=rank,
+            world_size=world_size, cache=cache,
         )  # fmt: skip
         sources[name] = TrainSource(loader, source.share)
     return sources

@@ -2,7 +2,8 @@
 
 Dimension letters, the same everywhere: B batch, T frames, C channels, H W pixels, P patches of a frame,
 N vision tokens of a frame (special tokens + P), L text tokens, S joint tokens (L + N), D width, E shared
-embedding, V vocabulary, A answers, O options, Q queries, G gallery. Masks are `True` where the token is real.
+embedding, V vocabulary, A answers or classes, O options, M texts (B x O), Q queries, G gallery. Masks are `True`
+where the token is real.
 """
 
 import dataclasses
@@ -27,20 +28,22 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Clips with one text each.
+    """Clips with one text each, or where the `task` is a choice, with as many texts each as there are options.
 
     `frames` are uint8 as decoded, or floats that are already normalised with the model's mean and deviation.
-    `labels` are indices of answers (`IGNORE` where an answer is not in the vocabulary); None where texts are captions.
+    `labels` are by task (`Example.task`): of a question the index of its answer, of a choice the right option, of a
+    label the class, of a number itself; `IGNORE` where that is not known. Captions have none.
     """
 
     frames: UInt8[Tensor, "B T C H W"] | Float[Tensor, "B T C H W"]
-    text_ids: Int[Tensor, "B L"]
-    text_mask: Bool[Tensor, "B L"]
+    text_ids: Int[Tensor, "M L"]
+    text_mask: Bool[Tensor, "M L"]
     video_ids: tuple[str, ...]
     labels: Int[Tensor, " B"] | None = None
+    task: str = "caption"
 
     def __len__(self) -> int:
-        return len(self.text_ids)
+        return len(self.video_ids)
 
     def to(self, device: torch.device | str) -> "Batch":
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

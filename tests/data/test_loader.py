@@ -120,7 +120,7 @@ def test_a_position_in_other_data_is_refused(examples: list[Example], tokenizer:
         other_size.load_state_dict(state)
     with pytest.raises(ValueError, match="examples was"):
         Loader(examples[::-1], tokenizer, CONFIG, training=True).load_state_dict(state)
-    moved = [replace(e, video=Path("elsewhere") / e.video.name) for e in examples]
+    moved = [replace(e, video=Path("elsewhere") / e.files[0].name) for e in examples]
     Loader(moved, tokenizer, replace(CONFIG, num_workers=3, cache_mb=5), training=True).load_state_dict(state)
 
 
@@ -203,7 +203,7 @@ def test_questions_come_with_labels_and_apart_from_captions(examples: list[Examp
 
 
 def test_loaders_can_share_a_cache(examples: list[Example], tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch):
-    cache = FrameCache([e.video for e in examples], megabytes=2, size=32)
+    cache = FrameCache([e.files[0] for e in examples], megabytes=2, size=32)
     list(Loader(examples, tokenizer, CONFIG, training=True, cache=cache))
     monkeypatch.setattr("allinone.data.cache.probe", lambda *a, **k: pytest.fail("opened again"))
     assert len(list(Loader(examples, tokenizer, CONFIG, training=False, cache=cache))) == 13
@@ -261,3 +261,43 @@ def test_unreadable_clips_are_one_error_or_left_out(broken: list[Example]):
 
 def test_no_clips_are_no_batches():
     assert list(ClipLoader([], CONFIG)) == []
+
+
+def test_choices_bring_all_their_options_and_batches_hold_one_number_of_them(videos: list[Path], tokenizer: Tokenizer):
+    def choice(number: int, options: tuple[str, ...]) -> Example:
+        path = videos[number]
+        return Example(video=path, video_id=path.stem, text="a", options=options, right=number % 2, id=str(number))
+
+    examples = [choice(i, ("dog", "red ball")) for i in range(4)] + [choice(i, ("dog", "ball", "")) for i in range(4)]
+    config = replace(CONFIG, batch_size=2)
+    seen = []
+    for indices, batch in Loader(examples, tokenizer, config, training=True).indexed():
+        assert batch.task == "choice"
+        assert len(batch) == 2
+        texts = [t for i in indices for t in examples[i].texts]
+        assert tokenizer.decode(batch.text_ids) == texts
+        assert batch.labels is not None
+        assert batch.labels.tolist() == [examples[i].right for i in indices]
+        assert shown_videos(batch) == [examples[i].video_id for i in indices]
+        seen += indices
+    assert sorted(seen) == list(range(8))
+    assert examples[0].texts == ("a dog", "a red ball")
+
+
+def test_labels_and_numbers_come_as_they_are_known(videos: list[Path], tokenizer: Tokenizer):
+    labels = [Example(video=v, video_id=v.stem, text="", label=("run", "sit")[i % 2]) for i, v in enumerate(videos)]
+    numbers = [Example(video=v, video_id=v.stem, text="a", number=i) for i, v in enumerate(videos)]
+    config = replace(CONFIG, batch_size=5)
+    for examples, wanted in ((labels, [2, 0] * 5), (numbers, list(range(10)))):
+        loader = Loader(examples, tokenizer, config, training=False, classes=("sit", "jump", "run"))
+        found = [batch.labels.tolist() for batch in loader if batch.labels is not None]
+        assert [label for labels in found for label in labels] == wanted
+    with pytest.raises(ValueError, match="no class 'run' among 1"):
+        Loader(labels, tokenizer, config, training=True, classes=("sit",))
+
+
+def test_secret_and_unknown_answers_are_ignored(videos: list[Path], tokenizer: Tokenizer):
+    answers = ("red", "", "green")
+    examples = [Example(video=v, video_id=v.stem, text="a", answer=a) for v, a in zip(videos, answers, strict=False)]
+    loader = Loader(examples, tokenizer, CONFIG, training=False, answers=AnswerVocabulary(("red",)))
+    assert [batch.labels.tolist() for batch in loader if batch.labels is not None] == [[0, IGNORE, IGNORE]]

@@ -11,7 +11,7 @@ from allinone.data.plan import EvaluationPlan, TrainingPlan
 def plan(videos: list[int], **changes) -> TrainingPlan:
     settings = {
         "lengths": [3] * len(videos),
-        "is_question": [False] * len(videos),
+        "kinds": ["captions"] * len(videos),
         "batch_size": 4,
         "world_size": 1,
         "seed": 0,
@@ -41,7 +41,7 @@ def test_any_epoch_shows_every_example_once_and_is_alike_for_all_ranks(
     made = plan(
         videos,
         lengths=[v % 5 for v in videos],
-        is_question=[mixed and v % 3 == 0 for v in videos],
+        kinds=["questions" if mixed and v % 3 == 0 else "captions" for v in videos],
         batch_size=batch_size,
         world_size=world_size,
         unique_videos=unique,
@@ -52,7 +52,7 @@ def test_any_epoch_shows_every_example_once_and_is_alike_for_all_ranks(
     together = [flat(list(step)) for step in zip(*ranks, strict=True)]
     for step, batch in zip(zip(*ranks, strict=True), together, strict=True):
         assert len({len(b) for b in step}) == 1
-        assert len({made.is_question[i] for i in batch}) == 1
+        assert len({made.kinds[i] for i in batch}) == 1
     assert set(flat(together)) == set(range(len(videos)))
     assert len(flat(together)) - len(videos) < 2 * world_size
 
@@ -80,7 +80,7 @@ def test_data_that_fills_no_batch_is_an_error_with_its_way_out():
     with pytest.raises(ValueError, match=r"3 captions fill no batch of 2 for each of 2 .*smaller batch_size"):
         plan([0, 1, 2], batch_size=2, world_size=2)
     with pytest.raises(ValueError, match="1 questions fill no batch"):
-        plan([0, 1, 2, 3, 4], is_question=[False] * 4 + [True])
+        plan([0, 1, 2, 3, 4], kinds=["captions"] * 4 + ["questions"])
 
 
 def test_no_video_is_twice_in_a_batch_while_others_are_left():

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from allinone.data.cache import FrameCache
-from allinone.data.example import Example
-from allinone.data.samples import ClipReader, Span, unique_clips
+from allinone.data.example import Example, Region
+from allinone.data.samples import ClipReader, Control, Span, unique_clips
 from allinone.video.decode import VideoError
 from allinone.video.transforms import Transform
 from real import DATA, needs_data
@@ -85,6 +85,44 @@ def test_videos_whose_header_tells_little_are_sampled_to_their_end(name: str):
     clip = reader.read(Span(DATA / "videos" / name))
     assert clip.shape == (4, 3, 32, 32)
     assert reader.look_up(DATA / "videos" / name).duration_sec > 0.5
+
+
+def write_image(path: Path, size: tuple[int, int], color: tuple[int, int, int]) -> Path:
+    Image.new("RGB", size, color).save(path)
+    return path
+
+
+def test_several_images_are_one_clip_in_their_order(tmp_path: Path):
+    red, blue = (200, 0, 0), (0, 0, 200)
+    pair = (write_image(tmp_path / "left.png", (50, 40), red), write_image(tmp_path / "right.png", (30, 64), blue))
+    clip = ClipReader(2, PLAIN).read(Span.of(Example(video=pair, video_id="pair", text="")))
+    assert clip.shape == (2, 3, 32, 32)
+    assert [f[:, 16, 16].tolist() for f in clip] == [list(red), list(blue)]
+    longer = ClipReader(4, PLAIN).read(Span(pair), np.random.default_rng(0))
+    assert [f[:, 16, 16].tolist() for f in longer] == [list(red)] * 2 + [list(blue)] * 2
+
+
+def test_regions_are_tinted_where_they_are_in_the_whole_picture(tmp_path: Path):
+    path = write_image(tmp_path / "wide.png", (96, 48), (0, 0, 0))
+    right_half = Region(polygons=(((0.5, 0), (1, 0), (1, 1), (0.5, 1)),), color=0)
+    clip = ClipReader(1, PLAIN).read(Span.of(Example(video=path, video_id="w", text="", regions=(right_half,))))
+    assert (clip[0, 0, :, 17:] > 50).all()  # the square in the middle of the picture: its right half
+    assert (clip[0, :, :, :15] == 0).all()
+
+
+def test_controls_withhold_frames(videos: list[Path], tmp_path: Path):
+    def read(control: Control, rng: np.random.Generator | None = None, video: Path = videos[0]) -> torch.Tensor:
+        return ClipReader(4, PLAIN, control=control).read(Span(video), rng)
+
+    assert frame_numbers(read("single_frame")) == [8] * 4
+    shuffled = frame_numbers(read("shuffle_frames"))
+    assert sorted(shuffled) == [2, 6, 10, 14] != shuffled
+    assert shuffled == frame_numbers(read("shuffle_frames"))
+    in_training = {tuple(frame_numbers(read("shuffle_frames", np.random.default_rng(s)))) for s in range(20)}
+    assert len(in_training) > 10
+    assert all(list(frames) != sorted(frames) for frames in in_training)
+    assert torch.equal(read("blind"), read("blind", video=tmp_path / "not there.mp4"))
+    assert read("blind").shape == (4, 3, 32, 32)
 
 
 def test_clips_are_told_apart_by_their_ids():

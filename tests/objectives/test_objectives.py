@@ -1,5 +1,7 @@
 """Each objective on a tiny encoder: what it counts as positive, what it leaves out, and that it teaches."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,8 +10,11 @@ from allinone.model.config import NANO
 from allinone.model.encoder import VideoTextEncoder
 from allinone.objectives.alignment import Alignment, inner_words, transport_distance, transport_plan
 from allinone.objectives.base import Ingredients, Step, pair_keys, same_pair, text_keys
+from allinone.objectives.choice import Choice, with_foreign_captions
 from allinone.objectives.classification import Classification
+from allinone.objectives.counting import Counting
 from allinone.objectives.mlm import MLM
+from allinone.objectives.recognition import Recognition
 from allinone.objectives.vtc import VTC, info_nce
 from allinone.objectives.vtm import VTM
 from allinone.text.answers import AnswerVocabulary
@@ -22,7 +27,7 @@ TOKENIZER = Tokenizer.train(WORDS, vocab_size=80)
 CONFIG = NANO.replace(
     width=32, num_heads=2, depth=1, num_frames=2, image_size=32, vocab_size=TOKENIZER.vocab_size, max_text_len=24
 )
-INGREDIENTS = Ingredients(CONFIG, TOKENIZER, AnswerVocabulary(("red", "blue", "green")))
+INGREDIENTS = Ingredients(CONFIG, TOKENIZER, AnswerVocabulary(("red", "blue", "green")), ("run", "sleep", "fly"))
 
 
 @pytest.fixture
@@ -31,10 +36,12 @@ def encoder():
     return VideoTextEncoder(CONFIG)
 
 
-def make_batch(videos=("a", "b", "c", "d", "e"), labels=None):
-    ids, mask = TOKENIZER.encode(WORDS[: len(videos)])
+def make_batch(videos=("a", "b", "c", "d", "e"), labels=None, task=None, num_options=1):
+    """Choices have `num_options` texts a clip, the words in turn."""
+    ids, mask = TOKENIZER.encode([WORDS[i % len(WORDS)] for i in range(len(videos) * num_options)])
     frames = torch.randint(0, 256, (len(videos), 2, 3, 32, 32), dtype=torch.uint8)
-    return Batch(frames=frames, text_ids=ids, text_mask=mask, video_ids=tuple(videos), labels=labels)
+    task = task or ("caption" if labels is None else "question")
+    return Batch(frames=frames, text_ids=ids, text_mask=mask, video_ids=tuple(videos), labels=labels, task=task)
 
 
 def new_step(seed=0, **kwargs):
@@ -154,7 +161,7 @@ def test_answers_outside_the_vocabulary_teach_nothing(encoder):
     known = torch.tensor([0, 2, 4])
     some = Batch(
         frames=batch.frames[known], text_ids=batch.text_ids[known], text_mask=batch.text_mask[known],
-        video_ids=("a", "c", "e"), labels=torch.tensor([0, 2, 1]),
+        video_ids=("a", "c", "e"), labels=torch.tensor([0, 2, 1]), task="question",
     )  # fmt: skip
     assert torch.allclose(
         objective(encoder, batch, new_step()).loss, objective(encoder, some, new_step()).loss, atol=1e-5
@@ -163,11 +170,40 @@ def test_answers_outside_the_vocabulary_teach_nothing(encoder):
     assert objective(encoder, none, new_step()).loss == 0
 
 
-def test_an_objective_applies_to_its_kind_of_text():
-    captions, questions = make_batch(), make_batch(labels=torch.zeros(5, dtype=torch.long))
-    assert VTC.Config().build(INGREDIENTS).applies(captions)
-    assert not VTC.Config().build(INGREDIENTS).applies(questions)
-    assert Classification.Config().build(INGREDIENTS).applies(questions)
+def test_an_objective_applies_to_the_tasks_it_reads():
+    tasks = ("caption", "question", "choice", "number", "label")
+    configs = (VTC.Config(), Classification.Config(), Choice.Config(), Counting.Config(), Recognition.Config())
+    batches = [make_batch(labels=torch.zeros(5, dtype=torch.long), task=task) for task in tasks]
+    applies = [[config.build(INGREDIENTS).applies(batch) for batch in batches] for config in configs]
+    assert (torch.tensor(applies).int() - torch.eye(5)).nonzero().tolist() == [[2, 0]]  # choice reads captions too
+
+
+def test_captions_are_given_options_of_other_videos_and_their_own_is_right():
+    batch = make_batch(videos=("a", "b", "a", "d", "e"))  # words 0 and 3 are the same text
+    made = with_foreign_captions(batch, 3, torch.Generator().manual_seed(0))
+    texts = TOKENIZER.decode(made.text_ids)
+    assert made.task == "choice"
+    assert made.labels is not None
+    for row, video in enumerate(batch.video_ids):
+        own, *others = texts[3 * row : 3 * row + 3]
+        assert own == WORDS[row]
+        assert own not in others
+        foreign = {w for w, v in zip(WORDS, batch.video_ids, strict=True) if v != video}
+        assert set(others) <= foreign
+    with pytest.raises(ValueError, match="no other caption in the batch for a"):
+        with_foreign_captions(make_batch(videos=("a", "a")), 3, torch.Generator())
+
+
+def test_options_are_scored_alone_so_their_place_does_not_matter(encoder):
+    encoder.eval()
+    objective = Choice.Config().build(INGREDIENTS)
+    batch = make_batch(labels=torch.tensor([0, 1]), videos=("a", "b"), task="choice", num_options=2)
+    turned = replace(
+        batch, text_ids=batch.text_ids[[1, 0, 3, 2]], text_mask=batch.text_mask[[1, 0, 3, 2]],
+        labels=torch.tensor([1, 0]),
+    )  # fmt: skip
+    losses = [objective(encoder, b, new_step()).loss for b in (batch, turned)]
+    assert torch.allclose(*losses, atol=1e-6)
 
 
 def test_answers_without_questions_in_the_training_data_are_refused():
@@ -206,12 +242,18 @@ def test_class_and_separator_tokens_are_no_words():
     assert transport_distance(words, words, inner_words(mask))[1] == 0
 
 
-@pytest.mark.parametrize("name", ["vtc", "vtm", "mlm", "classification"])
-def test_each_objective_learns_a_batch_by_heart(encoder, name):
-    config = {"vtc": VTC.Config(), "vtm": VTM.Config(), "mlm": MLM.Config(), "classification": Classification.Config()}
-    objective = config[name].build(INGREDIENTS)
-    labels = torch.tensor([0, 1, 2, 0, 1]) if name == "classification" else None
-    batch = make_batch(labels=labels)
+@pytest.mark.parametrize(
+    ("config", "task"),
+    [
+        (VTC.Config(), "caption"), (VTM.Config(), "caption"), (MLM.Config(), "caption"),
+        (Classification.Config(), "question"), (Choice.Config(), "choice"), (Choice.Config(head="choice"), "choice"),
+        (Choice.Config(num_options=3), "caption"), (Counting.Config(), "number"), (Recognition.Config(), "label"),
+    ],
+)  # fmt: skip
+def test_each_objective_learns_a_batch_by_heart(encoder, config, task):
+    objective = config.build(INGREDIENTS)
+    labels = None if task == "caption" else torch.tensor([0, 1, 2, 0, 1])
+    batch = make_batch(labels=labels, task=task, num_options=3 if task == "choice" else 1)
     optimiser = torch.optim.AdamW([*encoder.parameters(), *objective.parameters()], lr=2e-3)
     losses = []
     for i in range(80):

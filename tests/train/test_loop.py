@@ -425,3 +425,17 @@ def test_a_gpu_that_is_not_there_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="'cuda' was asked for, but torch finds no GPU"):
         run_training(**tiny_run(tmp_path, config=replace(QUIET, device="cuda")))
+
+
+def test_a_frozen_encoder_stays_as_it_is_and_runs_in_evaluation_mode(tmp_path):
+    run = tiny_run(tmp_path, config=TrainConfig(freeze_encoder=True, save_every=12, tensorboard=False, eval_every=6))
+    head = run["objectives"]["vtc"].head.text.weight
+    before = {name: tensor.clone() for name, tensor in run["encoder"].state_dict().items()}
+    head_before, modes = head.clone(), []
+    hook = run["encoder"].register_forward_pre_hook(lambda module, _: modes.append(module.training))
+    run_training(**run, evaluate=lambda model, step: {"steps": float(step)})
+    hook.remove()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in run["encoder"].state_dict().items())
+    assert modes
+    assert not any(modes)
+    assert not torch.equal(head, head_before)

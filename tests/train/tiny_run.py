@@ -61,6 +61,7 @@ def batch(seed: int, size: int = 4, questions: bool = False, model: ModelConfig 
         text_mask=text_mask,
         video_ids=tuple(f"video {seed} {row}" for row in rows),
         labels=torch.randint(len(ANSWERS), (size,), generator=rng) if questions else None,
+        task="question" if questions else "caption",
     )
 
 
@@ -72,6 +73,7 @@ def part(whole: Batch, rows: slice) -> Batch:
         text_mask=whole.text_mask[rows],
         video_ids=whole.video_ids[rows],
         labels=None if whole.labels is None else whole.labels[rows],
+        task=whole.task,
     )
 
 

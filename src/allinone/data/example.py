@@ -66,11 +66,21 @@ class Example:
         return "caption" if self.answer is None else "question"
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """What a model reads: the text, or the question with each of its options."""
+        return option_texts(self.text, self.options) if self.options else (self.text,)
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """Every file that is needed to see it."""
         if self.clips:
             return tuple(path for clip in self.clips for path in clip.files)
         return self.video if isinstance(self.video, tuple) else (self.video,)
+
+
+def option_texts(question: str, options: Iterable[str]) -> tuple[str, ...]:
+    """The question, if there is one, and each option."""
+    return tuple(f"{question} {option}".strip() for option in options)
 
 
 @runtime_checkable

@@ -1,15 +1,15 @@
 """Examples to batches, in worker processes: the same batches whatever the number of workers, and from any position."""
 
 import hashlib
-import itertools
 import logging
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader, Dataset
 from allinone.data.cache import FrameCache
 from allinone.data.example import Example
 from allinone.data.plan import EvaluationPlan, TrainingPlan
-from allinone.data.samples import ClipReader, Span
+from allinone.data.samples import ClipReader, Control, Span
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import Tokenizer, pad
-from allinone.types import Batch
+from allinone.types import IGNORE, Batch
 from allinone.video.decode import VideoError
 from allinone.video.transforms import Transform
 
@@ -39,8 +39,9 @@ class DataConfig:
     """How examples become batches; each of several processes has `batch_size` and `num_workers` of its own.
 
     `transform` is that of training; evaluation leaves out what is random in it. `cache_mb` is memory for whole decoded
-    videos, which pays for data sets of small videos that fit. For `unique_videos`, `length_window`, `drop_last`
-    and `together`, which concern training alone, see `TrainingPlan`.
+    videos, which pays for data sets of small videos that fit. `control` withholds frames from the model: a run with
+    `control=blind` learns, and one evaluated so tells, what can be known without them. For `unique_videos`,
+    `length_window`, `drop_last` and `together`, which concern training alone, see `TrainingPlan`.
     """
 
     batch_size: int = 64
@@ -54,8 +55,11 @@ class DataConfig:
     length_window: int = 16
     drop_last: bool = True
     together: int = 1
+    control: Control = "none"
 
     def __post_init__(self):
+        if self.control not in get_args(Control):
+            raise ValueError(f"control must be one of {', '.join(get_args(Control))}; got {self.control!r}")
         least = {"batch_size": 1, "num_frames": 1, "max_text_len": 2, "length_window": 1, "together": 1}
         for name, minimum in least.items() | dict.fromkeys(("num_workers", "seed", "cache_mb"), 0).items():
             if getattr(self, name) < minimum:
@@ -67,7 +71,8 @@ class Loader:
 
     In training, iterating gives the rest of the current epoch, and `forever` goes on with the next ones; `state_dict`
     is the position after the batch that was given last. Every random draw depends on the seed, the epoch and the
-    example alone. A batch holds captions or questions, never both; the labels of questions are those of `answers`.
+    example alone. A batch holds examples of one task (and of one number of options); the labels of questions are those
+    of `answers`, and those of classes their places in `classes`.
     Evaluation keeps the order of the examples; `indexed` tells which ones a batch holds.
 
     A video that cannot be read is named in `unreadable` (video id: reason). In training it is logged, and other
@@ -85,18 +90,19 @@ class Loader:
         *,
         training: bool,
         answers: AnswerVocabulary | None = None,
+        classes: Sequence[str] = (),
         rank: int = 0,
         world_size: int = 1,
         allow_missing: bool = False,
         cache: FrameCache | None = None,
     ):
-        has_questions = any(e.answer is not None for e in examples)
+        kinds = [kind_of(e) for e in examples]
         if not examples:
             raise ValueError("no examples to load")
-        if has_questions and answers is None:
+        if "questions" in kinds and answers is None:
             raise ValueError("examples with questions need the vocabulary of their answers: answers=...")
-        if not training and has_questions and any(e.answer is None for e in examples):
-            raise ValueError("evaluate captions and questions apart from each other")
+        if not training and len(set(kinds)) > 1:
+            raise ValueError(f"evaluate {' and '.join(sorted(set(kinds)))} apart from each other")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be from 0 to world_size - 1, got {rank} of {world_size}")
         self.examples = examples
@@ -108,12 +114,14 @@ class Loader:
         self.unreadable: dict[str, str] = {}
         self.epoch = 0
         self.batches_done = 0
-        rows = tokenizer.rows([e.text for e in examples], config.max_text_len)
-        clips = clip_reader(config, training, cache, (e.video for e in examples))
-        self.reader = BatchReader(examples, rows, clips, answers, config.seed, tokenizer.pad_id, training)
-        self.plan = self.make_plan([len(row) for row in rows])
+        rows = tokenizer.rows([text for e in examples for text in e.texts], config.max_text_len)
+        clips = clip_reader(config, training, cache, (path for e in examples for path in e.files))
+        class_numbers = {name: number for number, name in enumerate(classes)}
+        labels = [label_of(e, answers, class_numbers) for e in examples]
+        self.reader = BatchReader(examples, kinds, rows, labels, clips, config.seed, tokenizer.pad_id, training)
+        self.plan = self.make_plan(kinds, self.reader.lengths)
 
-    def make_plan(self, lengths: list[int]) -> TrainingPlan | EvaluationPlan:
+    def make_plan(self, kinds: list[str], lengths: list[int]) -> TrainingPlan | EvaluationPlan:
         config = self.config
         if not self.training:
             return EvaluationPlan(
@@ -123,7 +131,7 @@ class Loader:
         return TrainingPlan(
             videos=[number.setdefault(e.video_id, len(number)) for e in self.examples],
             lengths=lengths,
-            is_question=[e.answer is not None for e in self.examples],
+            kinds=kinds,
             batch_size=config.batch_size,
             world_size=self.world_size,
             seed=config.seed,
@@ -189,6 +197,7 @@ class Loader:
             text_mask=read.text_mask,
             video_ids=tuple(self.examples[i].video_id for i in read.indices),
             labels=read.labels,
+            task=self.examples[read.indices[0]].task,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -232,7 +241,7 @@ class ClipLoader:
         cache: FrameCache | None = None,
     ):
         spans = [Span.of(source) for source in sources]
-        videos = (Path(span.video) for span in spans if not isinstance(span.video, bytes))
+        videos = (span.file for span in spans if isinstance(span.file, Path))
         self.reader = SpanReader(spans, clip_reader(config, False, cache, videos), num_views)
         self.config = config
         self.allow_missing = allow_missing
@@ -279,9 +288,10 @@ class BatchReader(Dataset[Read]):
     def __init__(
         self,
         examples: Sequence[Example],
+        kinds: list[str],
         rows: list[list[int]],
+        labels: list[int | None],
         clips: ClipReader,
-        answers: AnswerVocabulary | None,
         seed: int,
         pad_id: int,
         training: bool,
@@ -293,10 +303,11 @@ class BatchReader(Dataset[Read]):
         self.training = training
         self.unreadable: dict[str, str] = {}
         # Flat arrays, since forked workers copy a Python list as soon as they count its references.
-        self.tokens = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int32)
+        self.tokens = np.fromiter(chain.from_iterable(rows), dtype=np.int32)
         self.ends = np.cumsum([len(row) for row in rows])
-        labels = [None if e.answer is None or answers is None else answers.index(e.answer) for e in examples]
-        self.is_question = np.array([label is not None for label in labels])
+        self.last_row = np.cumsum([len(e.texts) for e in examples])
+        self.kinds = np.array(kinds)
+        self.has_label = np.array([label is not None for label in labels])
         self.labels = np.array([label or 0 for label in labels])
 
     def __getitem__(self, planned: Planned) -> Read:
@@ -313,20 +324,28 @@ class BatchReader(Dataset[Read]):
             if clip is not None:
                 indices.append(index)
                 frames.append(clip)
-        text_ids, text_mask = pad([self.row(i) for i in indices], self.pad_id)
-        is_question = bool(indices) and bool(self.is_question[indices[0]])
+        text_ids, text_mask = pad([row for i in indices for row in self.rows(i)], self.pad_id)
+        has_label = bool(indices) and bool(self.has_label[indices[0]])
         return Read(
             indices=indices,
             frames=stack(frames),
             text_ids=text_ids,
             text_mask=text_mask,
-            labels=torch.from_numpy(self.labels[indices]) if is_question else None,
+            labels=torch.from_numpy(self.labels[indices]) if has_label else None,
             unreadable=unreadable,
         )
 
-    def row(self, index: int) -> list[int]:
-        begin = self.ends[index - 1] if index else 0
-        return self.tokens[begin : self.ends[index]].tolist()
+    def rows(self, index: int) -> list[list[int]]:
+        """The token ids of each text of an example."""
+        first = self.last_row[index - 1] if index else 0
+        begin = self.ends[first - 1] if first else 0
+        return [self.tokens[a:b].tolist() for a, b in pairwise([begin, *self.ends[first : self.last_row[index]]])]
+
+    @property
+    def lengths(self) -> list[int]:
+        """How many tokens the longest text of each example has."""
+        lengths = np.diff(self.ends, prepend=0)
+        return np.maximum.reduceat(lengths, np.concatenate([[0], self.last_row[:-1]])).tolist()
 
     def try_read(self, epoch: int, index: int, unreadable: dict[str, str]) -> UInt8[Tensor, "T C H W"] | None:
         """The clip of an example; None, and a note, if it cannot be read. What failed once is not opened again."""
@@ -345,7 +364,7 @@ class BatchReader(Dataset[Read]):
     ) -> tuple[int, UInt8[Tensor, "T C H W"] | None]:
         """Another example of the same kind, if possible of a video that the batch (`shown`) does not have yet."""
         rng = np.random.default_rng((self.seed, epoch, index, 1))
-        same_kind = np.flatnonzero(self.is_question == self.is_question[index])
+        same_kind = np.flatnonzero(self.kinds == self.kinds[index])
         for draw in range(MAX_DRAWS):
             other = int(rng.choice(same_kind))
             video_id = self.examples[other].video_id
@@ -361,7 +380,7 @@ class BatchReader(Dataset[Read]):
     def digest(self) -> str:
         """A fingerprint of what the examples are, wherever their files lie."""
         digest = hashlib.blake2b(digest_size=8)
-        for array in (self.tokens, self.ends, self.is_question):
+        for array in (self.tokens, self.ends, self.last_row, self.kinds, self.labels):
             digest.update(array.tobytes())
         for example in self.examples:
             digest.update(example.video_id.encode() + b"\0")
@@ -399,7 +418,31 @@ def clip_reader(config: DataConfig, training: bool, cache: FrameCache | None, vi
         cache = FrameCache(videos, config.cache_mb, transform.resize)
     if cache and cache.size != transform.resize:
         raise ValueError(f"the cache holds frames of size {cache.size}, but transform.resize is {transform.resize}")
-    return ClipReader(config.num_frames, Transform(transform), cache)
+    return ClipReader(config.num_frames, Transform(transform), cache, config.control)
+
+
+def kind_of(example: Example) -> str:
+    """Examples of one kind may share a batch."""
+    return f"choices of {len(example.options)}" if example.options else f"{example.task}s"
+
+
+def label_of(example: Example, answers: AnswerVocabulary | None, classes: Mapping[str, int]) -> int | None:
+    """What is right, as a number (see `Batch`); None for captions."""
+    match example.task:
+        case "caption":
+            return None
+        case "question":
+            return answers.index(example.answer) if answers is not None and example.answer else IGNORE
+        case "choice" if example.clips:
+            raise ValueError(f"{example.id or example.video_id}: a choice between clips is for evaluation alone")
+        case "choice":
+            return IGNORE if example.right is None else example.right
+        case "number":
+            return example.number
+        case "label":
+            if example.label is None or example.label not in classes:
+                raise ValueError(f"{example.video_id}: no class {example.label!r} among {len(classes)}: classes=...")
+            return classes[example.label]
 
 
 def unreadable_error(reasons: Iterable[str]) -> VideoError:

@@ -14,7 +14,7 @@ class TrainingPlan:
     An epoch is shuffled; then each window of `length_window` batches is sorted by the length of the texts, so that the
     texts of a batch are about as long. With `unique_videos` no batch, taken over all processes, shows a video more
     often than it must (once, unless there are fewer videos than places): an example that would repeat one waits for
-    the next batch. Captions and questions, told apart by `is_question`, share no batch. With `together` = n, runs of n
+    the next batch. Examples of different `kinds` (captions, questions) share no batch. With `together` = n, runs of n
     examples (a clip and its reversal, say) stay in one batch, in place of the two rules before.
 
     All processes get the same number of batches, of the same sizes. The rest of an epoch that fills no batch is left
@@ -23,7 +23,7 @@ class TrainingPlan:
 
     videos: Sequence[int]
     lengths: Sequence[int]
-    is_question: Sequence[bool]
+    kinds: Sequence[str]
     batch_size: int
     world_size: int
     seed: int
@@ -50,10 +50,9 @@ class TrainingPlan:
         return self.batch_size * self.world_size
 
     def groups(self) -> Iterator[tuple[str, np.ndarray]]:
-        kinds = np.asarray(self.is_question, dtype=bool)
-        for name, chosen in (("captions", ~kinds), ("questions", kinds)):
-            if chosen.any():
-                yield name, np.flatnonzero(chosen)
+        kinds = np.asarray(self.kinds)
+        for kind in np.unique(kinds):
+            yield str(kind), np.flatnonzero(kinds == kind)
 
     def __len__(self) -> int:
         """Batches of an epoch, for each process."""

@@ -3,37 +3,50 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+from zlib import crc32
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from allinone.data.cache import FrameCache, decoding_size
-from allinone.data.example import Example
+from allinone.data.example import Example, Region
 from allinone.video.decode import VideoError, probe, read_frames
 from allinone.video.sampling import segment_times
+from allinone.video.tint import tint
 from allinone.video.transforms import Transform
+
+Control = Literal["none", "blind", "single_frame", "shuffle_frames"]
+"""What is withheld from a model, to see what its score owes to it: nothing, the frames, all but one, their order."""
+
+GRAY = (124, 116, 104)
+"""ImageNet's mean colour: what a blind model is shown."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """A video (or image) file, by path or as its bytes, and the part of it that is meant: by default, the whole."""
+    """A video (or image) file, by path or as its bytes, and the part of it that is meant: by default, the whole.
 
-    video: str | Path | bytes
+    Several images are a clip of these, in their order. `regions` are tinted.
+    """
+
+    video: str | Path | bytes | tuple[Path, ...]
     start_sec: float | None = None
     end_sec: float | None = None
+    regions: tuple[Region, ...] = ()
 
     @classmethod
     def of(cls, source: "str | Path | bytes | Span | Example") -> "Span":
         """The span that is meant by a file, by an example, or by itself."""
         if isinstance(source, Example):
-            return cls(source.video, source.start_sec, source.end_sec)
+            return cls(source.video, source.start_sec, source.end_sec, source.regions)
         return source if isinstance(source, Span) else cls(source)
 
     @property
-    def file(self) -> Path | bytes:
-        return self.video if isinstance(self.video, bytes) else Path(self.video)
+    def file(self) -> Path | bytes | tuple[Path, ...]:
+        return Path(self.video) if isinstance(self.video, str) else self.video
 
 
 @dataclass(frozen=True)
@@ -47,13 +60,17 @@ class Facts:
 class ClipReader:
     """Reads the `num_frames` frames of a span, transformed; an image is a clip of one frame, repeated.
 
-    Remembers how long videos are. With a `cache`, small videos are decoded once and then kept whole.
+    Remembers how long videos are. With a `cache`, small videos are decoded once and then kept whole. With a `control`
+    the model is blind (nothing is read), sees the middle frame alone, or the frames in another order.
     """
 
-    def __init__(self, num_frames: int, transform: Transform, cache: FrameCache | None = None):
+    def __init__(
+        self, num_frames: int, transform: Transform, cache: FrameCache | None = None, control: Control = "none"
+    ):
         self.num_frames = num_frames
         self.transform = transform
         self.cache = cache
+        self.control: Control = control
         self.facts: dict[Path, Facts] = {}
 
     def read(
@@ -63,19 +80,38 @@ class ClipReader:
 
         Raises VideoError where the video cannot be read.
         """
+        num_frames, side = self.num_frames, self.transform.config.crop
+        if self.control == "blind":
+            return torch.tensor(GRAY, dtype=torch.uint8)[:, None, None].expand(num_frames, 3, side, side).contiguous()
+        shots = [
+            tint(frames, [(region.polygons, region.color) for region in span.regions])
+            for frames in self.shots(span, 1 if self.control == "single_frame" else num_frames, rng, view, num_views)
+        ]
+        is_random = rng is not None and self.transform.config.is_random
+        seed = int(rng.integers(2**63)) if rng is not None and is_random else 0
+        generators = (torch.Generator().manual_seed(seed) if is_random else None for _ in shots)
+        clip = torch.cat([self.transform(shot, generator) for shot, generator in zip(shots, generators, strict=True)])
+        if self.control == "single_frame":
+            return clip.expand(num_frames, -1, -1, -1).contiguous()
+        return clip[shuffled(num_frames, span, rng)] if self.control == "shuffle_frames" else clip
+
+    def shots(
+        self, span: Span, num_frames: int, rng: np.random.Generator | None, view: int, num_views: int
+    ) -> list[UInt8[Tensor, "_ C H W"]]:
+        """The frames as they were taken: together where they are of one size, or one by one."""
         video = span.file
+        if isinstance(video, tuple):
+            moments = segment_times(0, len(video), num_frames, rng, view, num_views)
+            size = self.transform.config.resize
+            return [read_frames(video[int(moment)], times_sec=[0.0], size=size).frames for moment in moments]
         whole = self.cache.get(video) if self.cache and isinstance(video, Path) else None
         if whole:
             start, end = bounds(span, whole.duration_sec)
-            frames = whole.at(segment_times(start, end, self.num_frames, rng, view, num_views))
-        else:
-            facts = self.look_up(video)
-            start, end = bounds(span, facts.duration_sec)
-            times = segment_times(start, end, self.num_frames, rng, view, num_views)
-            frames = read_frames(video, times_sec=times, size=facts.size).frames
-        if rng is None or not self.transform.config.is_random:
-            return self.transform(frames)
-        return self.transform(frames, torch.Generator().manual_seed(int(rng.integers(2**63))))
+            return [whole.at(segment_times(start, end, num_frames, rng, view, num_views))]
+        facts = self.look_up(video)
+        start, end = bounds(span, facts.duration_sec)
+        times = segment_times(start, end, num_frames, rng, view, num_views)
+        return [read_frames(video, times_sec=times, size=facts.size).frames]
 
     def look_up(self, video: Path | bytes) -> Facts:
         if isinstance(video, bytes):
@@ -103,6 +139,23 @@ def bounds(span: Span, duration_sec: float) -> tuple[float, float]:
         name = "<bytes>" if isinstance(span.video, bytes) else span.video
         raise VideoError(f"{name}: a span that begins at {start:g} s, but the video ends at {duration_sec:g} s")
     return start, min(end, duration_sec)
+
+
+def shuffled(num_frames: int, span: Span, rng: np.random.Generator | None) -> Int[Tensor, " T"]:
+    """Another order of the frames than their own; without an `rng`, one that the span alone decides."""
+    if rng is None:
+        rng = np.random.default_rng(crc32(repr((span.start_sec, span.end_sec)).encode() + name_of(span).encode()))
+    order = rng.permutation(num_frames)
+    while num_frames > 1 and (order == np.arange(num_frames)).all():
+        order = rng.permutation(num_frames)
+    return torch.from_numpy(order)
+
+
+def name_of(span: Span) -> str:
+    """What a span's file is called, wherever its folder lies."""
+    if isinstance(span.video, bytes):
+        return f"<{crc32(span.video)}>"
+    return "+".join(path.name for path in span.video) if isinstance(span.video, tuple) else Path(span.video).name
 
 
 def unique_clips(examples: Iterable[Example]) -> tuple[list[Example], list[int]]:

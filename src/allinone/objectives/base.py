@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,11 +18,13 @@ from allinone.types import Batch, Encoded, Losses
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What objectives are built from. `answers` is None where the training data asks no questions."""
+    """What objectives are built from. `answers` is None where the training data asks no questions, and `classes` are
+    none where it has no labels."""
 
     model: ModelConfig
     tokenizer: Tokenizer
     answers: AnswerVocabulary | None = None
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,9 @@ class ObjectiveConfig(Protocol):
 
 
 class Objective(nn.Module):
-    """Base of the objectives. `reads` says to which batches it applies."""
+    """Base of the objectives. `reads` says to batches of which tasks it applies."""
 
-    reads: ClassVar[Literal["captions", "questions"]] = "captions"
+    reads: ClassVar[tuple[str, ...]] = ("caption",)
 
     def forward(self, encoder: VideoTextEncoder, batch: Batch, step: Step) -> Losses:
         raise TypeError(f"{type(self).__name__} has no forward pass of its own")
@@ -72,7 +74,7 @@ class Objective(nn.Module):
         return [child for child in self.children() if isinstance(child, Head)]
 
     def applies(self, batch: Batch) -> bool:
-        return (batch.labels is None) == (self.reads == "captions")
+        return batch.task in self.reads
 
 
 def pair_keys(batch: Batch) -> Int[Tensor, "B 2"]:

@@ -13,7 +13,7 @@ from allinone.types import IGNORE, Batch, Losses
 class Classification(Objective):
     """Cross-entropy over the answers of the training data; a question with another answer teaches nothing."""
 
-    reads = "questions"
+    reads = ("question",)
 
     @dataclass(frozen=True, kw_only=True)
     class Config:

@@ -61,6 +61,7 @@ class TrainConfig:
     nothing; more than `max_bad_steps` of them among a hundred stop the run. `eval_every` None evaluates at the end
     alone. `keep` is how many checkpoints to keep; `best` names a number of the evaluation, and the weights with its
     highest value are kept in `best/` too. `repeatable` asks for GPU kernels that give the same bits every time.
+    With `freeze_encoder` the heads alone learn, on features of an encoder in evaluation mode: a probe.
     """
 
     seed: int = 0
@@ -76,6 +77,7 @@ class TrainConfig:
     tensorboard: bool = True
     device: str | None = None
     repeatable: bool = True
+    freeze_encoder: bool = False
 
     def __post_init__(self):
         least = {
@@ -234,13 +236,16 @@ class Run:
         shares = {name: source.share for name, source in sources.items()}
         if not shares or min(shares.values()) < 0 or not 0 < sum(shares.values()) < math.inf:
             raise ValueError(f"wanted sources with shares that are not negative and not all 0, got {shares}")
-        self.module = module.to(world.device).train()
+        self.module = module.to(world.device)
         self.model = module.model
+        self.config = config
+        if config.freeze_encoder:
+            self.model.encoder.requires_grad_(False)
+        self.to_training_mode()
         self.sources = {name: source.loader for name, source in sources.items()}
         self.shares = np.array(list(shares.values())) / sum(shares.values())
         self.optim = Optim(optim, module.named().items())
         self.num_steps = optim.num_steps
-        self.config = config
         self.run_dir = run_dir
         self.experiment = describe
         self.tokenizer = tokenizer
@@ -269,6 +274,11 @@ class Run:
         if stop:
             raise TrainingInterrupted(self.signals.received or signal.SIGTERM, self.state.step, self.newest)
         return TrainResult(self.newest, self.state.step, self.state.metrics)
+
+    def to_training_mode(self) -> None:
+        self.module.train()
+        if self.config.freeze_encoder:
+            self.model.encoder.eval()
 
     def start(self, resume: bool) -> None:
         """Take possession of the run's folder, and go back to where its newest checkpoint was."""
@@ -389,9 +399,9 @@ class Run:
         """Add the gradient of one batch; processes exchange gradients at the last part of a step."""
         config, place = self.config, self.world.device
         if not self.module.applying(batch):
-            kind = "captions" if batch.labels is None else "questions"
             raise ValueError(
-                f"source {source} gives {kind}, which none of the objectives reads: {', '.join(self.module.weights)}"
+                f"source {source} gives {batch.task}s, which none of the objectives reads: "
+                f"{', '.join(self.module.weights)}"
             )
         torch.manual_seed(self.draw_seed(part, 0))  # dropout, order of patches
         rng = torch.Generator().manual_seed(self.draw_seed(part, 1))
@@ -440,7 +450,7 @@ class Run:
         except BaseException:
             self.save()  # what was learned is not lost with an evaluation that fails
             raise
-        self.module.train()
+        self.to_training_mode()
         state.evaluated, state.metrics = state.step, metrics
         if self.run_log is not None:
             self.run_log.write({"step": state.step, "eval": metrics})

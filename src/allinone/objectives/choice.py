@@ -1,0 +1,84 @@
+"""Choice of the right text among several: options of a question, or captions of which one is the clip's own."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor
+
+from allinone.model.encoder import VideoTextEncoder
+from allinone.model.heads import ChoiceHead, RankingHead
+from allinone.objectives.base import Ingredients, Objective, Step, pair_keys, same_pair
+from allinone.types import IGNORE, Batch, Losses
+
+
+class Choice(Objective):
+    """Cross-entropy over the options, each read by the joint mode together with the clip and its question.
+
+    The head is `ranking`, one linear layer, which starts as the matching head of a checkpoint that has none of its own
+    (as released: so a pre-trained model chooses captions before any fine-tuning), or `choice`, two new layers. Captions
+    are given `num_options` - 1 wrong ones, drawn from the batch.
+    """
+
+    reads = ("choice", "caption")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        weight: float = 1.0
+        head: Literal["ranking", "choice"] = "ranking"
+        num_options: int = 5
+
+        def __post_init__(self):
+            if self.head not in ("ranking", "choice"):
+                raise ValueError(f"head must be 'ranking' or 'choice', got {self.head!r}")
+            if self.num_options < 2:
+                raise ValueError(f"num_options must be at least 2, got {self.num_options}")
+
+        def build(self, ingredients: Ingredients) -> "Choice":
+            return Choice(self, ingredients)
+
+    def __init__(self, config: Config, ingredients: Ingredients):
+        super().__init__()
+        self.num_options = config.num_options
+        if config.head == "ranking":
+            self.head = RankingHead(RankingHead.Config(), ingredients.model)
+        else:
+            self.head = ChoiceHead(ChoiceHead.Config(), ingredients.model)
+
+    def forward(self, encoder: VideoTextEncoder, batch: Batch, step: Step) -> Losses:
+        if batch.task == "caption":
+            batch = with_foreign_captions(batch, self.num_options, step.rng)
+        assert batch.labels is not None
+        frames = batch.frames.repeat_interleave(len(batch.text_ids) // len(batch), dim=0)
+        encoded = encoder(frames, batch.text_ids, batch.text_mask)
+        logits = self.head(encoder.pool(encoded.text)).float().unflatten(0, (len(batch), -1))  # [B, O]
+        count = (batch.labels != IGNORE).sum().clamp(min=1)
+        loss = F.cross_entropy(logits, batch.labels, ignore_index=IGNORE, reduction="sum") / count
+        return Losses(loss, {"accuracy": (logits.argmax(-1) == batch.labels).sum() * 100 / count})
+
+
+def with_foreign_captions(batch: Batch, num_options: int, rng: torch.Generator) -> Batch:
+    """Each clip with its own caption first, and then captions of other videos, none twice unless there are too few.
+
+    The place of the right option teaches nothing: options are read one by one.
+    """
+    keys = pair_keys(batch)
+    allowed = (~same_pair(keys, keys)).float().cpu()
+    alone = (allowed.sum(1) == 0).nonzero().flatten().tolist()
+    if alone:
+        raise ValueError(
+            f"no other caption in the batch for {batch.video_ids[alone[0]]}, to choose from; use a larger batch_size"
+        )
+    enough = int((allowed > 0).sum(1).min()) >= num_options - 1
+    foreign = torch.multinomial(allowed, num_options - 1, replacement=not enough, generator=rng)
+    own = torch.arange(len(batch))[:, None]
+    chosen: Int[Tensor, " M"] = torch.cat([own, foreign], dim=1).flatten().to(batch.text_ids.device)
+    return replace(
+        batch,
+        text_ids=batch.text_ids[chosen],
+        text_mask=batch.text_mask[chosen],
+        labels=torch.zeros(len(batch), dtype=torch.long, device=chosen.device),
+        task="choice",
+    )
