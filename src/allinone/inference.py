@@ -12,10 +12,20 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from allinone.checkpoint import load_checkpoint
-from allinone.data.example import Example
+from allinone.data.example import Example, option_texts
 from allinone.data.loader import ClipLoader, DataConfig
 from allinone.data.samples import ClipReader, Span
-from allinone.model.heads import AnswerHead, ChoiceHead, ContrastiveHead, Head, MatchingHead, MLMHead, RankingHead
+from allinone.model.heads import (
+    AnswerHead,
+    ChoiceHead,
+    ContrastiveHead,
+    Head,
+    LabelHead,
+    MatchingHead,
+    MLMHead,
+    NumberHead,
+    RankingHead,
+)
 from allinone.model.model import AllInOne
 from allinone.text.tokenizer import MASK, Tokenizer, pad
 from allinone.types import Clip
@@ -155,16 +165,9 @@ class Predictor:
         """
         if isinstance(options, str) or not options:
             raise ValueError(f"a list of one option or more is wanted, got {options!r}")
+        self.option_head()
         rows = self.rows(option_texts(question, options))
-        head = self.model.get(ChoiceHead) or self.model.get(RankingHead)
-        if head is None and self.model.get(MatchingHead) is None:
-            kinds = ", ".join(self.model.heads) or "none"
-            raise ValueError(
-                f"to choose, a checkpoint needs a choice, ranking or matching head (this one has: {kinds}); "
-                "train it with one"
-            )
-        frames, pairs = self.one_clip(video, num_views), all_pairs(1, len(rows))
-        scores = self.log_odds(frames, rows, pairs) if head is None else self.joint(head, frames, rows, pairs)
+        scores = self.option_scores(self.one_clip(video, num_views), rows, all_pairs(1, len(rows)))
         return scores.softmax(dim=0)
 
     def classify(self, video: Source, labels: Sequence[str], *, num_views: int = 1) -> Float[Tensor, " O"]:
@@ -233,7 +236,7 @@ class Predictor:
 
     def reader(self) -> ClipReader:
         """Reads single clips as this model wants them."""
-        return ClipReader(self.data.num_frames, Transform(self.data.transform))
+        return ClipReader(self.data.num_frames, Transform(self.data.transform), control=self.data.control)
 
     def views(self, frames: Tensor, num_views: int) -> UInt8[Tensor, "V T C H W"]:
         """Clips of frames that are there already: of each equal segment of them the middle one."""
@@ -251,12 +254,8 @@ class Predictor:
 
     def embed_clips(self, clips: UInt8[Tensor, "G V T C H W"]) -> Float[Tensor, "G E"]:
         """Unit vectors of clips, in batches."""
-        head, encoder = self.model.require(ContrastiveHead), self.model.encoder
-        vectors = [
-            self.compute(lambda frames: head.embed_video(encoder.encode_video(frames)), part)
-            for part in clips.flatten(0, 1).split(self.data.batch_size)
-        ]
-        return F.normalize(torch.cat(vectors).unflatten(0, clips.shape[:2]).mean(dim=1), dim=-1)
+        head = self.model.require(ContrastiveHead)
+        return F.normalize(self.video_only(head.embed_video, clips), dim=-1)
 
     def embed_rows(self, rows: Sequence[list[int]], *, on_progress: Progress | None = None) -> Float[Tensor, "Q E"]:
         """Unit vectors of texts, in batches of about the same length."""
@@ -290,6 +289,34 @@ class Predictor:
     ) -> Float[Tensor, "M A"]:
         """Logits over the answers for each clip and question in `pairs`."""
         return self.joint(self.model.require(AnswerHead), clips, rows, pairs)
+
+    def numbers(
+        self, clips: UInt8[Tensor, "G V T C H W"], rows: Sequence[list[int]], pairs: Int[Tensor, "M 2"]
+    ) -> Float[Tensor, " M"]:
+        """What is counted in answer to each clip and question in `pairs`."""
+        return self.joint(self.model.require(NumberHead), clips, rows, pairs)
+
+    def option_scores(
+        self, clips: UInt8[Tensor, "G V T C H W"], rows: Sequence[list[int]], pairs: Int[Tensor, "M 2"]
+    ) -> Float[Tensor, " M"]:
+        """How well each clip and text in `pairs` fit each other, for the choice between options."""
+        head = self.option_head()
+        return self.log_odds(clips, rows, pairs) if head is None else self.joint(head, clips, rows, pairs)
+
+    def option_head(self) -> ChoiceHead | RankingHead | None:
+        """The head that chooses between options; None where that is up to the matching head."""
+        head = self.model.get(ChoiceHead) or self.model.get(RankingHead)
+        if head is None and self.model.get(MatchingHead) is None:
+            kinds = ", ".join(self.model.heads) or "none"
+            raise ValueError(
+                f"to choose, a checkpoint needs a choice, ranking or matching head (this one has: {kinds}); "
+                "train it with one"
+            )
+        return head
+
+    def label_logits(self, clips: UInt8[Tensor, "G V T C H W"]) -> Float[Tensor, "G A"]:
+        """Logits over the classes that the checkpoint was trained to recognise."""
+        return self.video_only(self.model.require(LabelHead), clips)
 
     def label_probs(self, clips: UInt8[Tensor, "G V T C H W"], labels: Sequence[str]) -> Float[Tensor, "G O"]:
         """Which of some texts fits each clip best: by the two streams at their temperature, or by the matching head."""
@@ -344,6 +371,14 @@ class Predictor:
             )
         return row, places[0]
 
+    def video_only(self, head: Callable[[Tensor], Tensor], clips: UInt8[Tensor, "G V T C H W"]) -> Float[Tensor, "G X"]:
+        """What a head says of clips without any text, averaged over the views of each; in batches."""
+        outputs = [
+            self.compute(lambda frames: head(self.model.encoder.encode_video(frames)), part)
+            for part in clips.flatten(0, 1).split(self.data.batch_size)
+        ]
+        return torch.cat(outputs).unflatten(0, clips.shape[:2]).mean(dim=1)
+
     def joint(
         self,
         head: Head,
@@ -389,11 +424,6 @@ def as_list(videos: Source | Sequence[Source]) -> list[Source]:
     if isinstance(videos, Tensor):
         return list(videos) if videos.ndim == 5 else [videos]
     return [videos] if isinstance(videos, Source) else list(videos)
-
-
-def option_texts(question: str, options: Sequence[str]) -> list[str]:
-    """What the model reads for each option: the question, if there is one, and the option."""
-    return [f"{question} {option}".strip() for option in options]
 
 
 def likeliest(names: Sequence[str], probs: Float[Tensor, " X"], top_k: int | None) -> list[tuple[str, float]]:
