@@ -10,14 +10,16 @@ import gzip
 import io
 import json
 import logging
-import re
+import math
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from allinone.datasets.streamed import list_values, object_members
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +31,6 @@ MEDIA = frozenset({
 
 DEPTH = 2
 """Annotation files are looked for so many folders below the root."""
-
-CHUNK = 1 << 20
-SPACE = re.compile(r"\s*")
 
 csv.field_size_limit(1 << 24)
 
@@ -97,29 +96,14 @@ class Annotation:
 
     def members(self) -> Iterator[tuple[str, Any]]:
         """Names and values of one JSON object that may be larger than memory, one after another."""
-        decode = json.JSONDecoder().raw_decode
-        with self.open() as file, io.TextIOWrapper(file, "utf-8-sig") as text:
-            buffer = text.read(CHUNK)
-            start, name = beyond_space(buffer, 0), ""
-            if not buffer.startswith("{", start):
-                raise ValueError(f"{self}: wanted a JSON object, got {buffer!r:.40}")
-            at = beyond_space(buffer, start + 1)
-            while not buffer.startswith("}", at):
-                try:
-                    name, end = decode(buffer, at)
-                    colon = beyond_space(buffer, end)
-                    value, end = decode(buffer, beyond_space(buffer, colon + 1))
-                    end = beyond_space(buffer, end)
-                    if buffer[colon] != ":" or buffer[end] not in ",}":
-                        raise IndexError
-                except (IndexError, json.JSONDecodeError) as error:
-                    if not (more := text.read(max(CHUNK, len(buffer) - at))):
-                        raise ValueError(f"{self}: not JSON, or cut short, at the member {name!r}") from error
-                    buffer = buffer[at:] + more
-                    at = beyond_space(buffer, 0)
-                    continue
-                yield name, value
-                at = beyond_space(buffer, end + 1) if buffer[end] == "," else end
+        yield from self.streamed(object_members)
+
+    def streamed(self, values: Callable[[io.TextIOBase], Iterator[Any]]) -> Iterator[Any]:
+        with self.open() as file, io.TextIOWrapper(file, self.encoding(), errors="replace") as text:
+            try:
+                yield from values(text)
+            except ValueError as error:
+                raise ValueError(f"{self}: {error}") from error
 
     def objects(self, *names: str) -> Iterator[dict[str, Any]]:
         """The objects of a JSON Lines file, one after another, or of a JSON list; each must have these names."""
@@ -134,7 +118,7 @@ class Annotation:
         """What a JSON Lines file or a JSON list holds, with line or place."""
         for line, content in enumerate(self.stream(), start=1):
             if content.lstrip().startswith("["):
-                yield from enumerate(self.json(), start=1)
+                yield from enumerate(self.streamed(list_values), start=1)
                 return
             if content.strip():
                 try:
@@ -166,12 +150,6 @@ class Annotation:
     def table(self, *columns: str, delimiter: str = ",", header: Sequence[str] | None = None) -> list[dict[str, str]]:
         """All `rows`."""
         return list(self.rows(*columns, delimiter=delimiter, header=header))
-
-
-def beyond_space(text: str, start: int) -> int:
-    found = SPACE.match(text, start)
-    assert found
-    return found.end()
 
 
 def find(root: Path, *names: str) -> Annotation:
@@ -258,7 +236,7 @@ class Videos:
         """The file called `video` (with or without folders and extension), or else by one of the `others` names."""
         for name in (video, *others):
             for place in self.places:
-                if has_suffix(name) and (place / name).is_file():
+                if (place / name).is_file():
                     return place / name
                 if (place / (name + self.suffix)).is_file():
                     return place / (name + self.suffix)
@@ -305,6 +283,30 @@ def bare(name: str) -> str:
 def tidy(text: str) -> str:
     """A text with single spaces, and none around it."""
     return " ".join(text.split())
+
+
+def parse_seconds(value: object) -> float | None:
+    """A time, which may be written as a number or as a text; None where there is none."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        seconds = math.nan if isinstance(value, bool) or not isinstance(value, str | int | float) else float(value)
+    except (ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"must be a number of seconds, at least 0; got {value!r}")
+    return seconds
+
+
+def parse_span(start: object, end: object, place: str) -> tuple[float, float]:
+    """Start and end of a part of a video; `place` tells where they stand."""
+    try:
+        first, last = parse_seconds(start), parse_seconds(end)
+    except ValueError as error:
+        raise ValueError(f"{place}: a time {error}") from None
+    if first is None or last is None or last <= first:
+        raise ValueError(f"{place}: wanted a start and a later end in seconds, got {start!r} and {end!r}")
+    return first, last
 
 
 def in_order_of_time(sentences: Iterable[tuple[float, float, str]]) -> str:
