@@ -1,0 +1,107 @@
+"""Kinetics-400: clips of 10 s from YouTube, each of one of 400 human actions (Kay et al., arXiv 1705.06950, 2017).
+
+Licence: annotations CC BY 4.0; the videos are YouTube's. Get: annotations and videos from CVDF
+(github.com/cvdfoundation/kinetics-dataset). Videos vanish from YouTube, so most copies lack some; results are of the
+clips that one has.
+
+    root/train.csv   val.csv (or validate.csv)   test.csv       the official tables; `is_cc` may be absent
+    root/train/ID_000059_000069.mp4                             flat, or in folders named after classes; so val/, test/
+    root/label_map_k400.txt                                     optional: the classes in order, one a line
+
+A video is looked for as `ID_start_end`, then as `ID`: a file of that name is taken for the trimmed clip. mmaction2's
+lists (`kinetics400_train_list_videos.txt`: `abseiling/ID_000059_000069.mp4 0`, folder optional) are read too, and
+need the label map. Without the map the classes are those of the tables, by alphabet: the official order.
+
+Splits: `train` 246,534 clips, `val` 19,906, `test` 39,805 (its labels came later; without them they are empty).
+
+Scored by top-1 and top-5 accuracy. All-in-One reports a linear probe.
+
+One record of `train.csv`:
+
+    label,youtube_id,time_start,time_end,split,is_cc
+    "air drumming",_axE99QAhe8,26,36,train,0
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from allinone.data.example import Example
+from allinone.datasets.actions import Clip, key, labelled, listed, words
+from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.files import Annotation, MissingFile, Videos, find, find_some
+
+SPLITS = {
+    "train": Size(records=246_534, videos=246_534),
+    "val": Size(records=19_906, videos=19_906),
+    "test": Size(records=39_805, videos=39_805),
+}
+NAMES = {"train": ("train",), "val": ("val", "validate", "validation"), "test": ("test",)}
+"""What the splits are called in names of files and in the column `split`."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The clips with their classes."""
+
+    split: str
+
+    def __post_init__(self):
+        check_split(self.split, SPLITS)
+
+    def classes(self, root: Path) -> list[str]:
+        if maps := find_some(root, "label_map*.txt"):
+            return [words(name) for name in maps[0].lines()]
+        names = set[str]()
+        for split in SPLITS:
+            with suppress(MissingFile):
+                file = find(root, *patterns(split))
+                names |= {words(row["label"]) for row in file.rows() if row.get("label")} if is_table(file) else set()
+        if not names:
+            raise MissingFile(f"{root}: no label_map_k400.txt, and no train.csv, val.csv or test.csv with classes")
+        return sorted(names)
+
+    def examples(self, root: Path) -> Iterator[Example]:
+        file, classes = find(root, *patterns(self.split)), self.classes(root)
+        clips = in_table(file, self.split, classes) if is_table(file) else listed(file, classes)
+        folders = [folder for name in NAMES[self.split] for folder in (f"videos_{name}", name)]
+        yield from distinct(labelled(clips, Videos(root, folders=(*folders, "videos"))), file)
+
+
+def patterns(split: str) -> list[str]:
+    return [
+        pattern
+        for name in NAMES[split]
+        for pattern in (f"{name}.csv", f"kinetics*{name}*.csv", f"*_{name}.csv", f"kinetics*{name}*.txt", f"{name}.txt")
+    ]
+
+
+def is_table(file: Annotation) -> bool:
+    return "youtube_id" in next(file.stream(), "").lower()
+
+
+def in_table(file: Annotation, split: str, classes: Sequence[str]) -> Iterator[Clip]:
+    known = {key(name): name for name in classes}
+    for row in file.rows("youtube_id", "time_start", "time_end"):
+        if row.get("split", split).lower() not in NAMES[split]:
+            continue
+        video, label = row["youtube_id"], row.get("label", "")
+        if label and key(label) not in known:
+            raise ValueError(f"{file}: {video}: {label!r} is none of the {len(known)} classes of the label map")
+        try:
+            start, end = int(float(row["time_start"])), int(float(row["time_end"]))
+        except ValueError as error:
+            raise ValueError(f"{file}: {video}: times must be seconds ({error})") from error
+        name, label = f"{video}_{start:06d}_{end:06d}", known.get(key(label), "") if label else ""
+        in_folders = [f"{folder}/{name}" for folder in (label, label.replace(" ", "_")) if folder]
+        yield Clip(name, label, (name, *in_folders, video))
+
+
+CARD = Card(
+    title="Kinetics-400: 306,245 YouTube clips of 400 human actions",
+    licence="annotations CC BY 4.0; videos of YouTube",
+    get="github.com/cvdfoundation/kinetics-dataset",
+    metric="top-1 and top-5 accuracy",
+    readings={"labels": Reading(reader=Labels, splits=SPLITS)},
+)
