@@ -29,6 +29,19 @@ def add_commands(commands: Any) -> None:
     add_question(classify)
     commands.add_subcommand("classify", classify, help="choose one of some labels for a video")
 
+    serve = ArgumentParser(description="Search and ask in a browser, or over HTTP. Only this machine can reach it.")
+    serve.add_argument("--index", type=str, required=True, metavar="INDEX", help="made by `allinone index`")
+    serve.add_argument("--model", type=str, metavar="M", help="if the model is no longer where it was when indexing")
+    serve.add_argument("--port", type=int, default=7860, help="(default: %(default)s; 0 takes a free one)")
+    serve.add_argument(
+        "--host", type=str, default="127.0.0.1", help="0.0.0.0 lets other machines in, and wants a password"
+    )
+    serve.add_argument("--password-file", type=str, metavar="FILE", help="its first line is asked of everybody")
+    serve.add_argument("--password", type=str, help="the same, seen by whoever lists this machine's processes")
+    serve.add_argument("--no-password", action="store_true", help="let everybody in who can reach --host")
+    serve.add_argument("--max-upload-mb", type=int, default=100, help="(default: %(default)s)")
+    commands.add_subcommand("serve", serve, help="the page and the HTTP API")
+
 
 def add_question(parser: ArgumentParser) -> None:
     parser.add_argument("--model", type=str, required=True, metavar="M", help="checkpoint folder, run folder or hub id")
@@ -81,4 +94,20 @@ def answer(model: "Predictor", question: "Question", options: Namespace, title: 
     Console().print(table)
 
 
-COMMANDS = {"ask": run_ask, "classify": run_classify}
+def run_serve(options: Namespace) -> None:
+    from allinone.app.limits import Limits
+    from allinone.app.server import find_password, serve
+
+    serve(
+        options.index,
+        options.model,
+        host=options.host,
+        port=options.port,
+        password=find_password(options.password, options.password_file),
+        no_password=options.no_password,
+        limits=Limits(max_upload_mb=options.max_upload_mb),
+        say=print,
+    )
+
+
+COMMANDS = {"ask": run_ask, "classify": run_classify, "serve": run_serve}

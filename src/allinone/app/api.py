@@ -1,0 +1,141 @@
+"""The server: an HTTP API with an OpenAPI description, the videos of the index, and the page, behind one guard."""
+
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from allinone.app.errors import one_line
+from allinone.app.limits import LOOPBACK, Busy, Guard
+from allinone.app.page import mount_page
+from allinone.app.requests import (
+    Answer,
+    Classify,
+    Embed,
+    Found,
+    Id,
+    Likely,
+    Match,
+    Matched,
+    Problem,
+    Search,
+    State,
+    Uploaded,
+    Vectors,
+)
+from allinone.app.service import NotThere, Service, media_type
+from allinone.video.decode import VideoError
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "what was asked cannot be done, and why"},
+    404: {"model": Problem, "description": "no such segment or upload"},
+    422: {"model": Problem, "description": "a value out of bounds, or a video that cannot be read"},
+    503: {"model": Problem, "description": "busy; come back after the seconds of Retry-After"},
+}
+
+
+def build_app(service: Service, hosts: frozenset[str] | None = LOOPBACK, password: str | None = None) -> ASGIApp:
+    """The whole server. `hosts` are the names by which it may be called, `password` what it asks for, if any."""
+    app = FastAPI(
+        title="All-in-One",
+        description="Find moments in videos by words, and ask about them.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        responses=PROBLEMS,
+    )
+    add_handlers(app)
+    add_api(app, service)
+    add_media(app, service)
+    mount_page(app, service)
+    return Guard(app, service.limits, hosts, password)
+
+
+def add_api(app: FastAPI, service: Service) -> None:
+    @app.get("/api/state")
+    def state() -> State:
+        """The index, the model, and what it can do."""
+        return service.state()
+
+    @app.post("/api/search")
+    def search(asked: Search) -> list[Found]:
+        """Moments that fit a text or are like a segment, the best first."""
+        return service.search(asked)
+
+    @app.post("/api/embed")
+    def embed(asked: Embed) -> Vectors:
+        """Unit vectors of texts or of a video; the product of two is their similarity."""
+        return service.embed(asked)
+
+    @app.post("/api/match")
+    def match(asked: Match) -> list[Matched]:
+        """The probability of each text that it belongs to the video."""
+        return service.match(asked)
+
+    @app.post("/api/answer")
+    def answer(asked: Answer) -> list[Likely]:
+        """The likeliest answers to a question, or words for the [MASK] of a text."""
+        return service.answer(asked)
+
+    @app.post("/api/classify")
+    def classify(asked: Classify) -> list[Likely]:
+        """The likeliest of some labels."""
+        return service.classify(asked)
+
+    body = {"required": True, "content": {"video/*": {"schema": {"type": "string", "format": "binary"}}}}
+
+    @app.post("/api/uploads", openapi_extra={"requestBody": body})
+    async def upload(request: Request) -> Uploaded:
+        """Send a video or photo as the body, to ask about it by the id that comes back. Only its frames are kept."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if not kind.startswith(("video/", "image/")) and kind != "application/octet-stream":
+            raise HTTPException(415, f"a video or an image is wanted, got {kind[:80] or 'no content type'}")
+        with tempfile.NamedTemporaryFile(prefix="allinone-upload-") as file:
+            async for part in request.stream():
+                file.write(part)
+            file.flush()
+            name, seen = await run_in_threadpool(service.upload, Path(file.name))
+        return Uploaded(upload=name, times_sec=seen.times_sec)
+
+
+def add_media(app: FastAPI, service: Service) -> None:
+    """Thumbnails and videos of the index, by the id of a segment."""
+
+    @app.get("/media/thumbnail/{segment}", response_class=Response)
+    def thumbnail(segment: Id) -> Response:
+        return Response(service.thumbnail(segment), media_type="image/jpeg", headers={"cache-control": "private"})
+
+    @app.get("/media/video/{segment}", response_class=FileResponse)
+    def video(segment: Id) -> FileResponse:
+        """The video that the segment is a part of; ranges of it may be asked for."""
+        path = Path(service.segment(segment).video)
+        if not path.is_file():
+            raise NotThere(f"{path.name} is no longer where it was when it was indexed")
+        return FileResponse(path, media_type=media_type(path), headers={"content-security-policy": "sandbox"})
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Errors are one sentence, in JSON."""
+
+    def refuse(
+        status: int, headers: dict[str, str] | None = None
+    ) -> Callable[[Request, Exception], Awaitable[Response]]:
+        async def handler(request: Request, error: Exception) -> Response:
+            return JSONResponse({"detail": one_line(error)}, status, headers)
+
+        return handler
+
+    app.add_exception_handler(RequestValidationError, refuse(422))
+    app.add_exception_handler(Busy, refuse(503, {"retry-after": "5"}))
+    app.add_exception_handler(NotThere, refuse(404))
+    app.add_exception_handler(VideoError, refuse(422))
+    app.add_exception_handler(ValueError, refuse(400))

@@ -1,0 +1,15 @@
+"""Errors as people are told them."""
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+
+def one_line(error: Exception) -> str:
+    """What is wrong, for people; of values out of bounds, which and why, without repeating them."""
+    if isinstance(error, RequestValidationError | ValidationError):
+        problems = [
+            f"{'.'.join(str(key) for key in problem['loc'] if key != 'body')}: {problem['msg']}".removeprefix(": ")
+            for problem in error.errors()
+        ]
+        return "; ".join(problems[:5]).encode(errors="replace").decode()
+    return str(error).encode(errors="replace").decode()

@@ -1,0 +1,35 @@
+// What the page's own parts do in the browser. A button's data-do is the event that the server is told of.
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-do]");
+  if (!button) return;
+  const { segment, start, end } = button.dataset;
+  trigger(button.dataset.do, { segment, start, end });
+  if (button.dataset.do === "click") document.getElementById("player").scrollIntoView({ block: "nearest" });
+});
+
+element.addEventListener("change", async (event) => {
+  const file = event.target.files?.[0];
+  if (!file) return;
+  const note = element.querySelector("[role=status]");
+  note.className = "note";
+  note.textContent = "sending ...";
+  try {
+    const type = file.type || "application/octet-stream";
+    const answer = await fetch("api/uploads", { method: "POST", headers: { "content-type": type }, body: file });
+    const said = await answer.json();
+    if (!answer.ok) throw new Error(said.detail);
+    note.textContent = "";
+    trigger("upload", { upload: said.upload, name: file.name });
+  } catch (error) {
+    note.className = "problem";
+    note.textContent = error instanceof TypeError ? "The file did not get through; it may be too large." : error.message;
+  }
+});
+
+element.addEventListener("error", (event) => {
+  if (event.target.tagName !== "VIDEO") return;
+  const note = document.createElement("p");
+  note.className = "problem";
+  note.textContent = "This browser cannot play this kind of video.";
+  event.target.replaceWith(note);
+}, true);

@@ -1,0 +1,96 @@
+"""`allinone serve`: open an index and its model, and answer people and programs over HTTP until stopped."""
+
+import ipaddress
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from allinone.app.limits import LOOPBACK, Limits
+from allinone.inference import load
+from allinone.search import VideoIndex, model_of
+
+PASSWORD_VARIABLE = "ALLINONE_PASSWORD"
+MIN_PASSWORD = 8
+
+
+def serve(
+    index: str,
+    model: str | None,
+    *,
+    host: str,
+    port: int,
+    password: str | None,
+    no_password: bool,
+    limits: Limits,
+    say: Callable[[str], None],
+) -> None:
+    """Serve until Ctrl-C. ValueError, before anything is loaded, where others could come in without a password."""
+    check_access(host, password, no_password)
+    try:
+        import uvicorn
+
+        from allinone.app.api import build_app
+        from allinone.app.service import Service
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"a server needs {error.name}: pip install 'allinone[app]'") from error
+    listening = listen(host, port)
+    with listening:
+        service = Service(VideoIndex.open(index, load(model or model_of(index))), limits)
+        app = build_app(service, hosts=LOOPBACK if is_loopback(host) else None, password=password)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=limits.max_connections,
+            timeout_graceful_shutdown=5,
+        )
+        name = f"[{host}]" if ":" in host else host
+        say(f"{len(service.index):,} segments: http://{name}:{listening.getsockname()[1]}/   (Ctrl-C stops it)")
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def check_access(host: str, password: str | None, no_password: bool) -> None:
+    if password is not None and no_password:
+        raise ValueError("a password and --no-password contradict each other; give one of them")
+    if password is not None and len(password) < MIN_PASSWORD:
+        raise ValueError(f"a password has {MIN_PASSWORD} characters or more, got {len(password)}")
+    if password is None and not no_password and not is_loopback(host):
+        raise ValueError(
+            f"at {host} others can reach the videos: give a password (--password-file FILE, or the variable "
+            f"{PASSWORD_VARIABLE}), or --no-password if everybody may come in"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def find_password(password: str | None, file: str | None) -> str | None:
+    """The password that was given: as an argument, as the first line of a file, or in the environment."""
+    if password is not None and file is not None:
+        raise ValueError("give --password or --password-file, and not both")
+    if file is not None:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+        if not lines:
+            raise ValueError(f"{file}: empty; its first line is the password")
+        return lines[0]
+    return password if password is not None else os.environ.get(PASSWORD_VARIABLE)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket at that address, taken before the model is loaded, so that a taken port is known at once."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        raise ValueError(
+            f"cannot listen at {host}, port {port}: {error.strerror or error}; try another --port"
+        ) from error
+    return listening

@@ -1,0 +1,172 @@
+"""What the page and the HTTP API stand on: an index and its model, asked by many at once and safely."""
+
+import mimetypes
+import threading
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from allinone.app.limits import Gate, Limits
+from allinone.app.requests import About, Answer, Classify, Embed, Found, Likely, Match, Matched, Search, State, Vectors
+from allinone.asking import Question, abilities, in_words, which_of
+from allinone.data.samples import Span, bounds
+from allinone.inference import all_pairs, likeliest
+from allinone.search import Filters, Hit, Segment, VideoIndex
+from allinone.video.decode import VideoError
+from allinone.video.sampling import segment_times
+
+ENDINGS = {".m4v": "video/mp4", ".mts": "video/mp2t", ".m2ts": "video/mp2t", ".ogv": "video/ogg"}
+"""Of videos whose kind Python's table does not have, or not everywhere."""
+
+
+class NotThere(ValueError):
+    """Something that a request names and the server has not, or no longer."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The frames of a video, and their times, that the model looks at."""
+
+    clip: UInt8[Tensor, "1 1 T C H W"]
+    times_sec: list[float]
+
+
+class Service:
+    """Answers requests, one at a time at the model. Raises ValueError for what the user can mend, and Busy.
+
+    Requests name segments by id, and never files. Of an upload only the frames that the model looks at are kept, in
+    memory; the file is gone once they are read.
+    """
+
+    def __init__(self, index: VideoIndex, limits: Limits):
+        self.index = index
+        self.predictor = index.predictor
+        self.limits = limits
+        self.model_gate = Gate(1, limits.max_waiting, limits.wait_sec)
+        self.upload_gate = Gate(2, limits.max_waiting, limits.wait_sec)
+        self.uploads: OrderedDict[str, Seen] = OrderedDict()
+        self.lock = threading.Lock()
+        self.abilities = abilities(self.predictor)
+
+    def search(self, asked: Search) -> list[Found]:
+        where = Filters(**dict(asked.where))
+        with self.model_gate.enter():
+            if asked.like is not None:
+                hits = self.index.similar(self.segment(asked.like), asked.top_k, offset=asked.offset, where=where)
+            else:
+                assert asked.text is not None
+                hits = self.index.search(asked.text, asked.top_k, asked.rerank, offset=asked.offset, where=where)
+        return [found(hit) for hit in hits]
+
+    def answer(self, asked: Answer) -> list[Likely]:
+        return self.likeliest(in_words(self.predictor, asked.question), asked, asked.top_k)
+
+    def classify(self, asked: Classify) -> list[Likely]:
+        return self.likeliest(which_of(self.predictor, asked.labels), asked, asked.top_k)
+
+    def likeliest(self, question: Question, about: About, top_k: int) -> list[Likely]:
+        seen = self.see(about)
+        with self.model_gate.enter():
+            probs = question.probs(seen.clip)[0]
+        return [Likely(answer=name, probability=p) for name, p in likeliest(question.answers, probs, top_k)]
+
+    def match(self, asked: Match) -> list[Matched]:
+        seen, rows = self.see(asked), self.predictor.rows(asked.texts)
+        with self.model_gate.enter():
+            probs = self.predictor.log_odds(seen.clip, rows, all_pairs(1, len(rows))).sigmoid()
+        return [Matched(text=text, probability=p) for text, p in zip(asked.texts, probs.tolist(), strict=True)]
+
+    def embed(self, asked: Embed) -> Vectors:
+        if asked.texts is not None:
+            with self.model_gate.enter():
+                return Vectors(vectors=self.predictor.embed_text(asked.texts).tolist())
+        seen = self.see(About(segment=asked.segment, upload=asked.upload))
+        with self.model_gate.enter():
+            return Vectors(vectors=self.predictor.embed_clips(seen.clip).tolist())
+
+    def state(self) -> State:
+        stats = self.index.stats()
+        return State(
+            index=str(self.index.path),
+            num_videos=stats.num_videos,
+            num_segments=stats.num_segments,
+            duration_sec=stats.duration_sec,
+            num_bytes=stats.bytes,
+            last_added=stats.last_added,
+            cut=str(stats.made.cut),
+            search=stats.ann,
+            model=self.predictor.name or "unnamed",
+            abilities=self.abilities,
+        )
+
+    # Videos
+
+    def segment(self, segment_id: str) -> Segment:
+        try:
+            return self.index.segment(segment_id)
+        except ValueError as error:
+            raise NotThere(str(error)) from error
+
+    def thumbnail(self, segment_id: str) -> bytes:
+        try:
+            return self.index.thumbnail(segment_id)
+        except ValueError as error:
+            raise NotThere(str(error)) from error
+
+    def see(self, about: About) -> Seen:
+        """The frames of the segment or upload that a request is about."""
+        if about.upload is not None:
+            with self.lock:
+                seen = self.uploads.get(about.upload)
+            if seen is None:
+                raise NotThere("this upload is no longer remembered; upload it again")
+            return seen
+        assert about.segment is not None
+        segment = self.segment(about.segment)
+        with self.upload_gate.enter():
+            return self.read(Span(segment.video, segment.start_sec, segment.end_sec), Path(segment.video).name)
+
+    def upload(self, path: Path) -> tuple[str, Seen]:
+        """Read an uploaded file, which lies at `path` for as long."""
+        with self.upload_gate.enter():
+            seen = self.read(Span(path), "the upload")
+        name = uuid.uuid4().hex
+        with self.lock:
+            self.uploads[name] = seen
+            while len(self.uploads) > self.limits.max_uploads:
+                self.uploads.popitem(last=False)
+        return name, seen
+
+    def read(self, span: Span, name: str) -> Seen:
+        """Decode the frames of a span; an error calls the file by `name`."""
+        reader = self.predictor.reader()
+        try:
+            frames = reader.read(span)
+            start, end = bounds(span, reader.look_up(Path(str(span.video))).duration_sec)
+        except VideoError as error:
+            raise VideoError(str(error).replace(str(span.video), name)) from error
+        return Seen(frames[None, None], segment_times(start, end, reader.num_frames))
+
+
+def found(hit: Hit) -> Found:
+    return Found(
+        segment=hit.segment,
+        video=hit.video,
+        start_sec=hit.start_sec,
+        end_sec=hit.end_sec,
+        score=hit.score,
+        match=hit.match,
+        thumbnail=f"/media/thumbnail/{hit.segment}",
+        play=f"/media/video/{hit.segment}#t={hit.start_sec:.3f},{hit.end_sec:.3f}",
+    )
+
+
+def media_type(path: Path) -> str:
+    """By the ending, where that is of a video or picture: nothing of the index may pass for a page."""
+    kind = ENDINGS.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or ""
+    harmless = kind.startswith(("video/", "image/")) and "svg" not in kind
+    return kind if harmless else "application/octet-stream"
