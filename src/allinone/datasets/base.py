@@ -4,10 +4,13 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from allinone.data.example import Dataset, Example
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,21 +50,42 @@ def check_split(split: str, known: Iterable[str]) -> None:
         raise ValueError(f"no split {split!r}; there are: {', '.join(known)}")
 
 
-def distinct(examples: Iterable[Example], source: object) -> Iterator[Example]:
-    """The examples without exact repeats, which one warning counts; one id with two contents is an error."""
-    seen: dict[str | None, int] = {}
+def distinct(records: Iterable[T], source: object, key: Callable[[T], Any] = attrgetter("id")) -> Iterator[T]:
+    """The examples (or other records) without exact repeats, which one warning counts.
+
+    The same id with other content is an error.
+    """
+    seen: dict[Any, int] = {}
     num_repeats = 0
-    for example in examples:
-        content = hash(example)
-        if example.id not in seen:
-            seen[example.id] = content
-            yield example
-        elif seen[example.id] == content:
+    for record in records:
+        name, content = key(record), hash(repr(record))
+        if name not in seen:
+            seen[name] = content
+            yield record
+        elif seen[name] == content:
             num_repeats += 1
         else:
-            raise ValueError(f"{source}: the id {example.id!r} occurs twice with different content; remove one")
+            raise ValueError(f"{source}: the id {name!r} occurs twice with different content; remove one")
     if num_repeats:
         log.warning("%s: left out %d exact repeats of earlier records", source, num_repeats)
+
+
+def with_texts(examples: Iterable[Example], source: object) -> Iterator[Example]:
+    """Those examples of a collection from the web that have a text; one warning counts the others."""
+    num_empty = 0
+    for example in examples:
+        if example.text:
+            yield example
+        else:
+            num_empty += 1
+    if num_empty:
+        log.warning("%s: left out %d records without a text", source, num_empty)
+
+
+def part_name(video: str, start_sec: float | None, end_sec: float | None) -> str:
+    """The `video_id` of a part of a video, which ends as a media fragment does: `#t=12.5,17`."""
+    span = f"#t={start_sec or 0:.10g}" if start_sec or end_sec is not None else ""
+    return video + span + ("" if end_sec is None else f",{end_sec:.10g}")
 
 
 def published(dataset: Dataset) -> Size | None:

@@ -13,9 +13,10 @@
     cats/first.mp4,"the cat falls, slowly",12.5,17,train
     photo.jpg,two dogs,,,test
 
-- `video`: path from the folder of this file. Paths may be absolute.
-- `caption`: what is seen. `question` and `answer`, beside or instead of it, make the row one of `Questions`;
-  `kind` names the type of question, and each type gets its own figure.
+- `video` (or `path`): path from the folder of this file. Paths may be absolute. `video_name`, beside or instead of it,
+  is the name of a file that may lie in any folder here, with or without its extension.
+- `caption` (or `sentence`): what is seen. `question` and `answer`, beside or instead of it, make the row one of
+  `Questions`; `kind` names the type of question, and each type gets its own figure.
 - `start`, `end` (optional, seconds): the row is about this part of the video.
 - `split` (optional): any name. Without this column, `hold_out=4` makes every fourth video, in the order of their
   names, `val` and the rest `train`.
@@ -26,15 +27,17 @@ Measured as the others: retrieval for captions, accuracy for questions. The lice
 import csv
 import io
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from allinone.data.example import Example
+from allinone.datasets.base import part_name
+from allinone.datasets.files import Videos, parse_seconds, tidy
 
-COLUMNS = ("video", "caption", "start", "end", "split", "question", "answer", "kind")
+COLUMNS = ("video", "caption", "start", "end", "split", "question", "answer", "kind", "video_name")
+ALIASES = {"path": "video", "sentence": "caption"}
 FILE_NAMES = ("captions.csv", "captions.jsonl")
 MAX_SHOWN = 20
 """So many bad rows are printed; the rest is counted."""
@@ -91,12 +94,9 @@ class Row:
     kind: str
 
     def example(self, text: str, answer: str | None = None, kind: str | None = None) -> Example:
-        """Spans of one video are different clips; their names end as in a media fragment, `#t=12.5,17`."""
-        span = f"#t={self.start or 0:.10g}" if self.start or self.end is not None else ""
-        span += "" if self.end is None else f",{self.end:.10g}"
         return Example(
             video=self.path,
-            video_id=self.video + span,
+            video_id=part_name(self.video, self.start, self.end),
             text=text,
             start_sec=self.start,
             end_sec=self.end,
@@ -169,12 +169,13 @@ def read_rows(path: Path, allow_missing: bool) -> tuple[list[Row], bool]:
     records = list(csv_records(text, path) if path.suffix == ".csv" else json_records(text))
     has_splits = any("split" in fields for _, fields in records if isinstance(fields, dict))
     rows, problems = [], []
+    videos = Videos(path.parent)
     is_there: dict[Path, bool] = {}
     for line, fields in records:
         try:
             if isinstance(fields, str):
                 raise ValueError(fields)
-            row = parse_row(fields, path.parent, has_splits)
+            row = parse_row(fields, videos, has_splits)
             if row.path not in is_there:
                 is_there[row.path] = is_file(row.path)
             if not is_there[row.path] and not allow_missing:
@@ -205,10 +206,10 @@ Record = tuple[int, dict[str, object] | str]
 def csv_records(text: str, path: Path) -> Iterator[Record]:
     """Rows of a CSV file. The line number is that of a row's first line, since quoted texts may go over several."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header = [name.strip().lower() for name in next(reader, [])]
+    header = [ALIASES.get(name, name) for name in (column.strip().lower() for column in next(reader, []))]
     problems = [f"unknown column {name!r}" for name in header if name not in COLUMNS]
     problems += [f"column {name!r} twice" for name, count in Counter(header).items() if count > 1]
-    problems += ["no column 'video'"] * ("video" not in header)
+    problems += ["no column 'video'"] * (not {"video", "video_name"} & set(header))
     problems += ["no column 'caption' or 'question'"] * (not {"caption", "question"} & set(header))
     if problems:
         raise ValueError(f"{path}: header: {'; '.join(problems)}. Columns, with commas between: {', '.join(COLUMNS)}")
@@ -233,7 +234,7 @@ def json_records(text: str) -> Iterator[Record]:
         if not content.strip():
             continue
         try:
-            fields = json.loads(content, object_pairs_hook=without_repeats)
+            fields = json.loads(content, object_pairs_hook=by_name)
         except json.JSONDecodeError as error:
             yield line, f"not JSON ({error.msg} at character {error.colno})"
         except ValueError as error:
@@ -248,24 +249,24 @@ def json_records(text: str) -> Iterator[Record]:
                 yield line, fields
 
 
-def without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    fields = dict(pairs)
+def by_name(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = {ALIASES.get(name, name): value for name, value in pairs}
     if len(fields) < len(pairs):
-        twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+        twice = [name for name, count in Counter(ALIASES.get(name, name) for name, _ in pairs).items() if count > 1]
         raise ValueError(f"{', '.join(map(repr, twice))} twice")
     return fields
 
 
-def parse_row(fields: dict[str, object], folder: Path, has_splits: bool) -> Row:
+def parse_row(fields: dict[str, object], videos: Videos, has_splits: bool) -> Row:
     """Check one row. All that is wrong with it goes into one message."""
     problems = []
     texts = {}
-    for name in ("video", "caption", "split", "question", "answer", "kind"):
+    for name in ("video", "video_name", "caption", "split", "question", "answer", "kind"):
         value = fields.get(name)
         if value is not None and not isinstance(value, str):
             problems.append(f"{name} must be a text, got {value!r}")
             value = "?"
-        texts[name] = " ".join((value or "").split()) if name != "video" else (value or "").strip()
+        texts[name] = (value or "").strip() if name.startswith("video") else tidy(value or "")
     times = {}
     for name in ("start", "end"):
         try:
@@ -276,7 +277,9 @@ def parse_row(fields: dict[str, object], folder: Path, has_splits: bool) -> Row:
     start, end = times["start"], times["end"]
     if end is not None and end <= (start or 0):
         problems.append(f"end {end:g} does not come after start {start or 0:g}")
-    if not texts["video"]:
+    name = texts.pop("video_name")
+    video = (texts.pop("video") or name).replace("\\", "/")
+    if not video:
         problems.append("no video")
     if bool(texts["question"]) != bool(texts["answer"]):
         problems.append("a question without an answer" if texts["question"] else "an answer without a question")
@@ -286,17 +289,7 @@ def parse_row(fields: dict[str, object], folder: Path, has_splits: bool) -> Row:
         problems.append("no split, which other rows have")
     if problems:
         raise ValueError("; ".join(problems))
-    video = texts.pop("video").replace("\\", "/")
-    return Row(path=folder / video, video=str(PurePosixPath(video)), start=start, end=end, **texts)
-
-
-def parse_seconds(value: object) -> float | None:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    try:
-        seconds = math.nan if isinstance(value, bool) or not isinstance(value, str | int | float) else float(value)
-    except (ValueError, OverflowError):
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise ValueError(f"must be a number of seconds, at least 0; got {value!r}")
-    return seconds
+    path = videos.root / video
+    if name and not is_file(path):
+        path = videos.path(name)
+    return Row(path=path, video=str(PurePosixPath(video)), start=start, end=end, **texts)
