@@ -49,6 +49,11 @@ class Annotation:
     def __str__(self) -> str:
         return f"{self.path}:{self.member}" if self.member else str(self.path)
 
+    @property
+    def name(self) -> str:
+        """What the file is called, in lower case and without folders and `.gz`."""
+        return PurePosixPath(self.member or self.path.name).name.lower().removesuffix(".gz")
+
     @contextmanager
     def open(self) -> Iterator[Any]:
         try:
@@ -161,12 +166,11 @@ def find(root: Path, *names: str) -> Annotation:
     root = Path(root)
     if not root.is_dir():
         raise MissingFile(f"{root}: there is no such folder")
-    levels = list(annotation_folders(root))
-    archives = [path for folder in levels for path in matching(folder, "*.zip")]
+    files = annotation_files(root)
+    archives = matching(files, "*.zip")
     for name in names:
-        for folder in levels:
-            for path in matching(folder, name, f"{name}.gz"):
-                return Annotation(path)
+        for path in matching(files, name, f"{name}.gz"):
+            return Annotation(path)
         for archive in archives:
             if member := find_member(archive, name):
                 return Annotation(archive, member)
@@ -184,13 +188,17 @@ def find_some(root: Path, *names: str) -> list[Annotation]:
 
 def find_all(root: Path, pattern: str) -> list[Annotation]:
     """Every annotation file of the name (a glob pattern), by path; maybe none."""
-    return [Annotation(path) for folder in annotation_folders(Path(root)) for path in matching(folder, pattern)]
+    return [Annotation(path) for path in matching(annotation_files(Path(root)), pattern)]
 
 
-def matching(folder: Path, *patterns: str) -> list[Path]:
-    """Files in a folder whose name, in any case, fits one of the patterns; those of the first pattern first."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+def matching(files: Sequence[Path], *patterns: str) -> list[Path]:
+    """Files whose name, in any case, fits one of the patterns; those of the first pattern first."""
     return [path for wanted in patterns for path in files if fnmatchcase(path.name.lower(), wanted.lower())]
+
+
+def annotation_files(root: Path) -> list[Path]:
+    """Every file of the annotation folders, by folder and name."""
+    return [path for folder in annotation_folders(root) for path in sorted(folder.iterdir()) if path.is_file()]
 
 
 def annotation_folders(root: Path) -> Iterator[Path]:
