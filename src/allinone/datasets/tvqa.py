@@ -1,0 +1,192 @@
+"""TVQA: 152,545 multiple-choice questions on clips of six TV shows, with subtitles (Lei et al., EMNLP 2018).
+
+Licence: MIT (questions); the frames only under a signed agreement. Questions, subtitles and the form for the
+frames: nlp.cs.unc.edu/data/jielei/tvqa/tvqa_public_html, or github.com/jayleicn/TVQA, folder `data`.
+
+    root/tvqa_train.jsonl   root/tvqa_val.jsonl   root/tvqa_test_public.jsonl      or in tvqa_qa_release/
+    root/tvqa_subtitles/s03e21_seg02_clip_08.srt        or, of TVR, root/tvqa_preprocessed_subtitles.jsonl
+    root/frames_hq/bbt_frames/s03e21_seg02_clip_08/00001.jpg        3 frames a second, as they are given out
+    root/videos/s03e21_seg02_clip_08.mp4                            read too, for who has videos
+
+A clip with a folder of frames is read from it: of the frames in question at most 32, evenly spread. Else its video is.
+
+Splits: `train` 122,039 questions on 17,435 clips, `val` 15,253 on 2,179, `test_public` 7,623 on 1,089, whose answers
+the server keeps (the other half of the test set is not public). One of five options is right. The kind of a question is
+its show. A question has the span of time that it is about; where that is no number, the whole clip is meant.
+
+Scored by accuracy, with the span given or not, with subtitles or not: say which. `submission` writes what the official
+`test.py` does, `qid2preds_test.json`: the number of the chosen option by question id.
+
+One record of `tvqa_val.jsonl`:
+
+    {"a0": "A martini glass", "a1": "Nachos", "a2": "Her purse", "a3": "Marshall's book", "a4": "A beer bottle",
+     "answer_idx": 4, "q": "What is Robin holding in her hand when she is talking to Ted about Zoey?", "qid": 7,
+     "ts": "1.21-8.49", "vid_name": "met_s06e22_seg01_clip_02", "show_name": "How I Met You Mother"}
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from allinone.data.example import Example
+from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find, find_some, tidy
+from allinone.datasets.questions import optional, required, right_option
+
+SPLITS = {
+    "train": Size(records=122_039, videos=17_435),
+    "val": Size(records=15_253, videos=2_179),
+    "test_public": Size(records=7_623, videos=1_089),
+}
+OPTIONS = ("a0", "a1", "a2", "a3", "a4")
+FPS = 3
+MAX_FRAMES = 32
+"""Of a folder of frames, so many are kept: few enough to list them for every question, more than a model takes."""
+
+MIN_SPAN_SEC = 1.0
+"""Shorter spans (some end where they begin) are widened to this."""
+
+SHOWS = ("castle", "friends", "grey", "house", "met")
+"""Clips whose names begin otherwise are of the show `bbt`."""
+
+Span = tuple[float, float]
+Line = tuple[float, float, str]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Every question with its five options.
+
+    `span` shows the moment that a question is about, else the whole clip. `subtitles` puts what is said meanwhile
+    before the question: some 50 words in a span, so make room for it (`model.max_text_len`), or options are cut off.
+    """
+
+    split: str
+    span: bool = True
+    subtitles: bool = False
+
+    def __post_init__(self):
+        check_split(self.split, SPLITS)
+
+    def examples(self, root: Path) -> Iterator[Example]:
+        file = find(root, f"tvqa_{self.split}.jsonl")
+        clips = Clips(Path(root))
+        spoken = Subtitles(Path(root)) if self.subtitles else None
+
+        def example(number: int, record: dict[str, Any]) -> Example:
+            where = f"{file}: record {number}"
+            clip = bare(required(record, where, "vid_name"))
+            span = seconds(record.get("ts"), where) if self.span else None
+            said = spoken.during(clip, span) if spoken else ()
+            frames = clips.frames(clip, span)
+            return Example(
+                id=required(record, where, "qid"),
+                video=frames or clips.videos.path(clip),
+                video_id=f"{clip}#{span[0]:g}-{span[1]:g}" if span else clip,
+                start_sec=span[0] if span and not frames else None,
+                end_sec=span[1] if span and not frames else None,
+                text=" ".join([*said, required(record, where, "q")]),
+                options=tuple(required(record, where, option) for option in OPTIONS),
+                right=right_option(record.get("answer_idx"), len(OPTIONS), where),
+                kind=optional(record, "show_name"),
+            )
+
+        return distinct((example(number, record) for number, record in enumerate(file.objects(), start=1)), file)
+
+    def submission(self, predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+        return "qid2preds_test.json", json.dumps({str(p["id"]): int(p["prediction"]) for p in predictions})
+
+
+def seconds(span: Any, where: str) -> Span | None:
+    """Start and end of a span "76.01-84.2", the earlier first; None where they are no numbers."""
+    found = re.fullmatch(r"\s*(nan|[\d.]+)\s*-\s*(nan|[\d.]+)\s*", str(span).lower())
+    if not found:
+        raise ValueError(f"{where}: wanted a span ts like '76.01-84.2', got {span!r}")
+    start, end = sorted(float(part) for part in found.groups())
+    if math.isnan(start) or math.isnan(end):
+        return None
+    short = max(MIN_SPAN_SEC - (end - start), 0) / 2
+    return max(start - short, 0), end + short
+
+
+class Clips:
+    """Where the frames or the video of a clip are."""
+
+    def __init__(self, root: Path):
+        self.videos = Videos(root)
+        folders = [root / "frames_hq", root / "frames", root]
+        self.roots = [
+            folder for folder in folders if any((folder / f"{show}_frames").is_dir() for show in (*SHOWS, "bbt"))
+        ]
+        self.listed = cache(self.list)
+
+    def list(self, clip: str) -> tuple[Path, ...]:
+        show = next((show for show in SHOWS if clip.startswith(f"{show}_")), "bbt")
+        for root in self.roots:
+            folder = root / f"{show}_frames" / clip
+            if folder.is_dir():
+                return tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() == ".jpg"))
+        return ()
+
+    def frames(self, clip: str, span: Span | None) -> tuple[Path, ...]:
+        """The frames that lie in the span; none where the clip has no folder of frames."""
+        listed = self.listed(clip)
+        if span and listed:
+            first = min(int(span[0] * FPS), len(listed) - 1)
+            listed = listed[first : max(math.ceil(span[1] * FPS), first + 1)]
+        step = len(listed) / MAX_FRAMES
+        return listed if step <= 1 else tuple(listed[int((n + 0.5) * step)] for n in range(MAX_FRAMES))
+
+
+class Subtitles:
+    """What is said in a clip: from the preprocessed file of TVR, where it is there, or from one srt file a clip."""
+
+    def __init__(self, root: Path):
+        self.folder = next((path for path in (root / "tvqa_subtitles", root / "subtitles") if path.is_dir()), root)
+        names = ("tvqa_preprocessed_subtitles.jsonl", "tvqa_preprocessed_subtitles.json", "tv_subtitles.jsonl")
+        files = find_some(root, *names)
+        self.lines: dict[str, list[Line]] = {}
+        for record in files[0].objects("vid_name", "sub") if files else ():
+            spoken = record["sub"]
+            self.lines[record["vid_name"]] = [(float(s["start"]), float(s["end"]), tidy(s["text"])) for s in spoken]
+
+    def during(self, clip: str, span: Span | None) -> list[str]:
+        if clip not in self.lines:
+            path = self.folder / f"{clip}.srt"
+            if not path.is_file():
+                raise MissingFile(
+                    f"no subtitles of {clip}: wanted {path}, or tvqa_preprocessed_subtitles.jsonl with it"
+                )
+            self.lines[clip] = list(read_srt(Annotation(path)))
+        start, end = span or (0.0, math.inf)
+        return [text for since, until, text in self.lines[clip] if since < end and until > start]
+
+
+def read_srt(file: Annotation) -> Iterator[Line]:
+    """The lines of a SubRip file: blocks of a number, two times and a text, with blank lines between."""
+    time = r"(\d+):(\d+):(\d+)[,.](\d+)"
+    for block in re.split(r"\n\s*\n", "\n".join(line.strip() for line in file.text().splitlines())):
+        if not block.strip():
+            continue
+        found = re.search(rf"{time}\s*-->\s*{time}.*\n?", block)
+        if not found:
+            raise ValueError(f"{file}: wanted a number, two times and a text, got {block!r:.60}")
+        h, m, s, ms, *until = map(int, found.groups())
+        start, end = (
+            hour * 3600 + minute * 60 + sec + milli / 1000 for hour, minute, sec, milli in ((h, m, s, ms), until)
+        )
+        yield start, end, tidy(block[found.end() :])
+
+
+CARD = Card(
+    title="TVQA: 152,545 multiple-choice questions on clips of six TV shows, with subtitles",
+    licence="MIT (questions); frames under an agreement to be signed",
+    get="github.com/jayleicn/TVQA, folder data; frames by a form: nlp.cs.unc.edu/data/jielei/tvqa/tvqa_public_html",
+    metric="accuracy, over all questions and by show; the answers of test_public are with the server",
+    readings={"choices": Reading(reader=Choices, splits=SPLITS)},
+)
