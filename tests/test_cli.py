@@ -42,7 +42,7 @@ def test_train_evaluate_index_search_ask(trained, capsys):
     seen = capsys.readouterr()
     assert "5 videos added, 0 already there, 1 unreadable" in seen.out
     assert "broken.mp4" in seen.err
-    main(["search", "a red circle", "--index", str(trained / "my.index"), "--json", "--top-k", "3"])
+    main(["search", "a red circle", "--index", str(trained / "my.index"), "--format", "json", "--top-k", "3"])
     hits = json.loads(capsys.readouterr().out)
     assert len(hits) == 3
     assert {hit["video"] for hit in hits} <= set(gallery)
