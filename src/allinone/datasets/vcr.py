@@ -224,8 +224,8 @@ def submission(predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     num_rationales = len(of) - len(questions)
     if missing or num_rationales != NUM_OPTIONS * len(questions):
         raise ValueError(
-            f"the server wants of each question the answers, and the rationales {NUM_OPTIONS} times, once for each answer; "
-            f"got {len(questions)} and {num_rationales}: evaluate Answers and Rationales of the test split together"
+            f"the server wants each question once for its answer ({len(questions)}) and {NUM_OPTIONS} times for the "
+            f"rationale of each answer ({num_rationales}): evaluate Answers and Rationales of the test split together"
         )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
