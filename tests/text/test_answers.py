@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from allinone.text.answers import AnswerVocabulary, normalize_answer
+from allinone.text.answers import AnswerVocabulary, normalize_answer, normalize_vqa_answer
 from allinone.types import IGNORE
 
 
@@ -11,6 +11,34 @@ def test_answers_that_differ_in_case_space_and_final_marks_are_the_same():
         assert normalize_answer(answer) == "two dogs"
     assert normalize_answer("a dog") != normalize_answer("dog")
     assert normalize_answer("3.5") == "3.5"
+
+
+@pytest.mark.parametrize(
+    ("answer", "normal"),
+    [
+        ("The  dog.", "dog"),
+        ("Two", "2"),
+        ("none", "0"),
+        ("dont know", "don't know"),
+        ("couldntve", "couldntve"),  # two apostrophes are missing: not in the official list
+        ("couldnt've", "couldn't've"),
+        ("twas", "'twas"),
+        ("somebody'd", "somebodyd"),  # official, though odd
+        ("blue/green", "blue green"),
+        ("blue / green", "blue green"),
+        ("t-shirt", "t shirt"),
+        ("- t-shirt", "tshirt"),  # one mark beside a space, and all of its kind go
+        ("1,000", "1000"),
+        ("1,000 t-shirts", "1000 tshirts"),
+        ("3.5", "3.5"),
+        ("7:30 a.m.", "7:30 am"),
+        ("joe's", "joe's"),
+        ("yes\n", "yes"),
+        ("a", ""),
+    ],
+)
+def test_answers_are_compared_as_the_evaluation_of_vqa_does(answer: str, normal: str):
+    assert normalize_vqa_answer(answer) == normal
 
 
 def test_frequent_answers_come_first_and_equals_by_alphabet():

@@ -1,5 +1,6 @@
 """Answers of open questions: the closed list that a classifier chooses from, and when two answers are the same."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -16,6 +17,46 @@ def normalize_answer(answer: str) -> str:
     """
     words = unicodedata.normalize("NFKC", answer).lower().split()
     return " ".join(words).rstrip(" .,;:!?")
+
+
+VQA_MARKS = ';/[]"{}()=+\\_-><@`,?!'
+VQA_NUMBERS = {
+    "none": "0", "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
+    "eight": "8", "nine": "9", "ten": "10",
+}  # fmt: skip
+VQA_CONTRACTIONS = (
+    "ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd "
+    "he'd've he's how'd how'll how's isn't it'd it'd've it'll ma'am might've mightn't mightn't've must've mustn't "
+    "needn't not've o'clock oughtn't 'ow's'at shan't she'd've should've shouldn't shouldn't've somebody'd've "
+    "somebody'll somebody's someone'd someone'd've someone'll someone's something'd something'd've something'll "
+    "that's there'd there'd've there're there's they'd they'd've they'll they're they've 'twas wasn't we'd've we've "
+    "weren't what'll what're what's what've when's where'd where's where've who'd who'd've who'll who's who've why'll "
+    "why're why's won't would've wouldn't wouldn't've y'all y'all'd've y'all'll you'd you'd've you'll you're you've"
+)
+VQA_SPELLING = {"somebody'd": "somebodyd"} | {
+    word[: mark.start()] + word[mark.end() :]: word
+    for word in VQA_CONTRACTIONS.split()
+    for mark in re.finditer("'", word)
+}
+"""Each contraction that lacks one apostrophe, and what it should be."""
+
+
+def normalize_vqa_answer(answer: str) -> str:
+    """An answer as the official evaluation of VQAv2 compares it (vqaEval.py), with its peculiarities.
+
+    A mark becomes a space, or nothing where it stands beside a space or the answer has a comma between digits. Full
+    stops before anything but a digit go, as do articles; `none` to `ten` become digits; contractions get their
+    apostrophe. The evaluation normalises people's answers in the same way where these differ from each other.
+    """
+    answer = answer.replace("\n", " ").replace("\t", " ").strip()
+    has_number = re.search(r"\d,\d", answer) is not None
+    text = answer
+    for mark in VQA_MARKS:
+        beside_space = f"{mark} " in answer or f" {mark}" in answer
+        text = text.replace(mark, "" if beside_space or has_number else " ")
+    words = re.sub(r"\.(?!\d)", "", text).lower().split()
+    words = [VQA_NUMBERS.get(word, word) for word in words]
+    return " ".join(VQA_SPELLING.get(word, word) for word in words if word not in ("a", "an", "the"))
 
 
 @dataclass(frozen=True)
