@@ -1,0 +1,85 @@
+"""NLVR2: is a sentence true of two photographs? 107,292 sentences with pairs (Suhr et al., ACL 2019).
+
+Licence: annotations CC BY 4.0; the photos belong to their owners and are given for research on request. Get:
+github.com/lil-lab/nlvr, folder nlvr2.
+
+    root/train.json   dev.json   test1.json   test2.json        JSON Lines; also in root/data/
+    root/images/train/61/train-10171-2-img0.png                 the folders may be left out
+    root/images/dev/dev-850-0-img0.png
+
+Splits: `train` 86,373 sentences, `dev` 6,982, `test1` 6,967, `test2` 6,970.
+
+A clip is the pair: left photo, then right photo. The answer is 'true' or 'false'.
+
+Scored by accuracy, and by consistency: the share of sentences that are judged rightly with every pair they come with.
+`submission` writes the table that the official scorer (nlvr2/eval/metrics.py) takes for any split, and which gives
+both; sentences are told apart by the identifier without its third part, so `kind` is not used.
+
+One record of `train.json`:
+
+    {"identifier": "train-10171-2-0", "sentence": "Two dogs lie on the same sofa.", "label": "False",
+     "left_url": "https://...", "right_url": "https://...", "directory": 61, "synset": "dog", ...}
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from allinone.data.example import Example
+from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.files import Annotation, Videos, find, tidy
+
+SPLITS = {
+    "train": Size(records=86_373),
+    "dev": Size(records=6_982),
+    "test1": Size(records=6_967),
+    "test2": Size(records=6_970),
+}
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Every sentence with its pair, as a question to be answered by 'true' or 'false'."""
+
+    split: str
+
+    def __post_init__(self):
+        check_split(self.split, SPLITS)
+
+    def examples(self, root: Path) -> Iterator[Example]:
+        file = find(root, f"{self.split}.json")
+        images = Videos(root, folders=("images",), suffix=".png")
+        yield from distinct(judged(file, images, self.split), file)
+
+    def submission(self, predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+        return f"{self.split}_predictions.csv", "".join(f"{p['id']},{p['prediction']}\n" for p in predictions)
+
+
+def judged(file: Annotation, images: Videos, split: str) -> Iterator[Example]:
+    for record in file.objects("identifier", "sentence", "label"):
+        pair, _, _ = record["identifier"].rpartition("-")
+        answer = str(record["label"]).lower()
+        if answer not in ("true", "false") or pair.count("-") != 2:
+            raise ValueError(
+                f"{file}: wanted an identifier like {split}-10171-2-0 and a label True or False, "
+                f"got {record['identifier']!r} and {record['label']!r}"
+            )
+        folder = "/".join([split] + [str(record["directory"])] * ("directory" in record))
+        photos = (f"{pair}-img{side}.png" for side in (0, 1))
+        yield Example(
+            id=record["identifier"],
+            video=tuple(images.path(f"{folder}/{photo}", f"{split}/{photo}", photo) for photo in photos),
+            video_id=pair,
+            text=tidy(record["sentence"]),
+            answer=answer,
+        )
+
+
+CARD = Card(
+    title="NLVR2: 107,292 sentences, true or false of two photographs",
+    licence="annotations CC BY 4.0; photos for research, on request",
+    get="github.com/lil-lab/nlvr, folder nlvr2",
+    metric="accuracy, and consistency over the pairs of a sentence",
+    readings={"questions": Reading(reader=Questions, splits=SPLITS)},
+)

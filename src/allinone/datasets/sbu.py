@@ -1,0 +1,71 @@
+"""SBU Captioned Photos: a million photos of Flickr with what their owners wrote (Ordonez et al., NeurIPS 2011).
+
+Licence: none is stated; photos are Flickr's, under their own terms. Get: cs.virginia.edu/~vicente/sbucaptions
+(`sbu-captions-all.tar.gz`, or `SBUCaptionedPhotoDataset.tar.gz`; unpack them); the photos by their addresses.
+
+    root/sbu-captions-all.json                          or instead of it, a line a photo in each:
+    root/SBU_captioned_photo_dataset_urls.txt           SBU_captioned_photo_dataset_captions.txt (or captions.txt)
+    root/images/00012/000120034.jpg                     as img2dataset writes them (see `web_images.py` for other names)
+
+Split: `train`, 1,000,000 photos.
+
+Used for pre-training: nothing is scored.
+
+The layout of `sbu-captions-all.json`:
+
+    {"image_urls": ["http://static.flickr.com/...jpg", ...], "user_ids": [...], "captions": ["My dog in the snow", ...]}
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+from allinone.data.example import Example
+from allinone.datasets.base import Card, Reading, Size, check_split
+from allinone.datasets.files import Annotation, find
+from allinone.datasets.web_images import Images, captions
+
+SPLITS = {"train": Size(records=1_000_000, videos=1_000_000)}
+URLS, CAPTIONS = "SBU_captioned_photo_dataset_urls.txt", "SBU_captioned_photo_dataset_captions.txt"
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Every caption with its photo."""
+
+    split: str = "train"
+
+    def __post_init__(self):
+        check_split(self.split, SPLITS)
+
+    def examples(self, root: Path) -> Iterator[Example]:
+        yield from captions(lambda: photos(root), Images(root))
+
+
+def photos(root: Path) -> Iterator[tuple[str, str]]:
+    """Caption and address of every photo."""
+    file = find(root, "sbu-captions-all.json", URLS)
+    if file.path.suffix == ".txt":
+        return in_lines(file, find(root, CAPTIONS, "captions.txt"))
+    content = file.json()
+    texts, urls = content["captions"], content["image_urls"]
+    if len(texts) != len(urls):
+        raise ValueError(f"{file}: {len(texts)} captions, but {len(urls)} addresses")
+    return zip(texts, urls, strict=True)
+
+
+def in_lines(urls: Annotation, texts: Annotation) -> Iterator[tuple[str, str]]:
+    for line, (url, text) in enumerate(zip_longest(urls.stream(), texts.stream()), start=1):
+        if url is None or text is None:
+            raise ValueError(f"{urls if url is None else texts} ends before line {line}, and the other file goes on")
+        yield text, url.strip()
+
+
+CARD = Card(
+    title="SBU Captioned Photos: a million photos of Flickr with their owners' words",
+    licence="none stated; photos of Flickr, under their own terms",
+    get="cs.virginia.edu/~vicente/sbucaptions; photos by their addresses",
+    metric="none: pre-training",
+    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+)

@@ -1,0 +1,71 @@
+"""Visual Genome: 108,077 photos with 5.4 million phrases about their regions (Krishna et al., IJCV 2017).
+
+Licence: CC BY 4.0. Get: homes.cs.washington.edu/~ranjay/visualgenome (`images.zip`, `images2.zip`,
+`region_descriptions.json.zip`, `image_data.json.zip`; the annotations are read packed or unpacked).
+
+    root/region_descriptions.json
+    root/image_data.json                    optional: tells in which of the two folders a missing photo belongs
+    root/VG_100K/2315549.jpg   VG_100K_2/1.jpg          or both below root/images/
+
+Split: `train`. Each phrase is a caption of the whole photo; its box is not used. The file of phrases has 700 MB and is
+read photo by photo. The exact number of phrases differs between releases (1.0, 1.2, 1.4), so no figure is checked.
+
+Used for pre-training: nothing is scored. Half of the photos are COCO's; some of those are in its test splits.
+
+One record of `region_descriptions.json`:
+
+    {"id": 1, "regions": [{"region_id": 1382, "image_id": 1, "phrase": "a green clock on a pole",
+                           "x": 421, "y": 57, "width": 82, "height": 139}, ...]}
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from allinone.data.example import Example
+from allinone.datasets.base import Card, Reading, Size, check_split
+from allinone.datasets.files import Videos, find, find_some, tidy
+
+SPLITS = {"train": Size()}
+FOLDERS = ("VG_100K_2", "VG_100K")
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Every phrase about a region, with the whole photo."""
+
+    split: str = "train"
+
+    def __post_init__(self):
+        check_split(self.split, SPLITS)
+
+    def examples(self, root: Path) -> Iterator[Example]:
+        file = find(root, "region_descriptions.json")
+        photos, own = Videos(root, folders=("images", "."), suffix=".jpg"), folders(root)
+        for photo in file.objects("id", "regions"):
+            name = f"{photo['id']}.jpg"
+            path = photos.path(
+                f"{own.get(photo['id'], FOLDERS[0])}/{name}", *(f"{folder}/{name}" for folder in FOLDERS)
+            )
+            for region in photo["regions"]:
+                if "phrase" not in region or "region_id" not in region:
+                    raise ValueError(
+                        f"{file}: photo {photo['id']}: wanted regions with region_id and phrase, got {region}"
+                    )
+                text = tidy(region["phrase"])
+                yield Example(id=str(region["region_id"]), video=path, video_id=str(photo["id"]), text=text)
+
+
+def folders(root: Path) -> dict[int, str]:
+    """In which folder each photo lies, as its address tells."""
+    photos = (photo for file in find_some(root, "image_data.json") for photo in file.objects("image_id", "url"))
+    return {photo["image_id"]: PurePosixPath(photo["url"]).parent.name for photo in photos}
+
+
+CARD = Card(
+    title="Visual Genome: 108,077 photos with 5.4 million phrases about their regions",
+    licence="CC BY 4.0",
+    get="homes.cs.washington.edu/~ranjay/visualgenome",
+    metric="none: pre-training",
+    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+)

@@ -1,0 +1,119 @@
+"""Captions of images on the web: tables of captions and addresses with millions of rows, and what was downloaded.
+
+An image lies where img2dataset (`--output_format files`) writes that of row n, counted from 0, or is called by its
+number, or by the last part of its address:
+
+    images/00012/000120034.jpg      row 120,034 of shards of 10,000; other sizes of shards are seen by the names
+    images/120034.jpg               or with leading zeros
+    images/4385058960_b0f291553e.jpg
+
+The first image there tells which. Where it has img2dataset's `.json` beside it, the address in it must be that of its
+row: a download of another table, or of a shuffled one, is an error. Without a table the captions come from the `.txt`
+beside each image. Many addresses are dead, so most copies lack images.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from allinone.data.example import Example
+from allinone.datasets.files import Annotation, MissingFile, media_files, tidy
+
+
+def captions(rows: Callable[[], Iterable[tuple[str, str]]], images: "Images") -> Iterator[Example]:
+    """An example for each of the rows (caption, address), or where their file is missing for each image that is there.
+
+    `rows` opens the file.
+    """
+    try:
+        found = rows()
+    except MissingFile:
+        if images.first is None:
+            raise
+        yield from downloaded(images)
+        return
+    for row, (caption, url) in enumerate(found):
+        images.check(row, url)
+        name = f"{row:09d}"
+        yield Example(id=name, video=images.path(row, url), video_id=name, text=tidy(caption))
+
+
+def downloaded(images: "Images") -> Iterator[Example]:
+    """An example for each image, with the caption beside it."""
+    for path in media_files(images.folder):
+        text = path.with_suffix(".txt")
+        if not text.is_file():
+            raise ValueError(f"{path}: no {text.name} with its caption beside it; add it, or the table of captions")
+        yield Example(id=path.stem, video=path, video_id=path.stem, text=tidy(text.read_text(encoding="utf-8")))
+
+
+def in_table(file: Annotation) -> Iterator[tuple[str, str]]:
+    """Caption and address of each row of a table with a tab between; which comes first, the first row tells.
+
+    A header, which img2dataset wants, is left out.
+    """
+    url_at = None
+    for line, content in enumerate(file.stream(), start=1):
+        fields = content.rstrip("\r\n").split("\t")
+        if line == 1 and {field.strip().lower() for field in fields} == {"caption", "url"}:
+            continue
+        if fields == [""]:
+            continue
+        if url_at is None:
+            url_at = next((place for place, text in enumerate(fields) if is_url(text)), 0)
+        if len(fields) != 2 or not is_url(fields[url_at]):
+            raise ValueError(
+                f"{file}: line {line}: wanted a caption and an address with a tab between, got {content!r:.60}"
+            )
+        yield fields[1 - url_at], fields[url_at].strip()
+
+
+def is_url(text: str) -> bool:
+    return text.lstrip().lower().startswith(("http://", "https://"))
+
+
+@dataclass
+class Images:
+    """Where the image of a row lies: in the first of the `folders` under the root that is there, or in the root."""
+
+    root: Path
+    folders: tuple[str, ...] = ("images",)
+    is_checked: bool = field(default=False, repr=False)
+
+    @cached_property
+    def folder(self) -> Path:
+        there = [self.root / folder for folder in self.folders if (self.root / folder).is_dir()]
+        shards = any(self.root.glob("[0-9][0-9][0-9][0-9][0-9]/"))
+        return there[0] if there else self.root if shards else self.root / self.folders[0]
+
+    @cached_property
+    def first(self) -> Path | None:
+        """An image that was downloaded."""
+        return next(media_files(self.folder), None) if self.folder.is_dir() else None
+
+    def path(self, row: int, url: str) -> Path:
+        first = self.first or self.folder / "00000" / "000000000.jpg"
+        if first.parent == self.folder:
+            width = len(first.stem) if first.stem.startswith("0") else 1
+            return self.folder / (f"{row:0{width}d}{first.suffix}" if first.stem.isdigit() else PurePosixPath(url).name)
+        num_digits = len(first.parent.name)
+        width = len(first.stem) - num_digits
+        if not first.stem.isdigit() or not first.stem.startswith(first.parent.name) or width < 1:
+            raise ValueError(f"{first}: wanted images named as img2dataset does, like 00012/000120034.jpg")
+        shard, place = divmod(row, 10**width)
+        name = f"{shard:0{num_digits}d}"
+        return self.folder / name / f"{name}{place:0{width}d}{first.suffix}"
+
+    def check(self, row: int, url: str) -> None:
+        """Is the image that is there the one of this row?"""
+        if self.is_checked or not self.first or not self.first.stem.isdigit() or int(self.first.stem) != row:
+            return
+        self.is_checked = True
+        beside = self.first.with_suffix(".json")
+        if beside.is_file() and (got := json.loads(beside.read_text(encoding="utf-8")).get("url")) not in (None, url):
+            raise ValueError(
+                f"{self.first}: downloaded from {got}, but row {row} of the table has {url}; use the table that "
+                "img2dataset was given, or take the table away to read the captions beside the images"
+            )
