@@ -46,7 +46,7 @@ def normalize_vqa_answer(answer: str) -> str:
 
     A mark becomes a space, or nothing where it stands beside a space or the answer has a comma between digits. Full
     stops before anything but a digit go, as do articles; `none` to `ten` become digits; contractions get their
-    apostrophe. The evaluation normalises people's answers in the same way where these differ from each other.
+    apostrophe. The evaluation normalises people's answers too, where these differ (old versions: marks).
     """
     answer = answer.replace("\n", " ").replace("\t", " ").strip()
     has_number = re.search(r"\d,\d", answer) is not None
