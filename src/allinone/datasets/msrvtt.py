@@ -9,6 +9,7 @@ Licence: none is stated; the videos are YouTube's, for research. Annotations: th
     root/test_videodatainfo.json           video7010 to video9999
     root/MSRVTT_train.9k.csv               ids of `train9k`      root/MSRVTT_train.7k.csv   those of `train7k`
     root/MSRVTT_JSFUSION_test.csv          the 1,000 pairs of `1kA`
+    root/msrvtt_mc_test.jsonl              the choices
     root/videos/video0.mp4
 
 Splits: `full-train`, `full-val` and `full-test` are those of 2016 (6,513, 497 and 2,990 videos; 20 captions each, all
@@ -16,21 +17,29 @@ of them queries). `1kA` has 1,000 test videos with one caption each (Yu et al., 
 others, `train7k` is `full-train` and `full-val`. Results on `1kA` after `train9k` and `train7k` differ by about 2
 points of R@1: say which.
 
-Scored by recall at 1, 5, 10 and the median rank, text to video and video to text.
+Choices: for each of the 2,990 videos of `full-test` one of its captions and four of other videos (JSFusion too); this
+split is called `test`, and there is none for training. Read are ClipBERT's lines, Singularity's list
+(`msrvtt_mc_test.json`: video, caption with five texts, answer) and JSFusion's table (`MSR_MC_test.csv`: tabs, columns
+a1 to a5 and answer from 0 to 4).
 
-One record of `MSRVTT_data.json`, under "sentences", and of `MSRVTT_JSFUSION_test.csv`:
+Captions are scored by recall at 1, 5, 10 and the median rank, text to video and video to text; choices by accuracy.
+
+One record of `MSRVTT_data.json`, under "sentences", of `MSRVTT_JSFUSION_test.csv` and of `msrvtt_mc_test.jsonl`:
 
     {"caption": "a man is cooking", "video_id": "video0", "sen_id": 17}
     ret0,msr9770,video9770,a man is cooking
+    {"qid": 0, "clip_name": "video7010", "answer": 3, "options": ["a dog runs", "a man sings", ...]}
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split
-from allinone.datasets.files import MissingFile, Videos, find, find_some, tidy
+from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.files import MissingFile, Videos, bare, find, find_some, tidy
+from allinone.datasets.questions import right_option
 
 SPLITS = {
     "train9k": Size(records=180_000, videos=9_000),
@@ -45,6 +54,11 @@ FULL = {"full-train": range(6513), "full-val": range(6513, 7010), "full-test": r
 
 LISTS = {"train9k": "MSRVTT_train.9k.csv", "train7k": "MSRVTT_train.7k.csv"}
 NAMES = ("MSRVTT_data.json", "train_val_videodatainfo.json", "test_videodatainfo.json")
+
+CHOICES = {"test": Size(records=2_990, videos=2_990)}
+CHOICE_NAMES = ("msrvtt_mc_test.jsonl", "msrvtt_mc_test.json", "MSR_MC_test.csv", "MSRVTT_MC_test.csv")
+CHOICE_VIDEO = ("clip_name", "video_id", "video", "vid_key", "gif_name")
+NUM_OPTIONS = 5
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,43 @@ class Captions:
             yield Example(id=name, video=path, video_id=video, text=tidy(caption))
 
 
+@dataclass(frozen=True)
+class Choices:
+    """Which of five captions is the video's own?"""
+
+    split: str = "test"
+
+    def __post_init__(self):
+        check_split(self.split, CHOICES)
+
+    def examples(self, root: Path) -> Iterator[Example]:
+        file, videos = find(root, *CHOICE_NAMES), Videos(root)
+        is_table = file.name.endswith(".csv")
+        records = file.rows("answer", delimiter="\t") if is_table else file.objects("answer")
+        choices = (choice(record, f"{file}: record {number}", videos) for number, record in enumerate(records, start=1))
+        return distinct(choices, file)
+
+
+def choice(record: Mapping[str, Any], where: str, videos: Videos) -> Example:
+    """A record of any of the layouts."""
+    named = next((record[name] for name in CHOICE_VIDEO if name in record), None)
+    options = record.get("options", record.get("caption", [record.get(f"a{n}") for n in range(1, NUM_OPTIONS + 1)]))
+    is_whole = isinstance(options, list) and len(options) == NUM_OPTIONS
+    if not isinstance(named, str) or not is_whole or not all(isinstance(option, str) for option in options):
+        names = ", ".join(CHOICE_VIDEO)
+        raise ValueError(f"{where}: wanted one of {names}, and {NUM_OPTIONS} options, got {record!r:.80}")
+    number = bare(named).removeprefix("msr")  # JSFusion says msr7010
+    video = f"video{number}" if number.isdigit() else number
+    return Example(
+        id=str(record.get("qid", record.get("key", video))),
+        video=videos.path(video),
+        video_id=video,
+        text="",
+        options=tuple(map(tidy, options)),
+        right=right_option(record["answer"], NUM_OPTIONS, where),
+    )
+
+
 def chosen(root: Path, split: str) -> list[tuple[str, str, str]]:
     """Number, video and text of the captions of a split."""
     if split in FULL:
@@ -91,6 +142,9 @@ CARD = Card(
     title="MSR-VTT: 10,000 web video clips with 20 captions each",
     licence="none stated; videos of YouTube, for research",
     get="ms-multimedia-challenge.com/2017; lists of train9k, train7k and 1kA: github.com/layer6ai-labs/xpool",
-    metric="recall at 1, 5, 10 and median rank, both directions",
-    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+    metric="captions: recall at 1, 5, 10 and median rank, both directions; choices: accuracy",
+    readings={
+        "captions": Reading(reader=Captions, splits=SPLITS),
+        "choices": Reading(reader=Choices, splits=CHOICES),
+    },
 )
