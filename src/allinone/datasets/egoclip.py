@@ -1,0 +1,148 @@
+"""EgoClip and EgoMCQ: narrated actions in the first-person videos of Ego4D (Lin et al., EgoVLP, NeurIPS 2022).
+
+Licence: MIT for the lists; the videos want a signed agreement with Ego4D (ego4d-data.org). Lists: the README of
+github.com/showlab/EgoVLP.
+
+    root/egoclip.csv                also called egoclip_metadata.csv; tabs between columns
+    root/egomcq.json
+    root/videos/001e3e4e-2743-47fc-8564-d5efd11f9e90.mp4        whole videos, or, as EgoVLP cuts them,
+    root/videos/001e3e4e-2743-47fc-8564-d5efd11f9e90/0.mp4      1.mp4, ...: pieces of 600 s
+
+`Captions` of `train`: 3,847,723 clips of about a second, each with the narration of its action. They are read one by
+one and taken as they come. A time before the beginning of the video is its beginning. Of a clip that lies in two
+pieces, the part in that piece is taken in which its middle lies. What has no length is given a tenth of a second.
+
+`Choices` of `val` is EgoMCQ: 39,751 narrations, for each of which the right one of five clips is to be chosen. The
+others are of other videos (kind `inter`, 24,384 questions) or of the same one, close in time (kind `intra`, 15,367).
+
+Scored by accuracy, inter and intra apart. The answers are public: there is no server, and no format for one.
+
+One record of `egoclip.csv` (some columns), and of `egomcq.json` (clips have the columns of `egoclip.csv`):
+
+    clip_idx  video_uid     narration_time  clip_start  clip_end  clip_text
+    0         001e3e4e-...  3.3445          2.967651    3.721266  #C C picks a bag of clothes from the floor
+    "0": {"answer": 3, "types": 1, "query": {"clip_text": "#C C turns", ...}, "choices": {"0": {"video_uid": ...}, ...}}
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from allinone.data.example import Example
+from allinone.datasets.base import Card, Reading, Size, check_split, part_name, with_texts
+from allinone.datasets.files import Videos, find, tidy
+from allinone.datasets.questions import right_option
+
+CAPTIONS = {"train": Size(records=3_847_723)}
+CHOICES = {"val": Size(records=39_751)}
+KINDS = {"1": "inter", "2": "intra"}
+PIECE_SEC = 600
+SHORTEST_SEC = 0.1
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Every narration with its clip, in the order of the file."""
+
+    split: str = "train"
+
+    def __post_init__(self):
+        check_split(self.split, CAPTIONS)
+
+    def examples(self, root: Path) -> Iterator[Example]:
+        file, clips = find(root, "egoclip.csv", "egoclip_metadata.csv"), Clips(root)
+
+        def examples() -> Iterator[Example]:
+            for number, row in enumerate(file.rows("video_uid", "clip_start", "clip_end", "clip_text", delimiter="\t")):
+                name = row.get("clip_idx") or str(number)
+                yield clips.example(row, row["clip_text"], name, f"{file}: clip {name}")
+
+        return with_texts(examples(), file)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Which of five clips does the narration tell?"""
+
+    split: str = "val"
+
+    def __post_init__(self):
+        check_split(self.split, CHOICES)
+
+    def examples(self, root: Path) -> Iterator[Example]:
+        file, places = find(root, "egomcq.json"), Clips(root)
+        for number, record in file.members():
+            where = f"{file}: question {number}"
+            try:
+                choices = record["choices"]
+                if isinstance(choices, dict):
+                    choices = [choices[str(place)] for place in range(len(choices))]
+                clips = tuple(places.example(clip, "", None, where) for clip in choices)
+                yield Example(
+                    id=number,
+                    video=clips[0].video,
+                    video_id=f"egomcq#{number}",
+                    text=tidy(record["query"]["clip_text"]),
+                    clips=clips,
+                    right=right_option(record["answer"], len(clips), where),
+                    kind=KINDS[str(record["types"])],
+                )
+            except (KeyError, TypeError, IndexError, AttributeError) as error:
+                wanted = "a query with clip_text, choices, an answer and types 1 or 2"
+                raise ValueError(f"{where}: wanted {wanted}, got {record!r:.80}") from error
+
+
+@dataclass
+class Clips:
+    """Where clips lie, in whole videos or in pieces of ten minutes."""
+
+    root: Path
+    paths: dict[str, Path] = field(default_factory=dict)
+    in_pieces: dict[str, bool] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.videos = Videos(self.root, search_below=False)
+
+    def example(self, clip: Mapping[str, Any], text: str, name: str | None, where: str) -> Example:
+        video = clip["video_uid"]
+        times = clip["clip_start"], clip["clip_end"]
+        try:
+            start, end = (max(0.0, float(time)) for time in times)
+            piece = int((start + end) / 2 // PIECE_SEC)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{where}: wanted clip_start and clip_end in seconds, got {times}") from error
+        if self.is_in_pieces(video):
+            video = f"{video}/{piece}"
+            start, end = max(0.0, start - piece * PIECE_SEC), min(end - piece * PIECE_SEC, PIECE_SEC)
+        end = max(end, start + SHORTEST_SEC)
+        return Example(
+            id=name,
+            video=self.path(video),
+            video_id=part_name(video, start, end),
+            text=tidy(text),
+            start_sec=start,
+            end_sec=end,
+        )
+
+    def is_in_pieces(self, video: str) -> bool:
+        if video not in self.in_pieces:
+            self.in_pieces[video] = any((place / video).is_dir() for place in self.videos.places)
+        return self.in_pieces[video]
+
+    def path(self, video: str) -> Path:
+        if video not in self.paths:
+            self.paths[video] = self.videos.path(video)
+        return self.paths[video]
+
+
+CARD = Card(
+    title="EgoClip and EgoMCQ: 3.8 million narrated clips of Ego4D, and choices between five clips",
+    licence="MIT for the lists; videos by agreement with Ego4D",
+    get="github.com/showlab/EgoVLP; videos: ego4d-data.org",
+    metric="choices: accuracy, inter-video and intra-video apart",
+    readings={
+        "captions": Reading(reader=Captions, splits=CAPTIONS),
+        "choices": Reading(reader=Choices, splits=CHOICES),
+    },
+)
