@@ -1,5 +1,6 @@
 """The server: an HTTP API with an OpenAPI description, the videos of the index, and the page, behind one guard."""
 
+import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -56,7 +57,7 @@ def build_app(service: Service, hosts: frozenset[str] | None = LOOPBACK, passwor
     add_handlers(app)
     add_api(app, service)
     add_media(app, service)
-    mount_page(app, service)
+    asyncio.run(mount_page(app, service))
     return Guard(app, service.limits, hosts, password)
 
 

@@ -30,8 +30,11 @@ RERANK = 20
 ANSWER, CHOOSE, MATCH = "answer", "choose one of these (with commas between them)", "does this belong to it?"
 
 
-def mount_page(app: FastAPI, service: Service) -> None:
-    """Put the page at `/`, with all that Gradio can do beyond it switched off."""
+async def mount_page(app: FastAPI, service: Service) -> None:
+    """Put the page at `/`, with all that Gradio can do beyond it switched off.
+
+    It awaits nothing; but where no event loop runs, Gradio makes some, and never closes them.
+    """
     gr.mount_gradio_app(
         app,
         build_page(Page(service)),
@@ -161,20 +164,21 @@ class Page:
     def play(self, event: gr.EventData) -> str:
         """The video of a hit, from its beginning on; where the browser cannot play it, the script says so."""
         segment = self.service.segment(picked(event, "segment"))
-        path, moment = Path(segment.video), f"{float(picked(event, 'start')):.3f},{float(picked(event, 'end')):.3f}"
-        address = f"media/video/{segment.id}"
+        path, address = Path(segment.video), f"media/video/{segment.id}"
         if media_type(path).startswith("image/"):
             shown = f'<img src="{address}" alt="">'
         else:
-            shown = f'<video controls autoplay muted playsinline preload="auto" src="{address}#t={moment}"></video>'
+            part = ",".join(f"{sec:.3f}" for sec in moment(event))
+            shown = f'<video controls autoplay muted playsinline preload="auto" src="{address}#t={part}"></video>'
         return f'{shown}<p class="name">{safe(path.name)}</p>'
 
     @told(3)
     def choose(self, event: gr.EventData) -> tuple[Any, ...]:
         """Take a hit to the questions."""
-        about = About(segment=picked(event, "segment"))
-        name = Path(self.service.segment(picked(event, "segment")).video).name
-        return sheet(name, self.service.see(about)), about, gr.Tabs(selected="ask")
+        segment = self.service.segment(picked(event, "segment"))
+        start, end = moment(event)
+        about = About(segment=segment.id, start_sec=start, end_sec=end)
+        return sheet(Path(segment.video).name, self.service.see(about)), about, gr.Tabs(selected="ask")
 
     @told(2)
     def uploaded(self, event: gr.EventData) -> tuple[Any, ...]:
@@ -243,14 +247,18 @@ def picked(event: gr.EventData, key: str) -> str:
     return str(data.get(key, ""))[:255]
 
 
+def moment(event: gr.EventData) -> tuple[float, float]:
+    return float(picked(event, "start")), float(picked(event, "end"))
+
+
 def card(hit: Found) -> str:
-    moment = f"{clock(hit.start_sec)} to {clock(hit.end_sec)}"
+    when = f"{clock(hit.start_sec)} to {clock(hit.end_sec)}"
     name = Path(hit.video).name
     score = f"{hit.score:.3f}" if hit.match is None else f"{hit.score:.3f}, match {hit.match:.0%}"
     which = f'data-segment="{safe(hit.segment)}" data-start="{hit.start_sec}" data-end="{hit.end_sec}"'
     return (
-        f'<article><button class="shot" data-do="click" {which} aria-label="play {safe(name)} at {moment}">'
-        f'<img loading="lazy" src="{safe(hit.thumbnail[1:])}" alt=""><span>{moment}</span></button>'
+        f'<article><button class="shot" data-do="click" {which} aria-label="play {safe(name)} at {when}">'
+        f'<img loading="lazy" src="{safe(hit.thumbnail[1:])}" alt=""><span>{when}</span></button>'
         f'<p class="name" title="{safe(hit.video)}">{safe(name)}</p><p class="score">{score}</p>'
         f'<button data-do="like" {which}>more like this</button><button data-do="select" {which}>ask about it</button>'
         "</article>"

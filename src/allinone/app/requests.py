@@ -64,14 +64,23 @@ class Search(Asked):
 
 
 class About(Asked):
-    """A request about one video: a segment of the index, or an upload."""
+    """A request about one video: a segment of the index (or another part of the segment's video), or an upload."""
 
     segment: Id | None = None
     upload: Id | None = None
+    start_sec: Seconds | None = None
+    end_sec: Seconds | None = None
 
     @model_validator(mode="after")
     def check(self) -> "About":
         self.one_of("segment", "upload")
+        if (self.start_sec is None) != (self.end_sec is None):
+            raise ValueError("give start_sec and end_sec, or neither")
+        if self.start_sec is not None and self.end_sec is not None:
+            if self.upload is not None:
+                raise ValueError("start_sec and end_sec go with a segment; an upload is looked at as a whole")
+            if self.end_sec < self.start_sec:
+                raise ValueError("end_sec lies before start_sec")
         return self
 
 
@@ -99,12 +108,11 @@ class Embed(Asked):
     """Vectors of texts, or the one of a video."""
 
     texts: list[Text] | None = Field(default=None, min_length=1, max_length=64)
-    segment: Id | None = None
-    upload: Id | None = None
+    video: About | None = None
 
     @model_validator(mode="after")
     def check(self) -> "Embed":
-        self.one_of("texts", "segment", "upload")
+        self.one_of("texts", "video")
         return self
 
 

@@ -46,15 +46,15 @@ class Service:
         self.index = index
         self.predictor = index.predictor
         self.limits = limits
-        self.model_gate = Gate(1, limits.max_waiting, limits.wait_sec)
-        self.upload_gate = Gate(2, limits.max_waiting, limits.wait_sec)
+        self.model = Gate(1, limits.max_waiting, limits.wait_sec)
+        self.reading = Gate(2, limits.max_waiting, limits.wait_sec)
         self.uploads: OrderedDict[str, Seen] = OrderedDict()
         self.lock = threading.Lock()
         self.abilities = abilities(self.predictor)
 
     def search(self, asked: Search) -> list[Found]:
         where = Filters(**dict(asked.where))
-        with self.model_gate.enter():
+        with self.model.enter():
             if asked.like is not None:
                 hits = self.index.similar(self.segment(asked.like), asked.top_k, offset=asked.offset, where=where)
             else:
@@ -70,22 +70,23 @@ class Service:
 
     def likeliest(self, question: Question, about: About, top_k: int) -> list[Likely]:
         seen = self.see(about)
-        with self.model_gate.enter():
+        with self.model.enter():
             probs = question.probs(seen.clip)[0]
         return [Likely(answer=name, probability=p) for name, p in likeliest(question.answers, probs, top_k)]
 
     def match(self, asked: Match) -> list[Matched]:
         seen, rows = self.see(asked), self.predictor.rows(asked.texts)
-        with self.model_gate.enter():
+        with self.model.enter():
             probs = self.predictor.log_odds(seen.clip, rows, all_pairs(1, len(rows))).sigmoid()
         return [Matched(text=text, probability=p) for text, p in zip(asked.texts, probs.tolist(), strict=True)]
 
     def embed(self, asked: Embed) -> Vectors:
         if asked.texts is not None:
-            with self.model_gate.enter():
+            with self.model.enter():
                 return Vectors(vectors=self.predictor.embed_text(asked.texts).tolist())
-        seen = self.see(About(segment=asked.segment, upload=asked.upload))
-        with self.model_gate.enter():
+        assert asked.video is not None
+        seen = self.see(asked.video)
+        with self.model.enter():
             return Vectors(vectors=self.predictor.embed_clips(seen.clip).tolist())
 
     def state(self) -> State:
@@ -127,12 +128,14 @@ class Service:
             return seen
         assert about.segment is not None
         segment = self.segment(about.segment)
-        with self.upload_gate.enter():
-            return self.read(Span(segment.video, segment.start_sec, segment.end_sec), Path(segment.video).name)
+        start = segment.start_sec if about.start_sec is None else about.start_sec
+        end = segment.end_sec if about.end_sec is None else about.end_sec
+        with self.reading.enter():
+            return self.read(Span(segment.video, start, end), Path(segment.video).name)
 
     def upload(self, path: Path) -> tuple[str, Seen]:
         """Read an uploaded file, which lies at `path` for as long."""
-        with self.upload_gate.enter():
+        with self.reading.enter():
             seen = self.read(Span(path), "the upload")
         name = uuid.uuid4().hex
         with self.lock:

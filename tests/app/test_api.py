@@ -1,0 +1,294 @@
+import json
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from allinone.app.limits import Limits
+from allinone.app.service import Service, media_type
+from allinone.asking import ask, in_words, which_of
+from allinone.data.samples import Span
+from allinone.search import VideoIndex
+from serving import LIMITS, ODD_NAME, Served, serving
+from tiny import ANSWERS, TEXTS, tiny_predictor
+
+Hits = list[dict[str, Any]]
+VIDEO = {"content-type": "video/mp4"}
+
+
+@pytest.fixture(scope="module")
+def client(served: Served):
+    with httpx.Client(base_url=served.url, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def hits(client: httpx.Client) -> Hits:
+    return client.post("/api/search", json={"text": TEXTS[1]}).json()
+
+
+@pytest.fixture(scope="module")
+def uploaded(client: httpx.Client, served: Served) -> str:
+    content = (served.folder / "videos" / "00.mp4").read_bytes()
+    return client.post("/api/uploads", content=content, headers=VIDEO).json()["upload"]
+
+
+def test_search_gives_the_hits_of_the_index(client: httpx.Client, served: Served, hits: Hits):
+    wanted = served.service.index.search(TEXTS[1])
+    assert [(hit["segment"], hit["video"], hit["start_sec"]) for hit in hits] == [
+        (hit.segment, hit.video, hit.start_sec) for hit in wanted
+    ]
+    assert client.post("/api/search", json={"text": TEXTS[1], "top_k": 2, "offset": 1}).json() == hits[1:3]
+    again = client.post("/api/search", json={"text": TEXTS[1], "rerank": 3}).json()
+    assert all(0 < hit["match"] < 1 for hit in again[:3])
+
+
+def test_search_by_example_and_filters(client: httpx.Client, hits: Hits):
+    like = client.post("/api/search", json={"like": hits[0]["segment"], "where": {"name": "00"}}).json()
+    assert like
+    assert {Path(hit["video"]).name for hit in like} == {"00.mp4"}
+    for where in ({"min_duration_sec": 10}, {"folder": "/absent"}, {"added_after": "2999-01-01"}, {"name": "' OR 1=1"}):
+        assert client.post("/api/search", json={"text": "red", "where": where}).json() == []
+
+
+def test_answers_are_those_of_the_model_about_that_part(client: httpx.Client, served: Served, hits: Hits):
+    model, hit = served.service.predictor, hits[0]
+    part = {"segment": hit["segment"], "start_sec": 1, "end_sec": 5}
+    span = Span(hit["video"], 1.0, 5.0)
+    for question in ("what?", "a [MASK] ball"):
+        found = client.post("/api/answer", json={**part, "question": question}).json()
+        assert [tuple(answer.values()) for answer in found] == ask(model, span, in_words(model, question))
+    found = client.post("/api/classify", json={**part, "labels": TEXTS}).json()
+    assert [tuple(answer.values()) for answer in found] == ask(model, span, which_of(model, TEXTS))
+    found = client.post("/api/match", json={**part, "texts": TEXTS}).json()
+    assert [match["probability"] for match in found] == pytest.approx(model.match(span, TEXTS).tolist(), abs=1e-6)
+
+
+def test_vectors_are_those_of_the_model(client: httpx.Client, served: Served, uploaded: str):
+    texts = torch.tensor(client.post("/api/embed", json={"texts": TEXTS}).json()["vectors"])
+    assert torch.allclose(texts, served.service.predictor.embed_text(TEXTS), atol=1e-6)
+    video = torch.tensor(client.post("/api/embed", json={"video": {"upload": uploaded}}).json()["vectors"])
+    wanted = served.service.predictor.embed_video(served.folder / "videos" / "00.mp4")
+    assert torch.allclose(video, wanted, atol=1e-6)
+
+
+def test_an_upload_is_asked_about_by_its_id_and_no_file_is_kept(client: httpx.Client, uploaded: str, tmp_path: Path):
+    found = client.post("/api/answer", json={"upload": uploaded, "question": "what?", "top_k": 1}).json()
+    assert found[0]["answer"] in ANSWERS
+    import tempfile
+
+    assert not list(Path(tempfile.gettempdir()).glob("allinone-upload-*"))
+
+
+def test_only_so_many_uploads_are_remembered(served: Served):
+    service = Service(served.service.index, Limits(max_uploads=2))
+    video = served.folder / "videos" / "00.mp4"
+    names = [service.upload(video)[0] for _ in range(3)]
+    assert list(service.uploads) == names[1:]
+
+
+def test_a_video_is_served_in_ranges(client: httpx.Client, served: Served, hits: Hits):
+    hit = hits[0]
+    address = hit["play"].partition("#")[0]
+    content = Path(hit["video"]).read_bytes()
+    assert client.get(address).content == content
+    part = client.get(address, headers={"range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, content[100:200])
+    assert part.headers["content-range"] == f"bytes 100-199/{len(content)}"
+    assert part.headers["content-type"] == "video/mp4"
+    assert client.get(address, headers={"range": "bytes=9999999-"}).status_code == 416
+    assert client.get(hit["thumbnail"]).content[:3] == b"\xff\xd8\xff"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/media/video/../../secret.txt", "/media/video/..%2f..%2fsecret.txt", "/media/video/%2e%2e/secret.txt",
+        "/media/video//etc/passwd", "/media/video/secret.txt", "/media/video/%00", "/media/thumbnail/..%2fsecret.txt",
+        "/static/..%2f..%2f..%2fetc%2fpasswd", "/static/%2e%2e/%2e%2e/routes.py", "/assets/..%2findex.html",
+        "/gradio_api/file={folder}/secret.txt", "/gradio_api/file={folder}/videos/00.mp4", "/gradio_api/upload",
+        "/static/../gradio_api/file={folder}/secret.txt", "/config/../gradio_api/file={folder}/secret.txt",
+        "/media/video/" + "0" * 24,
+    ],
+)  # fmt: skip
+def test_no_path_of_a_request_reaches_the_files(served: Served, path: str):
+    raw = path.format(folder=served.folder).encode()
+    request = httpx.Request("GET", served.url)
+    request = httpx.Request("GET", request.url.copy_with(raw_path=raw))  # as it is: clients tidy paths up
+    with httpx.Client() as client:
+        answer = client.send(request)
+    assert answer.status_code in (403, 404, 422)
+    assert b"secret" not in answer.content
+    assert b"root:" not in answer.content
+
+
+def test_nothing_of_the_index_passes_for_a_page():
+    names = ["a.mp4", "a.WEBM", "a.mts", "a.jpg", "a.html", "a.svg", "a.js", "a", "a.mp4.htm"]
+    kinds = [media_type(Path(name)) for name in names]
+    assert kinds[:4] == ["video/mp4", "video/webm", "video/mp2t", "image/jpeg"]
+    assert set(kinds[4:]) == {"application/octet-stream"}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "give one of text, like; got none"),
+        ({"text": "a", "like": "0" * 24}, "got text and like"),
+        ({"text": ""}, "text: String should have at least 1 character"),
+        ({"text": "a" * 1001}, "text: String should have at most 1000 characters"),
+        ({"text": "a", "top_k": 101}, "top_k: Input should be less than or equal to 100"),
+        ({"text": "a", "offset": -1}, "offset: Input should be greater than or equal to 0"),
+        ({"text": "a", "folder": "/"}, "folder: Extra inputs are not permitted"),
+        ({"text": "a", "where": {"added_after": "0001-01-01"}}, "a year from 1970 to 2999"),
+        ({"like": "../../secret"}, "like: String should match pattern"),
+    ],
+)
+def test_values_out_of_bounds_are_named(client: httpx.Client, body: dict[str, Any], message: str):
+    answer = client.post("/api/search", json=body)
+    assert answer.status_code == 422
+    assert message in answer.json()["detail"]
+
+
+def test_what_is_not_there_is_404(client: httpx.Client):
+    gone = {"segment": "0" * 24, "question": "what?"}
+    for path, body in (
+        ("search", {"like": "0" * 24}),
+        ("answer", gone),
+        ("answer", {**gone, "segment": None, "upload": "1" * 32}),
+    ):
+        answer = client.post(f"/api/{path}", json=body)
+        assert answer.status_code == 404, answer.text
+        assert "Traceback" not in answer.text
+
+
+def test_a_video_that_is_gone_is_said_to_be_gone(client: httpx.Client, served: Served, hits: Hits):
+    hit = next(hit for hit in hits if hit["video"].endswith("02.mp4"))
+    video = Path(hit["video"])
+    shutil.move(video, served.folder / "away.mp4")
+    try:
+        assert "no longer where it was" in client.get(hit["play"].partition("#")[0]).json()["detail"]
+        answer = client.post("/api/answer", json={"segment": hit["segment"], "question": "what?"})
+        assert (answer.status_code, answer.json()["detail"]) == (422, "02.mp4: no such file")
+    finally:
+        shutil.move(served.folder / "away.mp4", video)
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "message"),
+    [
+        (b"no video", VIDEO, 422, "the upload: not a readable video or image"),
+        (b"", VIDEO, 422, "the upload: the file is empty"),
+        (b"#EXTM3U\nhttp://127.0.0.1/x", VIDEO, 422, "the upload: a playlist, no video"),
+        (b"x", {"content-type": "text/html"}, 415, "a video or an image is wanted, got text/html"),
+        (b"x", {}, 415, "got no content type"),
+        (b"x" * 1_000_001, VIDEO, 413, "too large: at most 1 MB"),
+    ],
+)
+def test_uploads_that_are_none(
+    client: httpx.Client, content: bytes, headers: dict[str, str], status: int, message: str
+):
+    answer = client.post("/api/uploads", content=content, headers=headers)
+    assert (answer.status_code, message in answer.json()["detail"]) == (status, True), answer.text
+
+
+def test_more_requests_than_may_wait_are_told_to_come_back(client: httpx.Client, served: Served):
+    statuses = []
+
+    def one() -> None:
+        statuses.append(client.post("/api/embed", json={"texts": ["red"]}))
+
+    with served.service.model.enter():  # somebody else is at the model
+        threads = [threading.Thread(target=one) for _ in range(LIMITS.max_waiting + 4)]
+        for thread in threads:
+            thread.start()
+        while len(statuses) < 4:
+            pass
+        assert all(answer.status_code == 503 and answer.headers["retry-after"] for answer in statuses)
+        assert "2 requests wait already; try again" in statuses[0].json()["detail"]
+    for thread in threads:
+        thread.join()
+    assert sorted(answer.status_code for answer in statuses) == [200] * LIMITS.max_waiting + [503] * 4
+
+
+def test_a_checkpoint_that_lacks_a_head_says_what_to_do(served: Served, tmp_path: Path):
+    from allinone.model.heads import ContrastiveHead
+
+    model = tiny_predictor(heads={"contrastive": ContrastiveHead.Config()})
+    empty = Service(VideoIndex.open(tmp_path / "empty.index", model), LIMITS)
+    with (
+        serving(empty, tmp_path, password="correct horse") as other,
+        httpx.Client(base_url=other.url, auth=("me", "correct horse")) as client,
+    ):
+        state = client.get("/api/state").json()
+        assert (state["num_segments"], state["abilities"]) == (0, ["embed", "classify"])
+        answer = client.post("/api/search", json={"text": "red"})
+        assert answer.status_code == 400
+        assert "add videos first" in answer.json()["detail"]
+        content = (served.folder / "videos" / "00.mp4").read_bytes()
+        upload = client.post("/api/uploads", content=content, headers=VIDEO).json()["upload"]
+        answer = client.post("/api/answer", json={"upload": upload, "question": "what?"})
+        assert answer.status_code == 400
+        assert "needs the head 'answer'; this one has contrastive" in answer.json()["detail"]
+        assert httpx.get(f"{other.url}/api/state").status_code == 401
+
+
+def test_the_description_names_every_request_and_its_bounds(client: httpx.Client):
+    description = client.get("/api/openapi.json").json()
+    posts = {path for path, methods in description["paths"].items() if "post" in methods}
+    assert posts == {f"/api/{name}" for name in ("search", "embed", "match", "answer", "classify", "uploads")}
+    assert description["components"]["schemas"]["Search"]["properties"]["top_k"]["maximum"] == 100
+    assert not [path for path in description["paths"] if "gradio" in path]
+
+
+WORDS = st.text(max_size=30) | st.sampled_from(["[MASK]", "a [MASK] ball", "\0", "' OR 1=1 --", "../..", ODD_NAME])
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | WORDS
+ANYTHING = st.recursive(SCALARS, lambda s: st.lists(s, max_size=3) | st.dictionaries(WORDS, s, max_size=3))
+WHERE = st.fixed_dictionaries(
+    {},
+    optional={
+        "folder": WORDS,
+        "name": WORDS,
+        "added_after": st.datetimes().map(str) | SCALARS,
+        "min_duration_sec": SCALARS,
+        "max_duration_sec": st.floats(0, 1e6),
+    },
+)
+
+
+def almost_right(segment: str, upload: str) -> st.SearchStrategy[tuple[str, Any]]:
+    """The name of a request, and a body for it that may be out of bounds here and there."""
+    part = st.fixed_dictionaries(
+        {"segment": st.just(segment)}, optional={"start_sec": SCALARS, "end_sec": st.floats(0, 20)}
+    )
+    about, top_k, texts = part | st.just({"upload": upload}), st.integers(0, 120), st.lists(WORDS, max_size=3)
+
+    def request(name: str, **keys: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[str, Any]]:
+        bodies = st.fixed_dictionaries({}, optional=keys)
+        with_video = st.tuples(about, bodies).map(lambda two: {**two[0], **two[1]})
+        return st.tuples(st.just(name), bodies if name in ("search", "embed") else with_video)
+
+    return (
+        request("search", text=WORDS, top_k=top_k, rerank=st.integers(-1, 5), where=WHERE)
+        | request("answer", question=WORDS, top_k=top_k)
+        | request("classify", labels=texts, top_k=top_k)
+        | request("match", texts=texts)
+        | request("embed", texts=texts, video=about)
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_no_input_breaks_the_server(client: httpx.Client, hits: Hits, uploaded: str, data: st.DataObject):
+    name, body = data.draw(almost_right(hits[0]["segment"], uploaded))
+    body = data.draw(st.just(body) | ANYTHING)
+    # As Python writes it: with NaN, lone surrogates and numbers of any length; or no JSON at all.
+    content = data.draw(st.just(json.dumps(body).encode()) | st.binary(max_size=50))
+    answer = client.post(f"/api/{name}", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code in (200, 400, 404, 422), answer.text
+    answer.json()
