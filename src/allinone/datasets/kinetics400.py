@@ -84,9 +84,11 @@ def is_table(file: Annotation) -> bool:
 def in_table(file: Annotation, split: str, classes: Sequence[str]) -> Iterator[Clip]:
     known = {key(name): name for name in classes}
     for row in file.rows("youtube_id", "time_start", "time_end"):
-        if row.get("split", split).lower() not in NAMES[split]:
+        video, label, where = row["youtube_id"], row.get("label", ""), row.get("split", "").lower() or split
+        if not any(where in names for names in NAMES.values()):
+            raise ValueError(f"{file}: {video}: no split {where!r}; there are: {', '.join(SPLITS)}")
+        if where not in NAMES[split]:
             continue
-        video, label = row["youtube_id"], row.get("label", "")
         if label and key(label) not in known:
             raise ValueError(f"{file}: {video}: {label!r} is none of the {len(known)} classes of the label map")
         try:
