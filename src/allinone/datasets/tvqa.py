@@ -110,8 +110,8 @@ def seconds(span: Any, where: str) -> Span | None:
     start, end = sorted(float(part) for part in found.groups())
     if math.isnan(start) or math.isnan(end):
         return None
-    short = max(MIN_SPAN_SEC - (end - start), 0) / 2
-    return max(start - short, 0), end + short
+    start = max(start - max(MIN_SPAN_SEC - (end - start), 0) / 2, 0)
+    return start, max(end, start + MIN_SPAN_SEC)
 
 
 class Clips:
@@ -123,9 +123,9 @@ class Clips:
         self.roots = [
             folder for folder in folders if any((folder / f"{show}_frames").is_dir() for show in (*SHOWS, "bbt"))
         ]
-        self.listed = cache(self.list)
+        self.listed = cache(self.in_folder)
 
-    def list(self, clip: str) -> tuple[Path, ...]:
+    def in_folder(self, clip: str) -> tuple[Path, ...]:
         show = next((show for show in SHOWS if clip.startswith(f"{show}_")), "bbt")
         for root in self.roots:
             folder = root / f"{show}_frames" / clip
