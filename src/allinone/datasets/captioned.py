@@ -30,11 +30,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from allinone.data.example import Example
-from allinone.datasets.base import part_name
-from allinone.datasets.files import Videos, parse_seconds, tidy
+from allinone.datasets.base import Card, Reading, part_name
+from allinone.datasets.files import Videos, as_mp4, parse_seconds, tidy
 
 COLUMNS = ("video", "caption", "start", "end", "split", "question", "answer", "kind", "video_name")
 ALIASES = {"path": "video", "sentence": "caption"}
@@ -292,4 +293,18 @@ def parse_row(fields: dict[str, object], videos: Videos, has_splits: bool) -> Ro
     path = videos.root / video
     if name and not is_file(path):
         path = videos.path(name)
+    if not is_file(path) and is_file(as_mp4(path)):
+        path = as_mp4(path)
     return Row(path=path, video=str(PurePosixPath(video)), start=start, end=end, **texts)
+
+
+CARD = Card(
+    title="your own folder of videos or images with captions, or questions and answers",
+    licence="yours",
+    get="write captions.csv or captions.jsonl beside your files",
+    metric="retrieval for captions, accuracy for questions",
+    readings={
+        "captions": Reading(reader=partial(Captions, allow_missing=True), splits={}),
+        "questions": Reading(reader=partial(Questions, allow_missing=True), splits={}),
+    },
+)

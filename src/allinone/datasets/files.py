@@ -288,6 +288,11 @@ def bare(name: str) -> str:
     return path.stem if path.suffix.lower() in MEDIA else path.name
 
 
+def as_mp4(path: Path) -> Path:
+    """Where the video is that `allinone data prepare` makes of one."""
+    return path.with_name(f"{bare(path.name)}.mp4")
+
+
 def tidy(text: str) -> str:
     """A text with single spaces, and none around it."""
     return " ".join(text.split())

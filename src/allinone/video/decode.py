@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -58,6 +58,15 @@ class VideoInfo:
     codec: str
     rotation: int
     is_image: bool
+
+
+def longest_still_sec(duration_sec: float, fps: float | None) -> float:
+    """A frame that stands for longer is a sign that others do not decode."""
+    return max(1.0, duration_sec / 10, 2 / (fps or 25))
+
+
+def no_frame(start_sec: float, end_sec: float, duration_sec: float) -> str:
+    return f"damaged: no frame decodes from {start_sec:.1f} to {end_sec:.1f} s of {duration_sec:.1f} s"
 
 
 def probe(source: str | Path | bytes, *, timeout_sec: int | float = 60) -> VideoInfo:
@@ -111,6 +120,42 @@ def read_frames(
     with _Video(source, timeout_sec) as video:
         clip = _read_sparse(video, times_sec, indices, size) or _read_in_order(video, times_sec, indices, size)
         return Clip(*clip, video_id if video_id is not None else video.stem)
+
+
+class FrameStream:
+    """Every frame that decodes, in order, as (time in seconds, upright pixels [H, W, 3]); one at a time is held.
+
+    A short side above `short_side` is scaled down to it. `duration_sec` and `fps` are the header's claims, as in
+    `VideoInfo`. `damage` tells, when the last frame is out, what did not decode (None: nothing was seen).
+    """
+
+    def __init__(self, source: str | Path | bytes, *, short_side: int | None = None, timeout_sec: int | float = 60):
+        self.short_side = short_side
+        self.video = _Video(source, timeout_sec)
+        self.duration_sec, _, self.fps = self.video.claims()
+
+    def __enter__(self) -> "FrameStream":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.video.__exit__(*error)
+
+    @property
+    def damage(self) -> str | None:
+        return self.video.damage
+
+    def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
+        painter: _Painter | None = None
+        for tick, frame in self.video.timed_frames():
+            if painter is None:
+                as_it_is = _Layout.of(frame, self.video, size=None)
+                short = min(as_it_is.width, as_it_is.height)
+                painter = _Painter(self.video, frame, None if self.short_side is None else min(self.short_side, short))
+            pixels = np.empty((painter.layout.height, painter.layout.width, 3), np.uint8)
+            painter.draw(frame, pixels.transpose(2, 0, 1))
+            yield self.video.seconds(tick), pixels
+        if painter is None:
+            raise self.video.no_frame_decodes()
 
 
 Pixels = tuple[torch.Tensor, torch.Tensor]  # frames and times_sec of a clip
@@ -583,6 +628,27 @@ class _Layout:
         return cls(width, height, abs(b) > abs(a), a + c < 0, b + d < 0)
 
 
+class _Painter:
+    """Turns decoded frames into upright pixels, all of the size that the first one has."""
+
+    def __init__(self, video: _Video, first: av.VideoFrame, size: int | None):
+        self.video = video
+        self.layout = _Layout.of(first, video, size)
+        self.reformatter = VideoReformatter()
+
+    def draw(self, frame: av.VideoFrame, onto: np.ndarray) -> None:
+        layout = self.layout
+        if frame.width * frame.height > MAX_PIXELS:
+            raise self.video.error(f"a frame of {frame.width} x {frame.height}; at most {MAX_PIXELS} pixels are read")
+        width, height = layout.scaled_width, layout.scaled_height
+        # rgb24, since swscale leaves columns of planar RGB (gbrp) unwritten where the width is no multiple of 16.
+        plane = self.reformatter.reformat(frame, width, height, "rgb24", threads=1).planes[0]
+        pixels = np.asarray(memoryview(plane)).reshape(height, plane.line_size)[:, : 3 * width]
+        pixels = pixels.reshape(height, width, 3).transpose(2, 0, 1)
+        pixels = pixels.swapaxes(1, 2) if layout.transpose else pixels
+        onto[:] = pixels[:, :: -1 if layout.mirror_y else 1, :: -1 if layout.mirror_x else 1]
+
+
 class _Pictures:
     """The clip in the making: each frame goes, as it is decoded, to the rows that asked for it."""
 
@@ -595,17 +661,16 @@ class _Pictures:
         self.num_frames = len(keys)
         self.started = False
         self.num_filled = 0
-        self.reformatter = VideoReformatter()
 
     def put(self, shown: _Shown) -> None:
         if not self.started:
             self.started = True
-            self.layout = _Layout.of(shown.frame, self.video, self.size)
-            shape = (self.num_frames, 3, self.layout.height, self.layout.width)
+            self.painter = _Painter(self.video, shown.frame, self.size)
+            shape = (self.num_frames, 3, self.painter.layout.height, self.painter.layout.width)
             self.frames = np.empty(shape, np.uint8)
             self.times_sec = np.empty(self.num_frames)
         first, *others = [row for key in shown.answers for row in self.rows[key]]
-        self._draw(shown.frame, self.frames[first])
+        self.painter.draw(shown.frame, self.frames[first])
         for row in others:
             self.frames[row] = self.frames[first]
         self.times_sec[[first, *others]] = self.video.seconds(shown.tick)
@@ -614,18 +679,6 @@ class _Pictures:
     def pixels(self) -> Pixels:
         assert self.num_filled == self.num_frames
         return torch.from_numpy(self.frames), torch.from_numpy(self.times_sec)
-
-    def _draw(self, frame: av.VideoFrame, onto: np.ndarray) -> None:
-        layout = self.layout
-        if frame.width * frame.height > MAX_PIXELS:
-            raise self.video.error(f"a frame of {frame.width} x {frame.height}; at most {MAX_PIXELS} pixels are read")
-        width, height = layout.scaled_width, layout.scaled_height
-        # rgb24, since swscale leaves columns of planar RGB (gbrp) unwritten where the width is no multiple of 16.
-        plane = self.reformatter.reformat(frame, width, height, "rgb24", threads=1).planes[0]
-        pixels = np.asarray(memoryview(plane)).reshape(height, plane.line_size)[:, : 3 * width]
-        pixels = pixels.reshape(height, width, 3).transpose(2, 0, 1)
-        pixels = pixels.swapaxes(1, 2) if layout.transpose else pixels
-        onto[:] = pixels[:, :: -1 if layout.mirror_y else 1, :: -1 if layout.mirror_x else 1]
 
 
 Matrix = tuple[

@@ -1,12 +1,17 @@
-"""Frames to an MP4 file, whole or not at all."""
+"""Frames to an MP4 file, or one to an image; whole or not at all."""
 
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 
@@ -23,28 +28,56 @@ def write_mp4(
         raise ValueError(f"{path}: nothing to write in frames of shape {frames.shape}")
     if not fps > 0:
         raise ValueError(f"{path}: frames per second must be above 0, got {fps}")
+    height, width = frames.shape[1:3]
+    with written_whole(path) as unfinished, av.open(unfinished, "w", format="mp4") as container:
+        stream = add_stream(container, height, width, Fraction(fps).limit_denominator(1001), gop, crf)
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(even_sides(frame), format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """A name beside `path` to write to; what is there goes to `path` at the end, or away where there is an error."""
     path = Path(path)
     unfinished = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex[:12]}.part")
     try:
-        _encode(unfinished, frames, fps, gop, crf)
+        yield unfinished
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _encode(path: Path, frames: np.ndarray, fps: int | float, gop: int, crf: int) -> None:
+def add_stream(container: OutputContainer, height: int, width: int, rate: Fraction, gop: int, crf: int) -> VideoStream:
+    """The video stream of an MP4 file for frames of this size, made even."""
     h264 = "libx264" in av.codecs_available
     options = {"crf": str(crf), "preset": "veryfast"} if h264 else {"qscale": "3"}
-    height, width = frames.shape[1:3]
-    edge = ((0, height % 2), (0, width % 2), (0, 0))
-    with av.open(path, "w", format="mp4") as container:
-        rate = Fraction(fps).limit_denominator(1001)
-        stream = container.add_stream("libx264" if h264 else "mpeg4", rate=rate, options=options)
-        stream.height, stream.width = height + height % 2, width + width % 2
-        stream.pix_fmt = "yuv420p"
-        stream.gop_size = gop
-        stream.thread_count = 1  # small clips: starting threads costs more than it saves
-        for frame in frames:
-            picture = np.pad(frame, edge, mode="edge") if height % 2 or width % 2 else np.ascontiguousarray(frame)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
+    stream = container.add_stream("libx264" if h264 else "mpeg4", rate=rate, options=options)
+    stream.height, stream.width = height + height % 2, width + width % 2
+    stream.pix_fmt = "yuv420p"
+    stream.gop_size = gop
+    stream.thread_count = 1  # small clips: starting threads costs more than it saves
+    return stream
+
+
+def even_sides(frame: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H2 W2 3"]:
+    height, width = frame.shape[:2]
+    if height % 2 or width % 2:
+        return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return np.ascontiguousarray(frame)
+
+
+def write_image(path: str | Path, frame: UInt8[np.ndarray, "H W 3"]) -> None:
+    """Write RGB pixels as JPEG, or as PNG where the name says so."""
+    is_png = Path(path).suffix.lower() == ".png"
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+    if not is_png:
+        picture = picture.reformat(format="yuvj420p", dst_color_range="JPEG")
+    encoder = av.CodecContext.create("png" if is_png else "mjpeg", "w")
+    assert isinstance(encoder, VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, picture.format.name
+    encoder.time_base = Fraction(1)
+    if not is_png:
+        encoder.qmin = encoder.qmax = 3
+    with written_whole(path) as unfinished:
+        unfinished.write_bytes(b"".join(map(bytes, [*encoder.encode(picture), *encoder.encode(None)])))

@@ -1,0 +1,66 @@
+"""A video to a smaller MP4 with frequent keyframes, which reads at every moment as the source does, only faster."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from allinone.video.decode import FrameStream, longest_still_sec, no_frame
+from allinone.video.encode import add_stream, even_sides, written_whole
+
+CLOCK = 90_000
+"""Ticks a second of the written file: fine enough for any frame rate, variable ones included."""
+
+A_DAY_SEC = 86_400
+
+
+def transcode(
+    source: str | Path,
+    target: str | Path,
+    *,
+    short_side: int,
+    gop: int = 12,
+    crf: int = 23,
+    timeout_sec: int | float = A_DAY_SEC,
+    on_frame: Callable[[], object] = lambda: None,
+) -> str | None:
+    """Write every frame that decodes at its own time: upright, with square pixels, the short side `short_side` at most.
+
+    A keyframe comes every `gop` frames or sooner; there is no sound. The last frame stays for as long as the header of
+    the source says. `target` appears when it is complete. What did not decode is told (None where all did); where no
+    frame does, VideoError. `on_frame` is called before each frame is encoded.
+    """
+    with FrameStream(source, short_side=short_side, timeout_sec=timeout_sec) as frames, written_whole(target) as path:
+        rate = Fraction(frames.fps or 25).limit_denominator(1001)
+        stream = None
+        last = -1
+        gap = (0, 0)  # the longest that a frame stands, and which
+        with av.open(path, "w", format="mp4") as container:
+            for time_sec, pixels in frames:
+                on_frame()
+                pixels = even_sides(pixels)
+                if stream is None:
+                    stream = add_stream(container, pixels.shape[0], pixels.shape[1], rate, gop, crf)
+                    stream.codec_context.time_base = Fraction(1, CLOCK)
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                # What is asked for before the first frame is that frame: here it begins at 0.
+                frame.pts = 0 if last < 0 else max(last + 1, round(time_sec * CLOCK))
+                gap = max(gap, (frame.pts - last, last))
+                last = frame.pts
+                frame.time_base = Fraction(1, CLOCK)
+                container.mux(stream.encode(frame))
+            assert stream
+            end = round((frames.duration_sec or 0) * CLOCK)
+            end = end if end > last else last + round(CLOCK / rate)
+            gap = max(gap, (end - last, last))
+            for packet in stream.encode(None):
+                if packet.pts is not None:
+                    packet.duration = end - packet.pts
+                container.mux(packet)
+        if frames.damage:
+            return frames.damage
+        still, start = gap[0] / CLOCK, gap[1] / CLOCK
+        if still > longest_still_sec(end / CLOCK, frames.fps):
+            return no_frame(start, start + still, end / CLOCK)
+        return None
