@@ -8,7 +8,7 @@ import sys
 
 from jsonargparse import ArgumentParser
 
-from allinone.cli import asking, searching, training
+from allinone.cli import asking, data, searching, training
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     command = str(chosen.command)
     try:
-        (training.COMMANDS | searching.COMMANDS | asking.COMMANDS)[command](chosen[command])
+        (training.COMMANDS | searching.COMMANDS | asking.COMMANDS | data.COMMANDS)[command](chosen[command])
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
@@ -37,4 +37,5 @@ def build_parser() -> ArgumentParser:
     training.add_commands(commands)
     searching.add_commands(commands)
     asking.add_commands(commands)
+    data.add_commands(commands)
     return parser

@@ -1,0 +1,277 @@
+"""A copy of a data set with small videos that decode fast: a short side of 240 pixels and a keyframe every 12 frames.
+
+Each video goes to the same place below the new folder, as MP4, images and annotation files as they are (images that
+are larger are scaled); so the new folder is read as the old one was. The source is only ever read. What is finished is
+noted in a hidden folder, so that a run that was stopped goes on where it was.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import statistics
+import time
+import uuid
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from allinone.data.presence import Folders
+from allinone.datasets import Known
+from allinone.datasets.files import as_mp4, has_suffix
+from allinone.tools.check import Part, Progress, reach
+from allinone.tools.info import differing, survey
+from allinone.tools.journal import Journal, signature
+from allinone.tools.pool import Alive, Failure, work_on
+from allinone.video.decode import probe, read_frames
+from allinone.video.encode import write_image, written_whole
+from allinone.video.sampling import segment_times
+from allinone.video.transcode import transcode
+
+OWN, UNFINISHED = ".prepared", "unfinished"
+"""The folder in the new one for what is noted, and the one in that for what is being written."""
+
+ANNOTATIONS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".gz", ".zip", ".vtt", ".srt", ".md")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SCALED = (".jpg", ".jpeg", ".png")
+"""Larger images of these kinds are scaled."""
+
+PATIENCE_SEC = 120
+NUM_MEASURED, MEASURE_SEC = 20, 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """What videos become: `short_side` pixels at most, a keyframe every `gop` frames, quality `crf` (0 is best)."""
+
+    short_side: int = 240
+    gop: int = 12
+    crf: int = 23
+
+    def __post_init__(self):
+        if self.short_side < 2 or self.gop < 1 or not 0 <= self.crf <= 51:
+            raise ValueError(f"short_side is 2 or more, gop 1 or more, crf 0 to 51; got {self}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file, its place in the new folder, and what was noted when it was done before."""
+
+    source: str
+    place: str
+    to: str
+    before: "Done | None"
+    format: Format
+
+    @property
+    def target(self) -> str:
+        return os.path.join(self.to, self.place)
+
+
+Done = list[Any]
+"""Signature of the source (size, time of change), size of what was written, and what did not decode, or None."""
+
+
+@dataclass
+class Report:
+    """What was done."""
+
+    num_files: int = 0
+    num_done_before: int = 0
+    unread: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    before_bytes: int = 0
+    after_bytes: int = 0
+    gain: "Gain | None" = None
+
+    @property
+    def complete(self) -> bool:
+        return not (self.missing or self.failed or self.damaged)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Clips of three frames, spread over the video, that are read a second: medians over some files."""
+
+    num_files: int
+    source: float
+    prepared: float
+
+
+def prepare(
+    known: Known,
+    root: Path,
+    to: Path,
+    format: Format,
+    *,
+    workers: int | None = None,
+    on_progress: Progress = lambda what, done, total: None,
+) -> Report:
+    """Do what is not yet done. One process at a time may prepare a folder."""
+    root, to = Path(root).resolve(), Path(to).resolve()
+    if root == to or root in to.parents or to in root.parents:
+        raise ValueError(f"the source {root} is never touched, so it may not hold {to}, nor lie in it")
+    needed: dict[str, Part] = {}
+    found = survey(known, root, each=partial(reach, needed))
+    if not needed:
+        raise ValueError(f"{known.name}: nothing to prepare; {'; '.join(differing(found))}")
+    folders = Folders()
+    there = [path for path in needed if folders.have(path)]
+    missing = [path for path in needed if not folders.have(path)]
+    report = Report(len(needed), unread=list(differing(found)), missing=missing)
+    places = new_places(there, root)
+    with taken(to, format):
+        copy_annotations(root, to)
+        with Journal(to / OWN / "done.jsonl") as journal:
+            jobs = [Job(source, place, str(to), journal.get(place), format) for source, place in places.items()]
+            for done, (job, result) in enumerate(work_on(jobs, do, workers or os.cpu_count() or 1, PATIENCE_SEC), 1):
+                note(report, journal, job, result)
+                on_progress("files", done, len(jobs))
+        report.gain = measure([(job.source, job.target) for job in jobs if job.source not in report.failed])
+        with written_whole(to / OWN / "report.json") as unfinished:
+            unfinished.write_text(json.dumps(asdict(report), indent=2), encoding="utf-8")
+    return report
+
+
+def new_places(paths: Iterable[str], root: Path) -> dict[str, str]:
+    """Where each file goes, from the new folder: where it was, as MP4 unless it is an image."""
+    places: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    for path in paths:
+        inside = Path(os.path.relpath(path, root))
+        if inside.parts[0] == "..":
+            raise ValueError(
+                f"{path} lies outside {root}, so a copy has no place for it; put it, or a link, inside"
+            )
+        place = str(inside if inside.suffix.lower() in IMAGES else as_mp4(inside))
+        other = sources.setdefault(place, str(inside))
+        if other != str(inside):
+            raise ValueError(f"{root}: {other} and {inside} would both become {place}; rename one of them")
+        places[path] = place
+    return places
+
+
+@contextmanager
+def taken(to: Path, format: Format) -> Iterator[None]:
+    """The new folder for this process alone. What a killed one left unfinished goes away."""
+    own = to / OWN
+    if to.is_dir() and not own.is_dir() and any(to.iterdir()):
+        raise ValueError(f"{to} is not empty and was not made by this command; take another folder")
+    own.mkdir(parents=True, exist_ok=True)
+    with (own / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{to}: another process is preparing it now; wait for it") from None
+        settings = own / "format.json"
+        if settings.exists() and json.loads(settings.read_text()) != asdict(format):
+            raise ValueError(f"{to} was begun with {settings.read_text()}; go on with these, or take another folder")
+        with written_whole(settings) as unfinished:
+            unfinished.write_text(json.dumps(asdict(format)))
+        shutil.rmtree(own / UNFINISHED, ignore_errors=True)
+        (own / UNFINISHED).mkdir()
+        try:
+            yield
+        finally:
+            shutil.rmtree(own / UNFINISHED, ignore_errors=True)
+
+
+def copy_annotations(root: Path, to: Path) -> None:
+    """Every file that may be an annotation; archives of videos are none."""
+    for folder, inner, names in os.walk(root, followlinks=True):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for name in names:
+            path = Path(folder) / name
+            if name.startswith(".") or path.suffix.lower() not in ANNOTATIONS or not path.is_file():
+                continue
+            if path.suffix.lower() == ".zip" and holds_media(path):
+                continue
+            target = to / path.relative_to(root)
+            if not target.is_file() or signature(target) != signature(path):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with written_whole(target) as unfinished:
+                    shutil.copy2(path, unfinished)
+
+
+def holds_media(archive: Path) -> bool:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return any(has_suffix(name) for name in opened.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def note(report: Report, journal: Journal, job: Job, result: Done | Failure) -> None:
+    if isinstance(result, Failure):
+        report.failed[job.source] = result.cause.removeprefix(f"{job.source}: ")
+        return
+    if result == job.before:
+        report.num_done_before += 1
+    else:
+        journal.add(job.place, result)
+    before_bytes, _, after_bytes, damage = result
+    report.before_bytes += before_bytes
+    report.after_bytes += after_bytes
+    if damage:
+        report.damaged[job.source] = damage
+
+
+def do(job: Job, alive: Alive) -> Done:
+    """Write a file, unless it is there and its source is as it was."""
+    now = signature(job.source)
+    if job.before and is_as_it_was(job.before, now, job.target):
+        return job.before
+    unfinished = os.path.join(job.to, OWN, UNFINISHED, uuid.uuid4().hex + Path(job.place).suffix)
+    damage = write(job.source, unfinished, job.format, alive)
+    after_bytes = os.stat(unfinished).st_size
+    os.makedirs(os.path.dirname(job.target), exist_ok=True)
+    os.replace(unfinished, job.target)
+    return [*now, after_bytes, damage]
+
+
+def is_as_it_was(before: Done, now: list[int], target: str) -> bool:
+    return before[:2] == now and os.path.isfile(target) and signature(target)[0] == before[2]
+
+
+def write(source: str, target: str, form: Format, alive: Alive) -> str | None:
+    """Make the new file; what of the source did not decode, or None."""
+    suffix = Path(source).suffix.lower()
+    if suffix not in IMAGES:
+        return transcode(source, target, short_side=form.short_side, gop=form.gop, crf=form.crf, on_frame=alive)
+    info = probe(source)
+    if suffix in SCALED and min(info.width, info.height) > form.short_side:
+        picture = read_frames(source, indices=[0], size=form.short_side).frames[0]
+        write_image(target, picture.permute(1, 2, 0).numpy())
+    else:
+        shutil.copy2(source, target)
+    return None
+
+
+def measure(files: list[tuple[str, str]]) -> Gain | None:
+    """Read three frames spread over the video, from the source and from what was made of it, in turns."""
+    pairs = [pair for pair in files if Path(pair[1]).suffix == ".mp4"]
+    pairs = pairs[:: max(1, -(-len(pairs) // NUM_MEASURED))]
+    begun = time.monotonic()
+    rates: list[tuple[float, float]] = []
+    for pair in pairs:
+        info = probe(pair[1])
+        times_sec = segment_times(0.0, info.duration_sec or 0.0, 3)
+        seconds: tuple[list[float], list[float]] = ([], [])
+        for _ in range(3):
+            for path, taken_sec in zip(pair, seconds, strict=True):
+                begin = time.perf_counter()
+                read_frames(path, times_sec=times_sec, size=min(info.width, info.height))
+                taken_sec.append(time.perf_counter() - begin)
+        rates.append((1 / statistics.median(seconds[0]), 1 / statistics.median(seconds[1])))
+        if time.monotonic() - begun > MEASURE_SEC:
+            break
+    if not rates:
+        return None
+    source, prepared = zip(*rates, strict=True)
+    return Gain(len(rates), statistics.median(source), statistics.median(prepared))
