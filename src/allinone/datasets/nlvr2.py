@@ -65,7 +65,7 @@ def judged(file: Annotation, images: Videos, split: str) -> Iterator[Example]:
                 f"{file}: wanted an identifier like {split}-10171-2-0 and a label True or False, "
                 f"got {record['identifier']!r} and {record['label']!r}"
             )
-        folder = "/".join([split] + [str(record["directory"])] * ("directory" in record))
+        folder = f"{split}/{record['directory']}" if "directory" in record else split
         photos = (f"{pair}-img{side}.png" for side in (0, 1))
         yield Example(
             id=record["identifier"],

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split
-from allinone.datasets.files import Videos, find, find_some, tidy
+from allinone.datasets.base import Card, Reading, Size, check_split, with_texts
+from allinone.datasets.files import Annotation, Videos, find, find_some, tidy
 
 SPLITS = {"train": Size()}
 FOLDERS = ("VG_100K_2", "VG_100K")
@@ -41,19 +41,19 @@ class Captions:
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = find(root, "region_descriptions.json")
-        photos, own = Videos(root, folders=("images", "."), suffix=".jpg"), folders(root)
-        for photo in file.objects("id", "regions"):
-            name = f"{photo['id']}.jpg"
-            path = photos.path(
-                f"{own.get(photo['id'], FOLDERS[0])}/{name}", *(f"{folder}/{name}" for folder in FOLDERS)
-            )
-            for region in photo["regions"]:
-                if "phrase" not in region or "region_id" not in region:
-                    raise ValueError(
-                        f"{file}: photo {photo['id']}: wanted regions with region_id and phrase, got {region}"
-                    )
-                text = tidy(region["phrase"])
-                yield Example(id=str(region["region_id"]), video=path, video_id=str(photo["id"]), text=text)
+        yield from with_texts(phrases(file, Videos(root, folders=("images", "."), suffix=".jpg"), folders(root)), file)
+
+
+def phrases(file: Annotation, photos: Videos, own: dict[int, str]) -> Iterator[Example]:
+    """An example for each region; `own` tells the folders of photos as far as they are known."""
+    for photo in file.objects("id", "regions"):
+        likely = own.get(photo["id"], FOLDERS[0])
+        path = photos.path(*(f"{folder}/{photo['id']}.jpg" for folder in (likely, *FOLDERS)))
+        for region in photo["regions"]:
+            if "phrase" not in region or "region_id" not in region:
+                raise ValueError(f"{file}: photo {photo['id']}: wanted region_id and phrase, got {region!r:.80}")
+            name, text = str(region["region_id"]), tidy(region["phrase"])
+            yield Example(id=name, video=path, video_id=str(photo["id"]), text=text)
 
 
 def folders(root: Path) -> dict[int, str]:

@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from allinone.data.example import Example
+from allinone.datasets.base import with_texts
 from allinone.datasets.files import Annotation, MissingFile, media_files, tidy
 
 
@@ -28,13 +29,16 @@ def captions(rows: Callable[[], Iterable[tuple[str, str]]], images: "Images") ->
     `rows` opens the file.
     """
     try:
-        found = rows()
+        found = in_rows(rows(), images)
     except MissingFile:
         if images.first is None:
             raise
-        yield from downloaded(images)
-        return
-    for row, (caption, url) in enumerate(found):
+        found = downloaded(images)
+    yield from with_texts(found, images.folder)
+
+
+def in_rows(rows: Iterable[tuple[str, str]], images: "Images") -> Iterator[Example]:
+    for row, (caption, url) in enumerate(rows):
         images.check(row, url)
         name = f"{row:09d}"
         yield Example(id=name, video=images.path(row, url), video_id=name, text=tidy(caption))
