@@ -33,8 +33,16 @@ def fails(capsys, *arguments):
 
 def test_train_evaluate_index_search_ask(trained, capsys):
     run, world = str(trained / "run"), trained / "world"
-    main(["evaluate", run, "world_contrast", "--to", str(trained / "numbers.json"), "--set", f"data.root={world}"])
-    assert "gallery/t2v/R@1" in json.loads((trained / "numbers.json").read_text())
+    main([
+        "evaluate", run, "world_contrast", "--to", str(trained / "scores"), "--set", f"data.root={world}",
+        "--frames", "5", "--views", "2", "--blind",
+    ])  # fmt: skip
+    scores = json.loads((trained / "scores" / "scores.json").read_text())
+    assert (scores["num_frames"], scores["num_views"]) == (5, {"gallery": 2, "order": 2})
+    assert scores["evaluators"]["gallery"]["blind"]["t2v/R@1"]["value"] == 0
+    shown = capsys.readouterr().out
+    assert "95 % interval" in shown
+    assert "blind" in shown
     gallery = sorted(str(path) for path in (world / "videos").glob("gallery-*.mp4"))[:5]
     assert gallery
     (trained / "broken.mp4").write_bytes(b"no video")
@@ -82,9 +90,12 @@ def test_convert_names_what_it_cannot_read(tmp_path, capsys):
 
 
 def test_errors_are_one_line_that_names_the_choices(tmp_path, capsys):
-    assert "there are: captioned" in fails(capsys, "train", "nothing")
+    assert "world_joint" in fails(capsys, "train", "nothing")
     assert "no such key" in fails(capsys, "train", "captioned", "--set", "optim.learning_rate=1")
     assert "wanted float" in fails(capsys, "train", "captioned", "--set", "optim.lr=fast")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "notes.txt").write_text("mine")
+    assert "holds notes.txt" in fails(capsys, "evaluate", "run", "captioned", "--to", str(tmp_path / "taken"))
     assert "captions.csv" in fails(capsys, "train", "captioned", "--set", f"data.root={tmp_path}")
     assert "no index there" in fails(capsys, "search", "words", "--index", str(tmp_path / "absent"))
     assert "absent" in fails(capsys, "ask", "clip.mp4", "what?", "--model", str(tmp_path / "absent"))

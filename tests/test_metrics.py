@@ -1,19 +1,20 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from allinone.metrics import (
-    accuracy,
-    accuracy_per_kind,
-    majority_share,
-    mean_rank,
+    Bootstrap,
+    Score,
+    best_constant,
+    human_credit,
+    list_head,
     median_rank,
-    pair_accuracy,
-    recall_at,
+    prefers_own,
     retrieval_ranks,
+    rows_by_kind,
+    whole_numbers,
 )
-from allinone.types import IGNORE
 
 quick = settings(max_examples=60, deadline=None)
 
@@ -36,7 +37,7 @@ def test_ranks_count_what_scores_higher():
 def test_constant_scores_are_not_a_perfect_ranking():
     ranks = retrieval_ranks(torch.zeros(4, 10), torch.arange(4))
     assert ranks.tolist() == [9] * 4
-    assert recall_at(ranks, k=1) == 0
+    assert not (ranks < 1).any()
 
 
 def test_the_best_placed_of_several_relevant_items_counts():
@@ -66,12 +67,12 @@ def test_ranks_depend_neither_on_the_order_of_the_gallery_nor_on_the_scale(case,
 
 
 @quick
-@given(similarities())
-def test_recall_grows_with_k_to_100(case):
+@given(similarities(), st.integers(1, 8))
+def test_the_head_of_a_list_has_the_relevant_last_among_equals(case, top_k):
     scores, relevant = case
-    recalls = [recall_at(retrieval_ranks(scores, relevant), k) for k in range(1, scores.shape[1] + 1)]
-    assert recalls == sorted(recalls)
-    assert recalls[-1] == 100
+    for row, mask, head in zip(scores.tolist(), relevant.tolist(), list_head(scores, relevant, top_k), strict=True):
+        order = sorted(range(len(row)), key=lambda i: (-row[i], mask[i]))
+        assert [(row[i], mask[i]) for i in head] == [(row[i], mask[i]) for i in order[:top_k]]
 
 
 def test_a_mask_with_one_relevant_item_is_the_same_as_its_number():
@@ -90,7 +91,7 @@ def test_scores_that_are_not_numbers_are_refused():
     with pytest.raises(ValueError, match="1 of 2 scores are NaN"):
         retrieval_ranks(scores, torch.tensor([0]))
     with pytest.raises(ValueError, match="NaN"):
-        pair_accuracy(scores.expand(1, 2, 2))
+        prefers_own(scores.expand(1, 2, 2))
 
 
 def test_wrong_targets_are_refused():
@@ -98,49 +99,158 @@ def test_wrong_targets_are_refused():
         retrieval_ranks(torch.zeros(2, 3), torch.tensor([0, 3]))
     with pytest.raises(ValueError, match=r"nothing is relevant for 1 of 2 queries: \[1\]"):
         retrieval_ranks(torch.zeros(2, 1), torch.tensor([[True], [False]]))
-    with pytest.raises(ValueError, match="at least 1"):
-        recall_at(torch.tensor([0]), 0)
 
 
-def test_median_and_mean_rank_count_from_1():
+def test_the_median_rank_counts_from_1():
     assert median_rank(torch.tensor([0, 9, 2])) == 3
     assert median_rank(torch.tensor([0, 1, 2, 9])) == 2.5
-    assert mean_rank(torch.tensor([0, 1, 5])) == 3
 
 
 def test_nothing_has_no_score():
     empty = torch.zeros(0, dtype=torch.long)
-    for measure in (median_rank, mean_rank, majority_share, lambda ranks: recall_at(ranks, 1)):
+    bootstrap = Bootstrap([])
+    for measure in (median_rank, bootstrap.mean, bootstrap.percent, lambda _: best_constant([])):
         with pytest.raises(ValueError, match="nothing to measure"):
             measure(empty)
 
 
-def test_an_answer_outside_the_vocabulary_counts_as_wrong():
-    labels = torch.tensor([1, 2, IGNORE, 0])
-    assert accuracy(torch.tensor([1, 0, IGNORE, 0]), labels) == 50
-    assert majority_share(torch.tensor([IGNORE, IGNORE, 1, 2, 2])) == 40
-    assert majority_share(torch.tensor([IGNORE])) == 0
+def test_rows_without_a_kind_are_in_none():
+    rows = rows_by_kind(["shape", "shape", "colour", None])
+    assert {kind: some.tolist() for kind, some in rows.items()} == {"colour": [2], "shape": [0, 1]}
 
 
-def test_accuracy_per_kind_leaves_out_rows_without_a_kind():
-    predictions, labels = torch.tensor([1, 1, 1, 1]), torch.tensor([1, 0, 1, 1])
-    kinds = ["shape", "shape", "colour", None]
-    assert accuracy_per_kind(predictions, labels, kinds) == {"colour": 100.0, "shape": 50.0}
+def test_the_best_constant_earns_the_largest_sum_of_credits():
+    assert best_constant([{"red": 1.0}, {"red": 1.0}, {"two": 1.0}, {}, {"two": 0.5, "red": 0.25}]) == 45
+    assert best_constant([{}, {}]) == 0
 
 
 def test_pairs_count_queries_that_prefer_their_own_item():
     right, wrong, tied = [[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]], [[0.5, 0.5], [2.0, 2.0]]
-    assert pair_accuracy(torch.tensor([right])) == 100
-    assert pair_accuracy(torch.tensor([right, wrong])) == 50
-    assert pair_accuracy(torch.tensor([right, tied])) == 50
-    assert pair_accuracy(torch.tensor([tied]), tie=0.5) == 50
-    one_sided = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])  # both prefer the first
-    assert pair_accuracy(one_sided) == 50
+    one_sided = [[1.0, 0.0], [1.0, 0.0]]  # both prefer the first
+    assert prefers_own(torch.tensor([right, wrong, tied, one_sided])).tolist() == [[1, 1], [0, 0], [0, 0], [1, 0]]
+    assert prefers_own(torch.tensor([tied]), tie=0.5).tolist() == [[0.5, 0.5]]
 
 
 @quick
 @given(similarities())
 def test_two_equal_clips_are_at_chance_in_the_control(case):
     column = case[0].flatten()[:1].expand(3, 2, 1)
-    assert pair_accuracy(column.expand(3, 2, 2), tie=0.5) == 50
-    assert pair_accuracy(column.expand(3, 2, 2)) == 0
+    assert (prefers_own(column.expand(3, 2, 2), tie=0.5) == 0.5).all()
+    assert (prefers_own(column.expand(3, 2, 2)) == 0).all()
+
+
+@quick
+@given(st.lists(st.sampled_from(["yes", "no", "maybe"]), min_size=2, max_size=10))
+def test_an_answer_is_worth_what_leaving_each_person_out_in_turn_gives_on_average(people):
+    credit = human_credit(people)
+    for answer in ("yes", "no", "maybe"):
+        others = [people[:i] + people[i + 1 :] for i in range(len(people))]
+        wanted = sum(min(1, some.count(answer) / 3) for some in others) / len(people)
+        assert credit.get(answer, 0.0) == pytest.approx(wanted)
+
+
+def test_three_of_ten_who_agree_are_worth_nine_tenths():
+    assert human_credit(["a"] * 3 + ["b"] * 7) == {"a": pytest.approx(0.9), "b": 1}
+    with pytest.raises(ValueError, match="two people or more"):
+        human_credit(["a"])
+
+
+def test_counts_are_rounded_and_kept_within_1_to_10():
+    assert whole_numbers(torch.tensor([-3.0, 0.2, 1.6, 4.4, 99.0])).tolist() == [1, 1, 2, 4, 10]
+    with pytest.raises(ValueError, match="NaN"):
+        whole_numbers(torch.tensor([float("nan")]))
+
+
+def limits(score: Score) -> tuple[float, float]:
+    assert score.low is not None
+    assert score.high is not None
+    return score.low, score.high
+
+
+def test_the_interval_of_a_mean_is_that_of_the_normal_distribution():
+    draws = torch.rand(2000, generator=torch.Generator().manual_seed(0)) < 0.3
+    score = Bootstrap([f"v{n}" for n in range(2000)]).percent(draws)
+    half = 1.96 * 100 * (0.3 * 0.7 / 2000) ** 0.5
+    assert score.low == pytest.approx(score.value - half, abs=0.25)
+    assert score.high == pytest.approx(score.value + half, abs=0.25)
+
+
+def test_the_interval_covers_the_truth_in_about_95_of_100_experiments():
+    rng = torch.Generator().manual_seed(1)
+    covered = 0
+    for seed in range(200):
+        score = Bootstrap([f"v{n}" for n in range(150)], seed=seed).percent(torch.rand(150, generator=rng) < 0.4)
+        low, high = limits(score)
+        covered += low <= 40 <= high
+    assert 180 <= covered <= 199
+
+
+def test_questions_about_one_video_count_as_one():
+    right = torch.rand(100, generator=torch.Generator().manual_seed(2)) < 0.5
+    alone = Bootstrap([f"v{n}" for n in range(100)]).percent(right)
+    ten_times = Bootstrap([f"v{n // 10}" for n in range(1000)]).percent(right.repeat_interleave(10))
+    assert ten_times == alone
+
+
+def test_the_interval_of_the_median_is_between_the_order_statistics():
+    ranks = torch.randperm(1001, generator=torch.Generator().manual_seed(3))
+    score = Bootstrap([f"v{n}" for n in range(1001)]).median_rank(ranks)
+    assert score.value == 501
+    assert score.low == pytest.approx(501 - 1.96 * 0.5 * 1001**0.5, abs=4)
+    assert score.high == pytest.approx(501 + 1.96 * 0.5 * 1001**0.5, abs=4)
+
+
+def test_the_mean_over_groups_is_that_of_their_means():
+    shares, groups = torch.tensor([1.0, 0, 0, 1, 1, 1]), torch.tensor([0, 0, 0, 2, 2, 1])
+    score = Bootstrap(list("abcdef")).percent_by_group(shares, groups)
+    assert score.value == pytest.approx(100 * (1 / 3 + 1 + 1) / 3)
+    low, high = limits(score)
+    assert low < score.value < high
+    assert high == pytest.approx(100)
+
+
+samples = st.lists(st.tuples(st.integers(0, 5), st.integers(-3, 9)), min_size=1, max_size=30)
+
+
+@quick
+@given(samples)
+def test_the_order_of_samples_changes_no_value_and_intervals_stay_within_the_samples(pairs):
+    videos, values = [str(video) for video, _ in pairs], torch.tensor([value for _, value in pairs])
+    bootstrap = Bootstrap(videos)
+    for score, low, high in (
+        (bootstrap.mean(values), values.min(), values.max()),
+        (bootstrap.median_rank(values), values.min() + 1, values.max() + 1),
+    ):
+        assert (score.low is None) == (score.high is None) == (len(set(videos)) < 2)
+        assert low - 1e-9 <= score.value <= high + 1e-9
+        if score.low is not None and score.high is not None:
+            assert low - 1e-9 <= score.low <= score.high <= high + 1e-9
+
+
+@quick
+@given(samples, st.integers(0, 50))
+def test_constant_scores_have_no_width(pairs, constant):
+    videos = [str(video) for video, _ in pairs] + ["another"]
+    bootstrap, values = Bootstrap(videos), torch.full((len(videos),), constant)
+    assume(len(set(videos)) > 1)
+    for score in (bootstrap.mean(values), bootstrap.median_rank(values - 1)):
+        assert (score.low, score.value, score.high) == (pytest.approx(constant),) * 3
+
+
+@quick
+@given(samples, st.integers(0, 3))
+def test_the_value_lies_in_its_interval_up_to_resampling(pairs, seed):
+    videos = [f"{video} {n}" for n, (video, _) in enumerate(pairs * 4)]  # many videos
+    score = Bootstrap(videos, seed).mean(torch.tensor([value for _, value in pairs * 4]))
+    low, high = limits(score)
+    assert low - 1e-9 <= score.value <= high + 1e-9
+
+
+def test_rows_choose_what_a_score_is_about():
+    bootstrap = Bootstrap(list("aabbcc"))
+    values = torch.tensor([1.0, 0, 1, 1, 0, 0])
+    assert bootstrap.percent(values, torch.tensor([0, 2, 3])).value == 100
+    assert bootstrap.percent(values, torch.tensor([4, 5])) == Score(0.0)  # one video has no interval
+    some = bootstrap.percent(values, torch.tensor([0, 1, 4]))  # resamples without both videos are left out
+    assert some.low is not None
+    assert (some.low, some.high) == (0, 50)

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -11,30 +13,38 @@ import jsonargparse
 import torch
 
 from allinone.checkpoint import Checkpoint, load_checkpoint, start_from
+from allinone.complete import require_complete
 from allinone.data.cache import FrameCache
 from allinone.data.example import Dataset, Example, HasClasses
 from allinone.data.loader import DataConfig, Loader
-from allinone.evaluators.base import EvaluatorConfig
+from allinone.data.samples import Control
+from allinone.evaluators.base import Evaluation, EvaluatorConfig
+from allinone.evaluators.choice import Choice
 from allinone.inference import Predictor, Progress, evaluation_transform, load
 from allinone.model.config import SIZES, ModelConfig
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.model import AllInOne
 from allinone.objectives.base import Ingredients, ObjectiveConfig
+from allinone.results import refuse_to_replace, write_results
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import Tokenizer
 from allinone.train.distributed import join_world
 from allinone.train.loop import TrainConfig, TrainResult, TrainSource, run_training
 from allinone.train.optim import Optim
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data(DataConfig):
     """How examples become batches, and the folder in which the data sets look for their files.
 
-    Frames and text positions are the model's: set `model.num_frames` and `model.max_text_len`.
+    Frames and text positions are the model's: set `model.num_frames` and `model.max_text_len`. An incomplete data set
+    is an error before the first step, unless `allow_missing`: then every score tells how much is missing.
     """
 
     root: str = "."
+    allow_missing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +52,7 @@ class Source:
     """Training data, and how often a step takes its batch from there (`share`, relative to the other sources).
 
     `together` = 2 keeps the pairs of a data set of pairs in one batch. `num_frames` is for sources whose clips are
-    shorter than the model's: images have one frame.
+    shorter than the model's: images have one frame. `folder` is where a data set lies below `data.root`, in a mixture.
     """
 
     data: Dataset
@@ -50,6 +60,7 @@ class Source:
     batch_size: int | None = None
     together: int = 1
     num_frames: int | None = None
+    folder: str = ""
 
     def __post_init__(self):
         if self.share <= 0:
@@ -74,7 +85,7 @@ class Answers:
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One run. `init` is a checkpoint to start from: then the sizes of the model, and the words, are those of that one,
-    and of `model` only the number of frames and the dropout count."""
+    and of `model` only the number of frames, the dropout, and a greater length of texts count."""
 
     model: ModelConfig
     train_data: Mapping[str, Source]
@@ -86,6 +97,10 @@ class Experiment:
     words: Words = field(default_factory=Words)
     answers: Answers = field(default_factory=Answers)
     init: str | None = None
+
+    def folder(self, owner: "Source | EvaluatorConfig") -> Path:
+        """Where the data set of a source or of an evaluator lies."""
+        return Path(self.data.root) / owner.folder
 
 
 def override(experiment: Experiment, settings: Iterable[str]) -> Experiment:
@@ -173,8 +188,14 @@ def train(
 
     Stages that follow each other in one process may share a `cache` of decoded videos.
     """
-    root = Path(experiment.data.root)
-    examples = {name: list(source.data.examples(root)) for name, source in experiment.train_data.items()}
+    if not experiment.train_data:
+        raise ValueError("this experiment has nothing to train on; it is for `allinone evaluate CHECKPOINT`")
+    examples = {
+        name: list(source.data.examples(experiment.folder(source))) for name, source in experiment.train_data.items()
+    }
+    for name, source in experiment.train_data.items():
+        require_complete(source.data, examples[name], experiment.folder(source), experiment.data.allow_missing)
+    require_evaluated(experiment)
     start = load_checkpoint(experiment.init, experiment.model.num_frames) if experiment.init else None
     if start is not None:
         experiment = adopt(experiment, start)
@@ -223,7 +244,12 @@ def adopt(experiment: Experiment, start: Checkpoint) -> Experiment:
         transform = replace(transform, resize=sizes.resize, crop=sizes.crop)
     return replace(
         experiment,
-        model=replace(model, num_frames=own.num_frames, dropout=own.dropout),
+        model=replace(
+            model,
+            num_frames=own.num_frames,
+            dropout=own.dropout,
+            max_text_len=max(model.max_text_len, own.max_text_len),
+        ),
         data=replace(experiment.data, transform=transform),
     )
 
@@ -254,7 +280,7 @@ def known_classes(experiment: Experiment, examples: Mapping[str, list[Example]])
     classes: dict[str, None] = {}
     for name, source in experiment.train_data.items():
         shown = {e.label for e in examples[name] if e.label is not None}
-        listed = source.data.classes(Path(experiment.data.root)) if isinstance(source.data, HasClasses) else ()
+        listed = source.data.classes(experiment.folder(source)) if isinstance(source.data, HasClasses) else ()
         classes |= dict.fromkeys([*listed, *sorted(shown)])
     return tuple(classes)
 
@@ -290,22 +316,101 @@ def make_sources(
     return sources
 
 
-def evaluate(checkpoint: str | Path, experiment: Experiment, on_progress: Progress | None = None) -> dict[str, float]:
-    """What the experiment's evaluators say of a checkpoint, with the experiment's number of frames."""
+def evaluate(
+    checkpoint: str | Path,
+    experiment: Experiment,
+    on_progress: Progress | None = None,
+    *,
+    controls: Sequence[Control] = (),
+    name: str = "",
+    to: str | Path | None = None,
+) -> dict[str, dict[str, Evaluation]]:
+    """What the experiment's evaluators say of a checkpoint, with the experiment's number of frames.
+
+    For each evaluator the real evaluation (`score`), and the same on the same samples under each control. `to` is a
+    folder to write it all to (`results.py`), where `name` says which experiment it was.
+    """
     if not experiment.evaluators:
         raise ValueError("this experiment has no evaluators")
+    if to is not None:
+        refuse_to_replace(to)
+    require_evaluated(experiment)
     predictor = load(checkpoint, num_frames=experiment.model.num_frames)
-    data = replace(experiment.data, transform=predictor.data.transform)
-    return run_evaluators(predictor, replace(experiment, data=data), on_progress)
+    experiment = replace(experiment, data=replace(experiment.data, transform=predictor.data.transform))
+    tables = {
+        evaluator: run_evaluator(predictor, experiment, config, controls, on_progress)
+        for evaluator, config in experiment.evaluators.items()
+    }
+    if to is not None:
+        facts = {
+            "checkpoint": str(checkpoint),
+            "experiment": name,
+            "allinone": version("allinone"),
+            "num_frames": predictor.model.config.num_frames,
+            "num_views": {evaluator: config.num_views for evaluator, config in experiment.evaluators.items()},
+            "settings": describe(experiment.evaluators),
+        }
+        write_results(to, facts, tables)
+    return tables
 
 
 def run_evaluators(predictor: Predictor, experiment: Experiment, on_progress: Progress | None) -> dict[str, float]:
     """Every evaluator's numbers, under its name."""
-    numbers = {}
-    for name, config in experiment.evaluators.items():
-        found = config.build().evaluate(predictor, Path(experiment.data.root), experiment.data, on_progress)
-        numbers |= {f"{name}/{metric}": value for metric, value in found.items()}
-    return numbers
+    tables = {
+        name: run_evaluator(predictor, experiment, config, (), on_progress)
+        for name, config in experiment.evaluators.items()
+    }
+    return numbers(tables)
+
+
+def numbers(tables: Mapping[str, Mapping[str, Evaluation]]) -> dict[str, float]:
+    """The real scores without their intervals: `evaluator/metric`."""
+    return {
+        f"{name}/{metric}": score.value
+        for name, columns in tables.items()
+        for metric, score in columns["score"].scores.items()
+    }
+
+
+def run_evaluator(
+    predictor: Predictor,
+    experiment: Experiment,
+    config: EvaluatorConfig,
+    controls: Sequence[Control],
+    on_progress: Progress | None,
+) -> dict[str, Evaluation]:
+    """The real evaluation and its controls, on the same samples."""
+    data, root = experiment.data, experiment.folder(config)
+    config = replace(config, allow_missing=config.allow_missing or data.allow_missing)
+    columns = {"score": config.build().evaluate(predictor, root, data, on_progress)}
+    left_out = columns["score"].left_out
+    for control in controls:
+        # Several views of the one frame would be several frames.
+        under = replace(config, num_views=1) if control == "single_frame" else config
+        variants = {control: under}
+        if control == "blind" and isinstance(config, Choice.Config):
+            variants["answers_only"] = replace(config, with_question=False)
+        for column, variant in variants.items():
+            withheld = replace(data, control=control)
+            columns[column] = variant.build().evaluate(predictor, root, withheld, on_progress, left_out=left_out)
+            if columns[column].left_out != left_out:
+                log.warning("%s: covers other videos than the real score does", column)
+    return columns
+
+
+def require_evaluated(experiment: Experiment) -> None:
+    """ValueError where a data set that will be evaluated on is incomplete."""
+    for config in experiment.evaluators.values():
+        for dataset in config.datasets:
+            root = experiment.folder(config)
+            allowed = config.allow_missing or experiment.data.allow_missing
+            require_complete(dataset, list(dataset.examples(root)), root, allowed)
+
+
+def with_views(experiment: Experiment, num_views: int) -> Experiment:
+    """The experiment with evaluations that look at so many views of each video."""
+    evaluators = {name: replace(config, num_views=num_views) for name, config in experiment.evaluators.items()}
+    return replace(experiment, evaluators=evaluators)
 
 
 def write_numbers(path: str | Path, numbers: Mapping[str, Any]) -> None:

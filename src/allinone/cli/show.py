@@ -20,6 +20,21 @@ def show_numbers(title: str, numbers: Mapping[str, float]) -> None:
     Console().print(table)
 
 
+def show_tables(tables: Mapping[str, Any]) -> None:
+    """What an evaluation found: a table for each evaluator."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from allinone.results import sentences, table
+
+    for name, columns in tables.items():
+        header, rows = table(columns)
+        shown = Table(*header, title=name, caption=" ".join(sentences(columns)))
+        for row in rows:
+            shown.add_row(*row)
+        Console().print(shown)
+
+
 @contextmanager
 def progress_bars() -> Iterator[Any]:
     """A callback (what, done, total) that draws a bar for each `what`, with speed and time left, on a terminal."""

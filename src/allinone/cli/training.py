@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from allinone.cli.show import progress_bars, show_numbers
+from allinone.cli.show import progress_bars, show_numbers, show_tables
 
 
 def add_commands(commands: Any) -> None:
@@ -30,10 +30,19 @@ def add_commands(commands: Any) -> None:
     train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in that folder")
     commands.add_subcommand("train", train, help="train a named experiment")
 
-    evaluate = ArgumentParser(description="Evaluate a checkpoint with the evaluators of a named experiment.")
+    evaluate = ArgumentParser(
+        description="Evaluate a checkpoint with the evaluators of a named experiment. Writes a folder with scores and "
+        "their intervals, what was said of each sample, and files for public servers. Controls evaluate the same "
+        "samples with something withheld, beside the real score: what a benchmark gives away shows there."
+    )
     evaluate.add_argument("checkpoint", type=str, metavar="CHECKPOINT", help="checkpoint folder, run folder or hub id")
     add_experiment(evaluate)
-    evaluate.add_argument("--to", type=str, metavar="FILE", help="also write the numbers there, as JSON")
+    evaluate.add_argument("--to", type=str, metavar="DIR", help="the folder (default: evaluations/EXPERIMENT)")
+    evaluate.add_argument("--frames", type=int, metavar="N", help="frames of a clip (default: as in the experiment)")
+    evaluate.add_argument("--views", type=int, metavar="N", help="clips of each video, whose scores are averaged")
+    evaluate.add_argument("--blind", action="store_true", help="control: no frames; for a choice, also no question")
+    evaluate.add_argument("--single-frame", action="store_true", help="control: the middle frame alone")
+    evaluate.add_argument("--shuffle-frames", action="store_true", help="control: the frames in another order")
     commands.add_subcommand("evaluate", evaluate, help="evaluate a checkpoint")
 
     convert = ArgumentParser(
@@ -98,15 +107,19 @@ def run_train(options: Namespace) -> None:
 
 
 def run_evaluate(options: Namespace) -> None:
-    from allinone.experiment import evaluate, override, write_numbers
+    from allinone.experiment import evaluate, override, with_views
     from allinone.experiments import find
 
-    experiment = override(find(options.experiment), options.set)
+    frames = [] if options.frames is None else [f"model.num_frames={options.frames}"]
+    experiment = override(find(options.experiment), [*options.set, *frames])
+    if options.views is not None:
+        experiment = with_views(experiment, options.views)
+    controls: list[Any] = [control for control in ("blind", "single_frame", "shuffle_frames") if options[control]]
+    folder = options.to or f"evaluations/{options.experiment}"
     with progress_bars() as show:
-        numbers = evaluate(options.checkpoint, experiment, show)
-    show_numbers(str(options.checkpoint), numbers)
-    if options.to:
-        write_numbers(options.to, {"checkpoint": options.checkpoint, "experiment": options.experiment, **numbers})
+        tables = evaluate(options.checkpoint, experiment, show, controls=controls, name=options.experiment, to=folder)
+    show_tables(tables)
+    print(f"evaluation: {folder}")
 
 
 def run_convert(options: Namespace) -> None:

@@ -1,62 +1,97 @@
 """Classification: open questions about videos, answered with one label of the checkpoint's closed list."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-from allinone.data.loader import DataConfig
-from allinone.evaluators.base import Clips, OnClips
-from allinone.inference import Predictor, Progress
-from allinone.metrics import accuracy, accuracy_per_kind, majority_share, percent, rows_by_kind
+from allinone.data.example import Example
+from allinone.evaluators.base import (
+    Clips,
+    Evaluator,
+    EvaluatorConfig,
+    Prediction,
+    by_kind,
+    row_of,
+)
+from allinone.inference import Predictor
+from allinone.metrics import Bootstrap, Score, best_constant, human_credit
 from allinone.model.heads import AnswerHead
+from allinone.text import answers as texts
 from allinone.text.answers import normalize_answer
-from allinone.types import IGNORE
 
 
-class Classification:
+class Classification(Evaluator):
     """Accuracy over all questions, and over those of each kind (`accuracy/colour`).
 
-    A question whose answer is not on the list counts as wrong; `unlisted` is their share. `chance` is what the most
-    frequent answer of these very questions would reach, given to all of them, and `chance/colour` to that kind.
+    A question whose answer is not on the list counts as wrong; `unlisted` is their share. `chance` is what the best
+    answer of the list would reach, given to all of these very questions, and `chance/colour` to that kind. Where
+    several people answered, VQA's soft accuracy takes the place of right and wrong. Questions with a secret answer get
+    predictions, and no score.
     """
 
+    tasks = ("question",)
+
     @dataclass(frozen=True, kw_only=True)
-    class Config(OnClips):
+    class Config(EvaluatorConfig):
         def build(self) -> "Classification":
             return Classification(self)
 
-    def __init__(self, config: Config):
-        self.config = config
+    def check(self, predictor: Predictor) -> None:
+        predictor.model.require(AnswerHead)
 
-    def evaluate(
-        self, predictor: Predictor, root: Path, data: DataConfig, on_progress: Progress | None = None
-    ) -> dict[str, float]:
-        config, predictor = self.config, predictor.using(data)
-        answers = [normalize_answer(answer) for answer in predictor.model.require(AnswerHead).config.answers]
-        label_of = {answer: label for label, answer in reversed(list(enumerate(answers)))}
-        clips = Clips(config.data, root)
-        unanswered = sum(example.answer is None for example in clips.examples)
-        if unanswered:
-            raise ValueError(
-                f"{unanswered} of {len(clips.examples)} examples of {config.data} have no answer; "
-                "to classify, choose a data set of questions"
-            )
-        predictions, labels, kinds = [], [], []
-        for numbers, frames in clips.read(predictor, config.num_views, config.allow_missing, on_progress):
-            asked = clips.examples_of(numbers)
-            rows = predictor.rows([example.text for _, example in asked])
-            pairs = torch.tensor([[clip, text] for text, (clip, _) in enumerate(asked)])
-            found = predictor.answer_logits(frames, rows, pairs).argmax(dim=1).tolist()
-            predictions += [label_of[answers[label]] for label in found]  # two spellings of an answer are one
-            labels += [label_of.get(normalize_answer(example.answer or ""), IGNORE) for _, example in asked]
-            kinds += [example.kind for _, example in asked]
-        predicted, wanted = torch.tensor(predictions), torch.tensor(labels)
-        results = {
-            "accuracy": accuracy(predicted, wanted),
-            "chance": majority_share(wanted),
-            "unlisted": percent(wanted == IGNORE),
-        }
-        results |= {f"accuracy/{kind}": a for kind, a in accuracy_per_kind(predicted, wanted, kinds).items()}
-        results |= {f"chance/{kind}": majority_share(wanted[chosen]) for kind, chosen in rows_by_kind(kinds).items()}
-        return clips.report(results, config.allow_missing)
+    def score(self, predictor: Predictor, clips: Clips) -> tuple[dict[str, Score], list[Prediction]]:
+        answers = predictor.model.require(AnswerHead).config.answers
+        asked = [(clip, example.text) for (clip,), example in zip(clips.of_example, clips.examples, strict=True)]
+        found: dict[int, tuple[str, float]] = {}
+        for numbers, logits in clips.ask(predictor, asked, predictor.answer_logits):
+            probs, labels = logits.softmax(dim=1).max(dim=1)
+            said = [(answers[label], prob) for label, prob in zip(labels.tolist(), probs.tolist(), strict=True)]
+            found |= dict(zip(numbers, said, strict=True))
+
+        predictions, credits, graded = [], [], []
+        for number in clips.covered():
+            example, (answer, prob) = clips.examples[number], found[number]
+            row = row_of(example) | {
+                "prediction": answer,
+                "probability": round(prob, 6),
+                "truth": None,
+                "correct": None,
+            }
+            if example.answer or example.human_answers:
+                credit = credit_of(example)
+                earned = credit.get(normalized(answer, example), 0.0)
+                row["truth"] = list(example.human_answers) or example.answer
+                row["correct"] = earned if example.human_answers else earned == 1
+                credits.append(credit)
+                graded.append((example, earned))
+            predictions.append(row)
+        return self.summary(answers, graded, credits), predictions
+
+    def summary(
+        self, answers: tuple[str, ...], graded: list[tuple[Example, float]], credits: list[dict[str, float]]
+    ) -> dict[str, Score]:
+        if not graded:
+            return {}
+        examples = [example for example, _ in graded]
+        listed = {normalized(answer, examples[0]) for answer in answers}
+        reachable = [{a: earned for a, earned in credit.items() if a in listed} for credit in credits]
+        earned, kinds = torch.tensor([earned for _, earned in graded]), [example.kind for example in examples]
+        bootstrap = Bootstrap([example.video_id for example in examples])
+        unlisted = torch.tensor([not credit for credit in reachable])
+        accuracy = by_kind("accuracy", kinds, lambda rows: bootstrap.percent(earned, rows))
+        chance = by_kind("chance", kinds, lambda rows: Score(best_constant([reachable[row] for row in rows.tolist()])))
+        overall = {"accuracy": accuracy.pop("accuracy"), "chance": chance.pop("chance")}
+        return {**overall, "unlisted": bootstrap.percent(unlisted), **accuracy, **chance}
+
+
+def credit_of(example: Example) -> Mapping[str, float]:
+    """What each answer earns, from 0 to 1."""
+    if example.human_answers:
+        return human_credit([normalized(answer, example) for answer in example.human_answers])
+    return {normalized(example.answer or "", example): 1.0}
+
+
+def normalized(answer: str, example: Example) -> str:
+    """As the scorer of VQA does where several people were asked."""
+    return texts.normalize_vqa_answer(answer) if example.human_answers else normalize_answer(answer)

@@ -1,7 +1,6 @@
 """Order in time: two clips and two captions that differ in nothing but the order of what happens."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -9,14 +8,13 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from allinone.data.example import Dataset, Example
-from allinone.data.loader import DataConfig
-from allinone.evaluators.base import Clips, OnClips
+from allinone.evaluators.base import Clips, Evaluator, EvaluatorConfig, Prediction, by_kind, row_of
 from allinone.inference import Predictor, Progress
-from allinone.metrics import pair_accuracy, rows_by_kind
-from allinone.model.heads import MatchingHead
+from allinone.metrics import Bootstrap, Score, prefers_own
+from allinone.model.heads import ContrastiveHead, MatchingHead
 
 
-class Order:
+class Order(Evaluator):
     """Share of captions that prefer their own clip (`t2v/pairs`), and of clips that prefer their own caption (`v2t/`).
 
     The data set gives the pairs as examples 2i and 2i + 1. Chance is 50, and a tie is wrong. Where pairs are of
@@ -26,8 +24,10 @@ class Order:
     since what a frame gains at one place it loses at the mirrored one: there it vouches for the data.
     """
 
+    tasks = ("caption",)
+
     @dataclass(frozen=True, kw_only=True)
-    class Config(OnClips):
+    class Config(EvaluatorConfig):
         mode: Literal["dual", "joint"] = "joint"
         control: bool = True
 
@@ -39,26 +39,21 @@ class Order:
         def build(self) -> "Order":
             return Order(self)
 
-    def __init__(self, config: Config):
-        self.config = config
+    def check(self, predictor: Predictor) -> None:
+        predictor.model.require(ContrastiveHead if self.config.mode == "dual" else MatchingHead)
 
-    def evaluate(
-        self, predictor: Predictor, root: Path, data: DataConfig, on_progress: Progress | None = None
-    ) -> dict[str, float]:
-        config, predictor = self.config, predictor.using(data)
-        if config.mode == "joint":
-            predictor.model.require(MatchingHead)
-        clips = Clips(config.data, root)
+    def score(self, predictor: Predictor, clips: Clips) -> tuple[dict[str, Score], list[Prediction]]:
+        config = self.config
         check_pairs(clips.examples, config.data)
         order, kept = [], []
-        for numbers, frames in clips.read(predictor, config.num_views, config.allow_missing, on_progress):
+        for numbers, frames in clips.read(predictor):
             order += numbers
             kept.append(frames)
         frames = torch.cat(kept)  # [G, V, T, C, H, W]
         place = {clip: i for i, clip in enumerate(order)}
         pairs = [
             (2 * i, place[one], place[other])
-            for i, (one, other) in enumerate(zip(clips.of_example[::2], clips.of_example[1::2], strict=True))
+            for i, ((one,), (other,)) in enumerate(zip(clips.of_example[::2], clips.of_example[1::2], strict=True))
             if one in place and other in place
         ]
         if not pairs:
@@ -68,14 +63,31 @@ class Order:
         rows = predictor.rows([example.text for example in examples])
         kinds = [example.kind for example in examples[::2]]
 
-        results = shares([self.scores(predictor, frames, chosen, rows, on_progress)], kinds, tie=0.0)
+        own = [prefers_own(s) for s in self.both_ways(predictor, frames, chosen, rows, clips.on_progress)]
+        scores = shares(own, kinds)
         if config.control:
-            stills = [
-                self.scores(predictor, frames[:, :, [t]].expand_as(frames), chosen, rows, on_progress)
-                for t in range(frames.shape[2])
+            halves = [
+                [prefers_own(s, tie=0.5) for s in self.both_ways(predictor, still, chosen, rows, clips.on_progress)]
+                for still in (frames[:, :, [t]].expand_as(frames) for t in range(frames.shape[2]))
             ]
-            results |= {f"single_frame/{name}": share for name, share in shares(stills, kinds, tie=0.5).items()}
-        return clips.report(results, config.allow_missing)
+            stills = [torch.stack(some).mean(dim=0) for some in zip(*halves, strict=True)]
+            scores |= {f"single_frame/{name}": share for name, share in shares(stills, kinds).items()}
+        t2v, v2t = (preferred.flatten().tolist() for preferred in own)
+        return scores, [
+            row_of(example) | {"text": example.text, "t2v_correct": text == 1, "v2t_correct": clip == 1}
+            for example, text, clip in zip(examples, t2v, v2t, strict=True)
+        ]
+
+    def both_ways(
+        self,
+        predictor: Predictor,
+        frames: UInt8[Tensor, "G V T C H W"],
+        chosen: Int[Tensor, "P 2"],
+        rows: list[list[int]],
+        on_progress: Progress | None,
+    ) -> tuple[Float[Tensor, "P 2 2"], Float[Tensor, "P 2 2"]]:
+        scores = self.scores(predictor, frames, chosen, rows, on_progress)
+        return scores, scores.mT
 
     def scores(
         self,
@@ -106,12 +118,12 @@ def check_pairs(examples: list[Example], dataset: Dataset) -> None:
             )
 
 
-def shares(scores: list[Float[Tensor, "P 2 2"]], kinds: list[str | None], tie: float) -> dict[str, float]:
-    """Pair accuracy in both directions, averaged over several scores, over all pairs and over those of each kind."""
-    parts = {"": torch.arange(len(kinds)), **{f"/{kind}": rows for kind, rows in rows_by_kind(kinds).items()}}
-    results = {}
-    for part, rows in parts.items():
-        t2v = [pair_accuracy(s[rows], tie) for s in scores]
-        v2t = [pair_accuracy(s[rows].mT, tie) for s in scores]
-        results |= {f"t2v/pairs{part}": sum(t2v) / len(t2v), f"v2t/pairs{part}": sum(v2t) / len(v2t)}
-    return results
+def shares(preferred: list[Float[Tensor, "P 2"]], kinds: list[str | None]) -> dict[str, Score]:
+    """The share of texts, and of clips, that prefer their own, over all pairs and over those of each kind."""
+    bootstrap = Bootstrap([str(pair) for pair in range(len(kinds))])
+    t2v, v2t = (some.mean(dim=1) for some in preferred)
+    found = [
+        by_kind(f"{direction}/pairs", kinds, lambda rows, values=values: bootstrap.percent(values, rows))
+        for direction, values in (("t2v", t2v), ("v2t", v2t))
+    ]
+    return {name: score for pair in zip(*(some.items() for some in found), strict=True) for name, score in pair}

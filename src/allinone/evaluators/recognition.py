@@ -1,44 +1,110 @@
-"""Recognition by words: which of a data set's distinct texts, such as the names of classes, fits a clip best?"""
+"""Recognition: which of a closed list of classes, or of a data set's distinct texts, does a clip show?"""
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import one_hot
 
-from allinone.data.loader import DataConfig
-from allinone.evaluators.base import Clips, OnClips
-from allinone.inference import Predictor, Progress
-from allinone.metrics import accuracy, majority_share
+from allinone.data.example import HasClasses
+from allinone.evaluators.base import Clips, Evaluator, EvaluatorConfig, Prediction, rounded, row_of
+from allinone.inference import Predictor, all_pairs
+from allinone.metrics import Bootstrap, Score, best_constant, list_head, retrieval_ranks
+from allinone.model.heads import ContrastiveHead, LabelHead, MatchingHead
+
+TOP = 5
 
 
-class Recognition:
-    """Accuracy of the dual stream's best text, over the clips; `chance` is the share of the most frequent text.
+class Recognition(Evaluator):
+    """Accuracy of the likeliest class (`accuracy`) and of the likeliest five (`top5`, where there are more than five).
 
-    A tie goes to the text that comes last in the order of the data set, whichever is right.
+    `per_class` is the mean over the classes of their accuracies; `chance` the share of the most frequent class. A tie
+    is lost.
+
+    Mode `head` asks the head that was trained for the classes, by a linear probe or with the whole model. `dual` and
+    `joint` need no training for them: the classes are texts, put into the `template` ("a video of {}"), of which the
+    two streams or the matching head say how well they fit. The texts are all classes of the data set, whether the
+    split shows them or not; of captions, the distinct ones.
     """
 
+    tasks = ("label", "caption")
+
     @dataclass(frozen=True, kw_only=True)
-    class Config(OnClips):
+    class Config(EvaluatorConfig):
+        mode: Literal["dual", "joint", "head"] = "dual"
+        template: str = "{}"
+
+        def __post_init__(self):
+            super().__post_init__()
+            if self.mode not in ("dual", "joint", "head"):
+                raise ValueError(f"mode must be 'dual', 'joint' or 'head', got {self.mode!r}")
+            if self.template.count("{}") != 1:
+                raise ValueError(f"a template has one {{}} for the name of the class, got {self.template!r}")
+
         def build(self) -> "Recognition":
             return Recognition(self)
 
-    def __init__(self, config: Config):
-        self.config = config
+    def check(self, predictor: Predictor) -> None:
+        heads = {"dual": ContrastiveHead, "joint": MatchingHead, "head": LabelHead}
+        predictor.model.require(heads[self.config.mode])
 
-    def evaluate(
-        self, predictor: Predictor, root: Path, data: DataConfig, on_progress: Progress | None = None
-    ) -> dict[str, float]:
-        config, predictor = self.config, predictor.using(data)
-        clips = Clips(config.data, root)
-        names = list(dict.fromkeys(example.text for example in clips.examples))
-        text = predictor.embed_rows(predictor.rows(names))
-        predicted, wanted = [], []
-        for numbers, frames in clips.read(predictor, config.num_views, config.allow_missing, on_progress):
-            similarity = predictor.embed_clips(frames) @ text.T
-            best = len(names) - 1 - similarity.flip(1).argmax(dim=1)
-            for place, example in clips.examples_of(numbers):
-                predicted.append(int(best[place]))
-                wanted.append(names.index(example.text))
-        labels = torch.tensor(wanted)
-        results = {"accuracy": accuracy(torch.tensor(predicted), labels), "chance": majority_share(labels)}
-        return clips.report(results, config.allow_missing)
+    def score(self, predictor: Predictor, clips: Clips) -> tuple[dict[str, Score], list[Prediction]]:
+        truths = [example.text if example.label is None else example.label for example in clips.examples]
+        names = self.names(predictor, clips, truths)
+        number_of = {name: number for number, name in enumerate(names)}
+        unknown = sorted(set(truths) - set(number_of))
+        if unknown:
+            raise ValueError(
+                f"{len(unknown)} classes of {self.config.data} are not among the {len(names)} to choose from: "
+                f"{', '.join(unknown[:5])}; is this checkpoint's head of another data set?"
+            )
+        logits = torch.full((len(clips.firsts), len(names)), torch.nan)
+        rows = [] if self.config.mode == "head" else predictor.rows([self.config.template.format(n) for n in names])
+        text = predictor.embed_rows(rows) if self.config.mode == "dual" else None
+        for numbers, frames in clips.read(predictor):
+            logits[numbers] = self.logits(predictor, frames, rows, text)
+
+        covered = clips.covered()
+        examples = [clips.examples[number] for number in covered]
+        labels = torch.tensor([number_of[truths[number]] for number in covered])
+        said = logits[[clips.of_example[number][0] for number in covered]]
+        ranks = retrieval_ranks(said, labels)
+        bootstrap = Bootstrap([example.video_id for example in examples])
+        scores = {
+            "accuracy": bootstrap.percent(ranks < 1),
+            "chance": Score(best_constant([{str(label): 1.0} for label in labels.tolist()])),
+            "per_class": bootstrap.percent_by_group(ranks < 1, labels),
+        }
+        if len(names) > TOP:
+            scores["top5"] = bootstrap.percent(ranks < TOP)
+        best = list_head(said, one_hot(labels, len(names)).bool(), TOP)
+        probs = said.softmax(dim=1).gather(1, best)
+        return scores, [
+            row_of(example)
+            | {"prediction": names[found[0]], "best": [names[n] for n in found], "probabilities": rounded(some)}
+            | {"truth": names[label], "correct": rank == 0}
+            for example, found, some, label, rank in zip(
+                examples, best.tolist(), probs.tolist(), labels.tolist(), ranks.tolist(), strict=True
+            )
+        ]
+
+    def names(self, predictor: Predictor, clips: Clips, truths: list[str]) -> list[str]:
+        """What there is to choose from."""
+        data = self.config.data
+        if self.config.mode == "head":
+            return list(predictor.model.require(LabelHead).config.classes)
+        listed = data.classes(clips.root) if isinstance(data, HasClasses) else ()
+        return list(listed or dict.fromkeys(truths))
+
+    def logits(
+        self, predictor: Predictor, frames: Tensor, rows: list[list[int]], text: Float[Tensor, "A E"] | None
+    ) -> Float[Tensor, "G A"]:
+        """How well each class fits each clip. `rows` are their texts, and `text` the embeddings of these."""
+        if self.config.mode == "head":
+            return predictor.label_logits(frames)
+        if text is not None:
+            scale = predictor.model.require(ContrastiveHead).scale.detach().float().cpu()
+            return scale * (predictor.embed_clips(frames) @ text.T)
+        return predictor.log_odds(frames, rows, all_pairs(len(frames), len(rows))).unflatten(0, (len(frames), -1))

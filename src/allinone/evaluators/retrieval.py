@@ -1,21 +1,20 @@
 """Retrieval: find the video that a caption describes (t2v), and the captions of a video (v2t)."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from allinone.data.loader import DataConfig
-from allinone.evaluators.base import Clips, OnClips
+from allinone.data.example import Example
+from allinone.evaluators.base import Clips, Evaluator, EvaluatorConfig, Prediction, row_of
 from allinone.inference import Predictor, Progress, all_pairs
-from allinone.metrics import mean_rank, median_rank, recall_at, retrieval_ranks
+from allinone.metrics import Bootstrap, Score, list_head, retrieval_ranks
 from allinone.model.heads import ContrastiveHead, MatchingHead
 
 
-class Retrieval:
+class Retrieval(Evaluator):
     """Recall at 1, 5 and 10, median and mean rank, in both directions.
 
     Every caption is a query of t2v; in v2t the best-placed caption of a video counts. Modes: `dual` compares
@@ -23,10 +22,15 @@ class Retrieval:
     `dual` does and lets the matching head re-rank the best `top_k` of each list, which stay in front of the rest (the
     numbers of the first stage alone are there as `dual/...`). With `fuse` the second stage adds the cosine over the
     temperature to the matching log-odds, as BLIP does. Two stages keep the frames of all clips in memory, as uint8.
+
+    Intervals are over resampled queries; the gallery stays. A prediction is what a query found first, with the `rank`
+    of what it sought, from 1; v2t adds a row for each video.
     """
 
+    tasks = ("caption",)
+
     @dataclass(frozen=True, kw_only=True)
-    class Config(OnClips):
+    class Config(EvaluatorConfig):
         mode: Literal["dual", "joint", "two_stage"] = "dual"
         top_k: int = 32
         fuse: bool = False
@@ -43,20 +47,18 @@ class Retrieval:
         def build(self) -> "Retrieval":
             return Retrieval(self)
 
-    def __init__(self, config: Config):
-        self.config = config
-
-    def evaluate(
-        self, predictor: Predictor, root: Path, data: DataConfig, on_progress: Progress | None = None
-    ) -> dict[str, float]:
-        config, predictor = self.config, predictor.using(data)
-        if config.mode != "dual":
+    def check(self, predictor: Predictor) -> None:
+        if self.config.mode != "joint":
+            predictor.model.require(ContrastiveHead)
+        if self.config.mode != "dual":
             predictor.model.require(MatchingHead)
-        clips = Clips(config.data, root)
+
+    def score(self, predictor: Predictor, clips: Clips) -> tuple[dict[str, Score], list[Prediction]]:
+        config = self.config
         rows = predictor.rows([example.text for example in clips.examples])
-        text = None if config.mode == "joint" else predictor.embed_rows(rows, on_progress=on_progress)
+        text = None if config.mode == "joint" else predictor.embed_rows(rows, on_progress=clips.on_progress)
         gallery, columns, kept = [], [], []
-        for numbers, frames in clips.read(predictor, config.num_views, config.allow_missing, on_progress):
+        for numbers, frames in clips.read(predictor):
             gallery += numbers
             if text is not None:
                 columns.append(text @ predictor.embed_clips(frames).T)
@@ -66,16 +68,21 @@ class Retrieval:
             if config.mode == "two_stage":
                 kept.append(frames)
 
-        own = torch.tensor(clips.of_example)
+        queries = clips.covered()
+        examples = [clips.examples[q] for q in queries]
+        videos = [clips.firsts[number] for number in gallery]
+        own = torch.tensor([clips.of_example[q][0] for q in queries])
         relevant = own[:, None] == torch.tensor(gallery)
-        queries = relevant.any(dim=1)  # those whose video could be read
-        similarity, relevant = torch.cat(columns, dim=1)[queries], relevant[queries]
-        results = both_directions(similarity, similarity.T, relevant)
+        similarity = torch.cat(columns, dim=1)[queries]
+        first, t2v, v2t = {}, similarity, similarity.T
         if config.mode == "two_stage":
-            texts = [row for row, is_query in zip(rows, queries.tolist(), strict=True) if is_query]
-            second = self.rerank(predictor, similarity, relevant, torch.cat(kept), texts, on_progress)
-            results = second | {f"dual/{name}": value for name, value in results.items()}
-        return clips.report(results, config.allow_missing)
+            ranked = ranks_of(t2v, v2t, relevant)
+            first = {f"dual/{name}": score for name, score in scores_of(*ranked, examples, videos).items()}
+            texts = [rows[q] for q in queries]
+            t2v, v2t = self.rerank(predictor, similarity, relevant, torch.cat(kept), texts, clips.on_progress)
+        ranked = ranks_of(t2v, v2t, relevant)
+        scores = scores_of(*ranked, examples, videos) | first
+        return scores, found_first(t2v, v2t, relevant, ranked, examples, videos)
 
     def rerank(
         self,
@@ -85,8 +92,11 @@ class Retrieval:
         frames: Tensor,
         rows: list[list[int]],
         on_progress: Progress | None,
-    ) -> dict[str, float]:
-        """The numbers of the second stage. A pair that is in the head of both of its lists is scored once."""
+    ) -> tuple[Float[Tensor, "Q G"], Float[Tensor, "G Q"]]:
+        """The similarity that the second stage ranks by, in both directions, which have heads of their own.
+
+        A pair that is in the head of both of its lists is scored once.
+        """
         t2v_head = list_head(similarity, relevant, self.config.top_k)
         v2t_head = list_head(similarity.T, relevant.T, self.config.top_k)
         wanted = torch.zeros_like(relevant).scatter(1, t2v_head, True)
@@ -96,26 +106,52 @@ class Retrieval:
             scale = predictor.model.require(ContrastiveHead).scale.detach().float().cpu()
             scores = scores + scale * similarity[wanted]
         matched = torch.zeros_like(similarity).masked_scatter(wanted, scores)
-        t2v = head_first(similarity, matched, t2v_head)
-        v2t = head_first(similarity.T, matched.T, v2t_head)
-        return both_directions(t2v, v2t, relevant)
+        return head_first(similarity, matched, t2v_head), head_first(similarity.T, matched.T, v2t_head)
 
 
-def both_directions(
+def ranks_of(
     t2v: Float[Tensor, "Q G"], v2t: Float[Tensor, "G Q"], relevant: Bool[Tensor, "Q G"]
-) -> dict[str, float]:
-    results = {}
-    for direction, ranks in {"t2v": retrieval_ranks(t2v, relevant), "v2t": retrieval_ranks(v2t, relevant.T)}.items():
-        results |= {f"{direction}/R@{k}": recall_at(ranks, k) for k in (1, 5, 10)}
-        results |= {f"{direction}/MedR": median_rank(ranks), f"{direction}/MeanR": mean_rank(ranks)}
-    return results
+) -> tuple[Int[Tensor, " Q"], Int[Tensor, " G"]]:
+    return retrieval_ranks(t2v, relevant), retrieval_ranks(v2t, relevant.T)
 
 
-def list_head(similarity: Float[Tensor, "Q G"], relevant: Bool[Tensor, "Q G"], top_k: int) -> Int[Tensor, "Q K"]:
-    """The best `top_k` of each row, the best first. Of equal ones the relevant come last: ties count against us."""
-    order = relevant.int().argsort(dim=1, stable=True)
-    by_score = similarity.gather(1, order).argsort(dim=1, descending=True, stable=True)
-    return order.gather(1, by_score)[:, :top_k]
+def scores_of(
+    t2v: Int[Tensor, " Q"], v2t: Int[Tensor, " G"], examples: list[Example], videos: list[Example]
+) -> dict[str, Score]:
+    """What the ranks in both directions come to."""
+    scores = {}
+    for direction, ranks, asked in (("t2v", t2v, examples), ("v2t", v2t, videos)):
+        bootstrap = Bootstrap([example.video_id for example in asked])
+        scores |= {f"{direction}/R@{k}": bootstrap.percent(ranks < k) for k in (1, 5, 10)}
+        scores[f"{direction}/MedR"] = bootstrap.median_rank(ranks)
+        scores[f"{direction}/MeanR"] = bootstrap.mean(ranks + 1)
+    return scores
+
+
+def found_first(
+    t2v: Float[Tensor, "Q G"],
+    v2t: Float[Tensor, "G Q"],
+    relevant: Bool[Tensor, "Q G"],
+    ranks: tuple[Int[Tensor, " Q"], Int[Tensor, " G"]],
+    examples: list[Example],
+    videos: list[Example],
+) -> list[Prediction]:
+    """For each caption the video that it finds first, and for each video the caption."""
+    best = [list_head(t2v, relevant, 1)[:, 0].tolist(), list_head(v2t, relevant.T, 1)[:, 0].tolist()]
+    t2v_ranks, v2t_ranks = (ranks_.tolist() for ranks_ in ranks)
+    predictions = [
+        row_of(example)
+        | {"direction": "t2v", "text": example.text, "prediction": videos[found].video_id}
+        | {"truth": example.video_id, "correct": rank == 0, "rank": rank + 1}
+        for example, found, rank in zip(examples, best[0], t2v_ranks, strict=True)
+    ]
+    for number, (video, found, rank) in enumerate(zip(videos, best[1], v2t_ranks, strict=True)):
+        truths = [examples[q].text for q in relevant[:, number].nonzero().flatten().tolist()]
+        predictions.append(
+            {"id": None, "video_id": video.video_id, "kind": None, "direction": "v2t"}
+            | {"prediction": examples[found].text, "truth": truths, "correct": rank == 0, "rank": rank + 1}
+        )
+    return predictions
 
 
 def head_first(

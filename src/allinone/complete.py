@@ -1,0 +1,51 @@
+"""Is a data set whole? Told before the first step of training or evaluation, not by a crash in the middle of it."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from allinone.data.example import Dataset, Example
+from allinone.data.presence import missing
+from allinone.datasets.base import published
+
+log = logging.getLogger(__name__)
+
+NUM_NAMED = 5
+
+
+def require_complete(dataset: Dataset, examples: Sequence[Example], root: str | Path, allow_missing: bool) -> int:
+    """Compare the examples of a data set with what its card says was published, and look whether all files are there.
+
+    ValueError tells what is missing, unless that is allowed: then it is logged. Returns by how many examples the data
+    set is short of the published number. More than were published are only logged.
+    """
+    size = published(dataset)
+    num_videos = len({example.video_id for example in examples})
+    num_clips = len({clip.video_id for example in examples for clip in example.clips or (example,)})
+    wanted = {} if size is None else {"records": size.records, "videos": size.videos}
+    counted = {"records": len(examples), "videos": num_videos}
+    problems = [
+        f"{counted[what]:,} {what} of {number:,} published"
+        for what, number in wanted.items()
+        if number is not None and counted[what] < number
+    ]
+    absent = missing(examples)
+    if absent:
+        paths = [str(path) for some in absent.values() for path in some]
+        more = f" and {len(paths) - NUM_NAMED:,} more" if len(paths) > NUM_NAMED else ""
+        problems.append(
+            f"files of {len(absent):,} of {num_clips:,} videos are missing: {', '.join(paths[:NUM_NAMED])}{more}"
+        )
+    told = f"{dataset} in {root} is incomplete: {'; '.join(problems)}"
+    if problems and not allow_missing:
+        way_out = "allow it with data.allow_missing=true, and every score will tell how much is missing"
+        if size is not None:
+            name = type(dataset).__module__.rpartition(".")[2]
+            way_out = f"look closer with `allinone data check {name} --root {root}`, or {way_out}"
+        raise ValueError(f"{told}\n  {way_out}")
+    if problems:
+        log.warning("%s", told)
+    for what, number in wanted.items():
+        if number is not None and counted[what] > number:
+            log.warning("%s in %s: %d %s, but %d were published", dataset, root, counted[what], what, number)
+    return max(0, ((size and size.records) or 0) - len(examples))

@@ -1,0 +1,175 @@
+"""Multiple choice: which of several texts is the right answer or caption, or which of several clips a text is about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from allinone.data.example import Dataset, Example, option_texts
+from allinone.evaluators.base import (
+    Clips,
+    Evaluation,
+    Evaluator,
+    EvaluatorConfig,
+    Prediction,
+    by_kind,
+    rounded,
+    row_of,
+)
+from allinone.inference import Predictor
+from allinone.metrics import Bootstrap, Score, refuse_nan
+from allinone.model.heads import ContrastiveHead
+
+
+class Choice(Evaluator):
+    """Accuracy over all questions, and over those of each kind (`accuracy/action`). A tie is lost.
+
+    Mode `joint` asks the checkpoint's choice head about each option together with the clip and the question, else its
+    ranking head, else its matching head; `dual` compares embeddings. Questions may have different numbers of options;
+    `chance` is what guessing would reach. `with_question=False` withholds the question: what the options tell alone.
+    Questions with a secret answer get predictions, and no score.
+
+    `then` is a second stage about the same questions, told by the part of their ids before `#`: visual commonsense
+    reasoning wants the answer (Q->A) and then its rationale (QA->R). `accuracy` is then the share of questions that
+    are right in both (Q->AR), and the stages are told by the kinds of their examples (`accuracy/Q->A`).
+    """
+
+    tasks = ("choice",)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(EvaluatorConfig):
+        mode: Literal["joint", "dual"] = "joint"
+        with_question: bool = True
+        then: Dataset | None = None
+
+        def __post_init__(self):
+            super().__post_init__()
+            if self.mode not in ("joint", "dual"):
+                raise ValueError(f"mode must be 'joint' or 'dual', got {self.mode!r}")
+
+        @property
+        def datasets(self) -> tuple[Dataset, ...]:
+            return (self.data,) if self.then is None else (self.data, self.then)
+
+        def build(self) -> "Choice":
+            return Choice(self)
+
+    def check(self, predictor: Predictor) -> None:
+        if self.config.mode == "dual":
+            predictor.model.require(ContrastiveHead)
+        else:
+            predictor.option_head()
+
+    def score(self, predictor: Predictor, clips: Clips) -> tuple[dict[str, Score], list[Prediction]]:
+        asked: list[tuple[int, str]] = []
+        ends: list[int] = []
+        for seen, example in zip(clips.of_example, clips.examples, strict=True):
+            asked += options_of(example, seen, self.config.with_question)
+            ends.append(len(asked))
+        scores = torch.full((len(asked),), torch.nan)
+        function = predictor.option_scores if self.config.mode == "joint" else self.similarity(predictor)
+        for numbers, outputs in clips.ask(predictor, asked, function):
+            scores[numbers] = outputs
+
+        predictions = []
+        for number in clips.covered():
+            said = scores[(ends[number - 1] if number else 0) : ends[number]]
+            refuse_nan(said)
+            right = clips.examples[number].right
+            chosen = best_option(said.tolist(), right)
+            predictions.append(
+                row_of(clips.examples[number])
+                | {"prediction": chosen, "probabilities": rounded(said.softmax(dim=0).tolist())}
+                | {"truth": right, "correct": None if right is None else chosen == right}
+            )
+        return summary(list(map(graded, predictions))), predictions
+
+    def similarity(self, predictor: Predictor) -> Any:
+        """The two streams' answer to what `option_scores` answers by the joint mode."""
+        scale = predictor.model.require(ContrastiveHead).scale.detach().float().cpu()
+
+        def of_pairs(frames: Tensor, rows: list[list[int]], pairs: Tensor) -> Float[Tensor, " M"]:
+            video, text = predictor.embed_clips(frames), predictor.embed_rows(rows)
+            return scale * (video[pairs[:, 0]] * text[pairs[:, 1]]).sum(dim=1)
+
+        return of_pairs
+
+    def examine(self, predictor: Predictor, *arguments: Any, **settings: Any) -> Evaluation:
+        first = super().examine(predictor, *arguments, **settings)
+        if self.config.then is None:
+            return first
+        second = Choice(replace(self.config, data=self.config.then, then=None))
+        return joined(first, second.examine(predictor, *arguments, **settings))
+
+
+def options_of(example: Example, seen: Sequence[int], with_question: bool) -> list[tuple[int, str]]:
+    """The clip and the text of each option; `seen` are the numbers of the example's clips."""
+    question = example.text if with_question else ""
+    if example.clips:
+        return [(clip, question) for clip in seen]
+    return [(seen[0], text) for text in option_texts(question, example.options)]
+
+
+def best_option(scores: list[float], right: int | None) -> int:
+    """The first of the options with the highest score; among equals, one that is wrong."""
+    best = [option for option, score in enumerate(scores) if score == max(scores)]
+    return next((option for option in best if option != right), best[0])
+
+
+class Graded(NamedTuple):
+    """Whether a question was answered right (None: its answer is secret), and how likely that is for a guess."""
+
+    video_id: str
+    kind: str | None
+    correct: bool | None
+    chance: float
+
+
+def graded(row: Prediction) -> Graded:
+    return Graded(row["video_id"], row["kind"], row["correct"], 1 / len(row["probabilities"]))
+
+
+def summary(answers: Sequence[Graded]) -> dict[str, Score]:
+    """Accuracy and chance, over all questions that are not secret, and by kind."""
+    known = [answer for answer in answers if answer.correct is not None]
+    if not known:
+        return {}
+    bootstrap = Bootstrap([answer.video_id for answer in known])
+    kinds = [answer.kind for answer in known]
+    correct = torch.tensor([answer.correct for answer in known])
+    chances = 100 * torch.tensor([answer.chance for answer in known], dtype=torch.double)
+    accuracy = by_kind("accuracy", kinds, lambda rows: bootstrap.percent(correct, rows))
+    chance = by_kind("chance", kinds, lambda rows: Score(chances[rows].mean().item()))
+    return {"accuracy": accuracy.pop("accuracy"), "chance": chance.pop("chance"), **accuracy, **chance}
+
+
+def joined(first: Evaluation, second: Evaluation) -> Evaluation:
+    """Both stages as one evaluation."""
+    then = {question_of(row): graded(row) for row in second.predictions}
+    both = [
+        Graded(one.video_id, None, one.correct and other.correct, one.chance * other.chance)
+        for one, other in ((graded(row), then.get(question_of(row))) for row in first.predictions)
+        if other is not None
+    ]
+    if not both:
+        raise ValueError("no question is in both stages: the parts of their ids before `#` have nothing in common")
+    scores = summary(both)
+    for stage in (first, second):
+        scores |= {name: score for name, score in stage.scores.items() if "/" in name}
+    left_out = first.left_out | second.left_out
+    counts = {name: first.scores[name] for name in ("missing_records",) if name in first.scores}
+    if "missing" in first.scores:
+        counts["missing"] = Score(float(len(left_out)))
+    return Evaluation(
+        scores=scores | counts,
+        predictions=[*first.predictions, *second.predictions],
+        num_samples=len(both),
+        left_out=left_out,
+    )
+
+
+def question_of(row: Prediction) -> str:
+    return str(row["id"]).partition("#")[0]

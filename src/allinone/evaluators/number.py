@@ -1,0 +1,60 @@
+"""Counting: questions whose answer is a number (how many times does the cat jump?)."""
+
+from dataclasses import dataclass
+
+import torch
+
+from allinone.evaluators.base import Clips, Evaluator, EvaluatorConfig, Prediction, row_of
+from allinone.inference import Predictor
+from allinone.metrics import Bootstrap, Score, best_constant, whole_numbers
+from allinone.model.heads import NumberHead
+
+
+class Number(Evaluator):
+    """Mean squared error, and accuracy in percent, after rounding and within 1 to 10, as TGIF-QA's scorer has it.
+
+    `mse_chance` and `chance` are what one and the same number would reach at best, given to all questions.
+    """
+
+    tasks = ("number",)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(EvaluatorConfig):
+        low: int = 1
+        high: int = 10
+
+        def __post_init__(self):
+            super().__post_init__()
+            if self.low >= self.high:
+                raise ValueError(f"low must be less than high, got {self.low} and {self.high}")
+
+        def build(self) -> "Number":
+            return Number(self)
+
+    def check(self, predictor: Predictor) -> None:
+        predictor.model.require(NumberHead)
+
+    def score(self, predictor: Predictor, clips: Clips) -> tuple[dict[str, Score], list[Prediction]]:
+        low, high = self.config.low, self.config.high
+        asked = [(clip, example.text) for (clip,), example in zip(clips.of_example, clips.examples, strict=True)]
+        said = torch.full((len(asked),), torch.nan)
+        for numbers, outputs in clips.ask(predictor, asked, predictor.numbers):
+            said[numbers] = outputs
+        covered = clips.covered()
+        examples = [clips.examples[number] for number in covered]
+        counted = whole_numbers(said[covered], low, high)
+        truth = torch.tensor([example.number for example in examples])
+        bootstrap = Bootstrap([example.video_id for example in examples])
+        constants = torch.arange(low, high + 1)
+        scores = {
+            "mse": bootstrap.mean((counted - truth).square()),
+            "mse_chance": Score((constants[:, None] - truth).double().square().mean(dim=1).min().item()),
+            "accuracy": bootstrap.percent(counted == truth),
+            "chance": Score(best_constant([{str(number): 1.0} for number in truth.tolist()])),
+        }
+        return scores, [
+            row_of(example) | {"prediction": found, "output": round(raw, 6), "truth": right, "correct": found == right}
+            for example, found, raw, right in zip(
+                examples, counted.tolist(), said[covered].tolist(), truth.tolist(), strict=True
+            )
+        ]

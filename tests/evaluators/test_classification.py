@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from allinone.evaluators.classification import Classification
+from allinone.inference import Predictor
+from allinone.video.decode import VideoError
+from fixed import Fixed, evaluated, example, values
+from tiny import ANSWERS, tiny_predictor
+
+QUESTIONS = Fixed(
+    (
+        example(0, "what colour?", answer="Red.", kind="colour"),
+        example(1, "what colour?", answer="green", kind="colour"),
+        example(0, "how many?", answer="two", kind="count"),
+        example(2, "how many?", answer="seven", kind="count"),
+        example(3, "what colour?", answer="red", kind="colour"),
+        example(4, "what else?", answer="red"),
+    )
+)
+
+
+def test_answers_are_scored_over_all_and_by_kind(predictor: Predictor, root: Path):
+    results = values(Classification.Config(data=QUESTIONS), predictor, root)
+    given = [predictor.answer(root / q.files[0], q.text, top_k=1)[0][0] for q in QUESTIONS.items]
+    right = [a == w for a, w in zip(given, ["red", "green", "two", "seven", "red", "red"], strict=True)]
+    assert results == pytest.approx(
+        {
+            "accuracy": 100 * sum(right) / 6,
+            "accuracy/colour": 100 * (right[0] + right[1] + right[4]) / 3,
+            "accuracy/count": 100 * (right[2] + right[3]) / 2,
+            "chance": 50,
+            "chance/colour": 200 / 3,
+            "chance/count": 50,
+            "unlisted": 100 / 6,
+        }
+    )
+
+
+def test_a_model_that_knows_the_answers_gets_them_right(root: Path):
+    predictor = tiny_predictor()
+    last = predictor.model.get_submodule("heads.answer.layers.4")
+    assert isinstance(last, torch.nn.Linear)
+    with torch.no_grad():
+        last.bias.copy_(torch.tensor([100.0, 0, 0]))
+    results = values(Classification.Config(data=QUESTIONS), predictor, root)
+    assert ANSWERS[0] == "red"
+    assert results["accuracy"] == results["chance"] == 50
+    assert results["accuracy/count"] == 0
+
+
+def test_answers_of_missing_videos_are_left_out(predictor: Predictor, root: Path):
+    data = Fixed((*QUESTIONS.items, example("broken", "what?", answer="red", kind="colour")))
+    with pytest.raises(VideoError, match="broken"):
+        evaluated(Classification.Config(data=data), predictor, root)
+    whole = values(Classification.Config(data=QUESTIONS), predictor, root)
+    allowing = values(Classification.Config(data=data, allow_missing=True), predictor, root)
+    assert allowing == whole | {"missing": 1}
+
+
+def test_captions_are_no_questions(predictor: Predictor, root: Path):
+    data = Fixed((*QUESTIONS.items, example(0, "a caption")))
+    with pytest.raises(ValueError, match=r"1 of 7 examples .* are of the task caption, but Classification is for"):
+        evaluated(Classification.Config(data=data), predictor, root)
