@@ -17,7 +17,6 @@ from allinone.datasets.base import distinct
 from allinone.datasets.files import Annotation, find, tidy
 
 VIDEO = ("video_id", "video_name", "gif_name", "video", "vid_name")
-ANSWER = ("answer",)
 IDS = ("question_id", "id", "qid", "vid_id")
 KINDS = ("answer_type", "type")
 
@@ -90,7 +89,7 @@ def read_questions(root: Path, *names: str) -> tuple[Annotation, list[Question]]
                 id=id_,
                 video=video,
                 text=required(record, where, "question"),
-                answer=required(record, where, *ANSWER),
+                answer=required(record, where, "answer"),
                 kind=optional(record, *KINDS),
             )
         )
@@ -99,14 +98,8 @@ def read_questions(root: Path, *names: str) -> tuple[Annotation, list[Question]]
 
 def file_names(split: str) -> tuple[str, ...]:
     """What the file of a split is called: officially (`train_qa.json`), and where it is republished."""
-    return (
-        f"{split}_qa.json",
-        f"{split}.jsonl",
-        f"{split}.json",
-        f"{split}.csv",
-        f"*qa_{split}.json*",
-        f"{split}_q.json",
-    )
+    patterns = ("{}_qa.json", "{}.jsonl", "{}.json", "{}.csv", "*qa_{}.json*", "{}_q.json")
+    return tuple(pattern.format(split) for pattern in patterns)
 
 
 def records(file: Annotation) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -155,12 +148,12 @@ def question_word(question: Question) -> str | None:
 
 
 def named_kind(names: tuple[str, ...]) -> Callable[[Question], str | None]:
-    """The type of a question whose file numbers the types by their place among these names, or names them."""
+    """The type of a question whose file tells it by its number among these names, or in words of its own."""
 
     def kind(question: Question) -> str | None:
-        if question.kind is None or question.kind in names:
+        if question.kind is None or not question.kind.isdecimal():
             return question.kind
-        if not question.kind.isdecimal() or int(question.kind) >= len(names):
+        if int(question.kind) >= len(names):
             raise ValueError(f"question {question.id}: wanted a type from 0 to {len(names) - 1}, got {question.kind!r}")
         return names[int(question.kind)]
 
