@@ -1,19 +1,28 @@
+import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
 from allinone.data.samples import ClipReader, Span
 from allinone.inference import Predictor
-from allinone.search import AddReport, VideoIndex, Windows, find_videos, model_of
+from allinone.search import AddReport, Filters, Hit, VideoIndex, Windows, model_of
 from allinone.video import decode
 from allinone.video.encode import write_mp4
-from tiny import HEADS, TEXTS, tiny_frames, tiny_predictor, write_videos
+from tiny import CONFIG, HEADS, TEXTS, tiny_frames, tiny_predictor, write_videos
 
 CUT = Windows(length_sec=1.0)
 
@@ -203,20 +212,6 @@ def test_a_name_that_is_no_text_is_reported(predictor: Predictor, tmp_path: Path
     assert [path for path, _ in report.failed] == [str(tmp_path / "videos" / "\ufffd.mp4")]
 
 
-def test_paths_are_absolute_and_each_file_is_taken_once(videos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.chdir(videos)
-    wanted = [*(videos / f"{i:02}.mp4" for i in range(4)), videos / "sub" / "long.mp4"]
-    assert find_videos(".") == wanted
-    assert find_videos(["00.mp4", videos, "./sub/../00.mp4"]) == wanted
-    folder = tmp_path / "f"
-    (folder / ".hidden").mkdir(parents=True)
-    (folder / "loop").symlink_to(folder)
-    for name in ("A.MP4", ".b.mp4", "c.txt", ".hidden/d.mp4"):
-        (folder / name).touch()
-    assert find_videos(folder) == [folder / "A.MP4"]
-    assert find_videos(folder / "c.txt") == [folder / "c.txt"]  # named itself
-
-
 def test_missing_paths_and_empty_folders_are_errors(predictor: Predictor, tmp_path: Path, videos: Path):
     index = VideoIndex.open(tmp_path / "index", predictor)
     with pytest.raises(ValueError, match=r"no such file or folder: .*nowhere"):
@@ -320,3 +315,221 @@ def test_an_index_names_the_model_that_made_it(filled: VideoIndex, tmp_path: Pat
     assert model_of(filled.path) == "tiny-0"
     with pytest.raises(ValueError, match="no index there; make one"):
         model_of(tmp_path)
+
+
+def test_moved_copied_and_touched_files_are_known_by_their_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    predictor = tiny_predictor()
+    one, two = write_videos(tmp_path / "videos", 2, num_frames=16)
+    index = VideoIndex.open(tmp_path / "index", predictor, CUT)
+    index.add(tmp_path / "videos")
+    before = {(hit.start_sec, hit.score) for hit in index.search("red", 9, where=Filters(name="00"), merge=False)}
+    monkeypatch.setattr(Predictor, "embed_clips", None)  # nothing is embedded again
+    (tmp_path / "videos" / "sub").mkdir()
+    moved = one.rename(tmp_path / "videos" / "sub" / "new.mp4")
+    assert index.add(tmp_path / "videos") == AddReport(0, 1, (), moved=1)
+    assert rows(index) == [(str(two), 0, 1), (str(two), 1, 2), (str(moved), 0, 1), (str(moved), 1, 2)]
+    found = index.search("red", 9, where=Filters(name="NEW"), merge=False)
+    assert {(hit.start_sec, hit.score) for hit in found} == before
+    copy = tmp_path / "videos" / "copy.mp4"
+    shutil.copy(two, copy)
+    two.touch()
+    assert index.add(tmp_path / "videos") == AddReport(0, 1, (), moved=2)
+    assert {video for video, _, _ in rows(index)} == {str(two), str(copy), str(moved)}
+    assert index.add(tmp_path / "videos") == AddReport(0, 3, ())
+    assert index.verify(contents=True).ok
+
+
+def test_files_that_swap_their_names_are_still_both_there(predictor: Predictor, tmp_path: Path):
+    one, two = write_videos(tmp_path / "videos", 2)
+    index = VideoIndex.open(tmp_path / "index", predictor)
+    index.add(tmp_path / "videos")
+    for rows_per_write in (256, 1):  # in one step, and one after the other: then the second's rows are gone
+        one.rename(tmp_path / "third")
+        two.rename(one)
+        (tmp_path / "third").rename(two)
+        one.touch()
+        two.touch()
+        report = index.add(tmp_path / "videos", rows_per_write=rows_per_write)
+        assert report.added + report.moved == 2
+        assert index.verify(contents=True).ok
+        assert len(index) == 2
+
+
+def test_a_second_add_that_is_told_to_embed_nothing_new_is_quick_and_writes_nothing(filled: VideoIndex, videos: Path):
+    version = filled.store.table().version
+    assert filled.add([videos, str(videos / "*.mp4")]).skipped == 5
+    assert filled.store.table().version == version
+
+
+def test_removed_videos_are_not_found(predictor: Predictor, tmp_path: Path):
+    paths = write_videos(tmp_path / "a'b", 3)
+    (tmp_path / "a'b2").mkdir()
+    paths[2] = paths[2].rename(tmp_path / "a'b2" / "02.mp4")
+    index = VideoIndex.open(tmp_path / "index", predictor)
+    index.add(tmp_path)
+    with pytest.raises(ValueError, match=r"not in the index: .*nowhere"):
+        index.remove([paths[0], tmp_path / "nowhere"])
+    assert len(index) == 3
+    paths[0].unlink()
+    assert index.verify().missing == (str(paths[0]),)
+    assert index.remove(tmp_path / "a'b") == 2
+    assert {hit.video for hit in index.search("red")} == {str(paths[2])}
+    assert index.add(tmp_path) == AddReport(1, 1, ())
+
+
+def test_verify_tells_what_is_gone_changed_and_doubled(predictor: Predictor, tmp_path: Path):
+    paths = write_videos(tmp_path / "videos", 4)
+    index = VideoIndex.open(tmp_path / "index", predictor)
+    index.add(tmp_path / "videos")
+    assert index.verify().ok
+    paths[0].unlink()
+    paths[1].write_bytes(b"other")
+    data, times = bytearray(paths[2].read_bytes()), paths[2].stat()
+    data[-1] ^= 1
+    paths[2].write_bytes(data)
+    os.utime(paths[2], ns=(times.st_atime_ns, times.st_mtime_ns))  # as a failing disk would have it
+    double = index.store.table().search().where("name = '03.mp4'").to_arrow()
+    index.store.table().add(double)
+    found = index.verify()
+    assert (found.missing, found.changed) == ((str(paths[0]),), (str(paths[1]),))
+    assert found.orphaned == tuple(double["id"].to_pylist())
+    assert index.verify(contents=True).changed == (str(paths[1]), str(paths[2]))
+
+
+def test_an_index_tells_what_is_in_it(filled: VideoIndex, videos: Path):
+    stats = filled.stats()
+    assert (stats.num_videos, stats.num_segments, stats.duration_sec, stats.ann) == (5, 7, 7.0, "exact")
+    assert stats.bytes > 10_000
+    assert stats.made.num_frames == 4
+    listed = filled.videos()
+    assert [video.path for video in listed] == sorted(video.path for video in listed)
+    assert listed[-1].num_segments == 3
+    assert filled.videos(offset=1, limit=2) == listed[1:3]
+    assert filled.videos(Filters(min_duration_sec=2)) == listed[-1:]
+    segment = filled.segment(filled.search("red")[0].segment)
+    assert segment.video in {video.path for video in listed}
+
+
+def test_thumbnails_are_small_jpegs(filled: VideoIndex, videos: Path):
+    hits = filled.search("red", merge=False)
+    pictures = filled.thumbnails([hit.segment for hit in hits] + ["of nothing"])
+    assert set(pictures) == {hit.segment for hit in hits}
+    for hit in hits:
+        with Image.open(io.BytesIO(pictures[hit.segment])) as picture:
+            assert (picture.format, picture.size) == ("JPEG", (32, 32))
+            seen = np.asarray(picture).astype(int)
+        middle = (hit.start_sec + hit.end_sec) / 2 + 0.125
+        frame = decode.read_frames(hit.video, times_sec=[middle]).frames[0].permute(1, 2, 0)
+        assert np.abs(seen - frame.numpy()).mean() < 10
+    for id in ("of nothing", "' OR ''='"):
+        with pytest.raises(ValueError, match=r"no segment .*search again"):
+            filled.thumbnail(id)
+
+
+def test_filters_narrow_a_search(filled: VideoIndex, videos: Path):
+    def found(**filters: Any) -> set[str]:
+        return {Path(hit.video).name for hit in filled.search("red", 20, where=Filters(**filters))}
+
+    everything = {"00.mp4", "01.mp4", "02.mp4", "03.mp4", "long.mp4"}
+    assert found() == everything
+    assert found(folder=videos / "sub") == found(name="LONG") == found(min_duration_sec=2) == {"long.mp4"}
+    assert found(folder=videos) == everything
+    assert found(folder=str(videos)[:-1]) == found(name="%") == found(folder=videos, name="x") == set()
+    assert found(max_duration_sec=1.5, name="1") == {"01.mp4"}
+    now = datetime.now()
+    assert found(added_before=now) == found(added_after=now - timedelta(hours=1)) == everything
+    assert found(added_after=now) == set()
+
+
+@given(name=st.text(max_size=8), folder=st.text(max_size=8), seconds=st.floats(allow_nan=True))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_filter_breaks_out_of_its_condition(filled: VideoIndex, name: str, folder: str, seconds: float):
+    try:
+        filters = Filters(name=name, folder=folder, min_duration_sec=seconds)
+    except ValueError:
+        return
+    hits = filled.search_vector(torch.ones(CONFIG.shared_dim) / CONFIG.shared_dim**0.5, where=filters)
+    assert all(name.lower() in Path(hit.video).name.lower() for hit in hits)
+
+
+def test_pages_follow_each_other_without_gaps_and_doubles(filled: VideoIndex):
+    whole = filled.search("red", 7)
+    pages = [filled.search("red", 2, offset=offset) for offset in (0, 2, 4, 6)]
+    assert [(h.video, h.score) for page in pages for h in page] == [(h.video, h.score) for h in whole]
+    assert filled.search("red", offset=100) == []
+    ranked = filled.search("red", 4, rerank=4)
+    assert [h.match for o in (0, 2) for h in filled.search("red", 2, rerank=4, offset=o)] == [h.match for h in ranked]
+
+
+def test_several_queries_find_what_each_finds(filled: VideoIndex):
+    together = filled.search_many(TEXTS, 5, rerank=2)
+    for text, hits in zip(TEXTS, together, strict=True):
+        alone = filled.search(text, 5, rerank=2)
+        assert [h.segment for h in hits] == [h.segment for h in alone]
+        assert [h.score for h in hits] == pytest.approx([h.score for h in alone], abs=1e-5)
+
+
+def test_more_like_this_leaves_the_example_out(filled: VideoIndex, videos: Path):
+    first = filled.search("red", merge=False)[0]
+    like = filled.similar(first, 10, merge=False)
+    assert len(like) == 6
+    assert first.segment not in {hit.segment for hit in like}
+    assert [hit.score for hit in like] == sorted((hit.score for hit in like), reverse=True)
+    assert filled.similar(filled.segment(first.segment), 10, merge=False) == like
+    clip = filled.similar(Span(first.video, first.start_sec, first.end_sec), 1)[0]  # as an outsider it finds itself
+    assert clip.segment == first.segment
+    assert clip.score == pytest.approx(1, abs=1e-5)
+    with pytest.raises(ValueError, match="no segment"):
+        filled.similar(Hit("gone.mp4", 0, 1, 1.0, segment="gone"))
+
+
+def test_an_index_of_an_older_format_is_refused_with_the_way_out(predictor: Predictor, tmp_path: Path):
+    (tmp_path / "windows.lance").mkdir()
+    for opened in (lambda: VideoIndex.open(tmp_path, predictor), lambda: model_of(tmp_path)):
+        with pytest.raises(ValueError, match="index of format 1, but this version of allinone reads 2; choose another"):
+            opened()
+
+
+def test_a_huge_file_of_nothing_and_a_circle_of_links_hold_up_nothing(predictor: Predictor, tmp_path: Path):
+    folder = tmp_path / "videos"
+    write_videos(folder, 1)
+    with (folder / "huge.mp4").open("wb") as file:
+        file.truncate(4 << 30)
+    (folder / "circle").symlink_to(folder)
+    (folder / "self.mp4").symlink_to("self.mp4")
+    os.mkfifo(folder / "pipe.mp4")
+    report = VideoIndex.open(tmp_path / "index", predictor).add([folder, folder / ".." / "videos"])
+    assert report.added == 1
+    failed = {Path(path).name: cause for path, cause in report.failed}
+    assert set(failed) == {"huge.mp4", "self.mp4", "pipe.mp4"}
+    assert "not a readable video" in failed["huge.mp4"]
+    assert "symbolic links" in failed["self.mp4"]
+    assert "is no file" in failed["pipe.mp4"]
+
+
+def test_others_search_while_one_adds_and_see_each_write(predictor: Predictor, tmp_path: Path):
+    folder = tmp_path / "videos"
+    write_videos(folder, 12)
+    writer, reader = (VideoIndex.open(tmp_path / "index", predictor) for _ in range(2))
+    writer.add(folder / "00.mp4")
+    seen, errors, done = [], [], threading.Event()
+
+    def search() -> None:
+        try:
+            while not done.is_set():
+                seen.append(len(reader.search("red", 50)))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    writer.add(folder, rows_per_write=1, num_threads=1)
+    writer.compact()
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(reader.search("red", 50)) == 12
+    assert {1, 12} <= {*seen, 12}
+    assert all(1 <= number <= 12 for number in seen)

@@ -4,6 +4,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,10 @@ def copy(hit: Hit, path: Path) -> None:
     with opened(hit) as source, av.open(str(path), "w") as target:
         video = source.streams.video[0]
         streams = [video, *source.streams.audio[:1]]
-        outputs = {stream.index: target.add_stream_from_template(stream) for stream in streams}
+        try:
+            outputs = {stream.index: target.add_stream_from_template(stream) for stream in streams}
+        except ValueError as error:
+            raise VideoError(f"{hit.video}: cannot be copied ({error}); have it encoded anew (exact)") from error
         begin = av.time_base * (hit.start_sec + float((video.start_time or 0) * video.time_base))
         end = begin + av.time_base * (hit.end_sec - hit.start_sec)
         if hit.start_sec > 0:
@@ -81,10 +85,10 @@ def copy(hit: Hit, path: Path) -> None:
             if first_sec is None:
                 if packet.stream is not video:
                     continue  # sound from before the keyframe
-                first_sec = packet.dts * packet.time_base
+                first_sec = packet.pts * packet.time_base
             shift = int(first_sec / packet.time_base)
             packet.dts, packet.pts = packet.dts - shift, packet.pts - shift
-            if packet.dts < 0:
+            if packet.pts < 0:
                 continue
             packet.stream = outputs[packet.stream.index]
             target.mux(packet)
@@ -93,6 +97,7 @@ def copy(hit: Hit, path: Path) -> None:
 
 
 def encode(hit: Hit, path: Path) -> None:
+    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     fps = Fraction(min(probe(hit.video).fps or 25, 120)).limit_denominator(1001)
     with opened(hit) as source, av.open(str(path), "w") as target:
         video: Any = None
@@ -101,7 +106,7 @@ def encode(hit: Hit, path: Path) -> None:
         for frame in pictures(hit, float(fps)):
             height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
             if video is None:
-                video = target.add_stream("libx264", rate=fps, options={"crf": "18", "preset": "veryfast"})
+                video = target.add_stream(codec, rate=fps, options={"crf": "18", "preset": "veryfast"})
                 video.width, video.height, video.pix_fmt = width, height, "yuv420p"
             target.mux(video.encode(av.VideoFrame.from_ndarray(frame[:height, :width].copy(), format="rgb24")))
         target.mux(video.encode(None))
@@ -128,7 +133,7 @@ def samples(source: Any, sound: Any, hit: Hit) -> Iterator[Any]:
         source.seek(int(begin * av.time_base))
     resampler = av.AudioResampler(format="fltp", layout="stereo", rate=sound.rate)
     written = 0
-    for frame in source.decode(sound):
+    for frame in heard(source, sound):
         if frame.time is None or frame.time + frame.samples / frame.sample_rate <= begin:
             continue
         if frame.time >= end:
@@ -137,3 +142,10 @@ def samples(source: Any, sound: Any, hit: Hit) -> Iterator[Any]:
             part.pts, part.time_base = written, Fraction(1, sound.rate)
             written += part.samples
             yield part
+
+
+def heard(source: Any, sound: Any) -> Iterator[Any]:
+    """The sound that decodes; after a seek its first packets may be torn."""
+    for packet in source.demux(sound):
+        with suppress(FFmpegError):
+            yield from packet.decode()

@@ -237,6 +237,8 @@ class VideoIndex:
 
         A search that has taken longer than that would lose the files that it reads.
         """
+        if not keep_sec > 0:
+            raise ValueError(f"keep_sec is above 0, since others may search at this moment; got {keep_sec}")
         self.existing()
         with self.store.only_writer():
             self.store.optimize(timedelta(seconds=keep_sec))
