@@ -5,6 +5,7 @@ import torch
 
 from allinone.evaluators.classification import Classification
 from allinone.inference import Predictor
+from allinone.model.heads import AnswerHead
 from allinone.video.decode import VideoError
 from fixed import Fixed, evaluated, example, values
 from tiny import ANSWERS, tiny_predictor
@@ -63,3 +64,24 @@ def test_captions_are_no_questions(predictor: Predictor, root: Path):
     data = Fixed((*QUESTIONS.items, example(0, "a caption")))
     with pytest.raises(ValueError, match=r"1 of 7 examples .* are of the task caption, but Classification is for"):
         evaluated(Classification.Config(data=data), predictor, root)
+
+
+def test_what_people_answered_is_worth_as_much_as_they_agree(root: Path):
+    predictor = tiny_predictor(heads={"answer": AnswerHead.Config(answers=("red", "2", "a dog"))})
+    people = [("Red.",) * 2 + ("pink",) * 8, ("two",) * 4 + ("3",) * 6, ("the dog",) * 3 + ("cat",) * 7, ("sun",) * 10]
+    data = Fixed(tuple(example(v, "what?", answer=p[-1], human_answers=p) for v, p in enumerate(people)))
+    found = evaluated(Classification.Config(data=data), predictor, root)
+    worth = [{"red": 0.6}, {"2": 1.0}, {"a dog": 0.9}, {}]
+    earned = [w.get(row["prediction"], 0.0) for w, row in zip(worth, found.predictions, strict=True)]
+    assert [row["correct"] for row in found.predictions] == pytest.approx(earned)
+    assert found.scores["accuracy"].value == pytest.approx(25 * sum(earned))
+    assert found.scores["chance"].value == 25
+    assert found.scores["unlisted"].value == 25
+
+
+def test_secret_questions_are_answered_and_not_scored(predictor: Predictor, root: Path):
+    data = Fixed((*QUESTIONS.items, example(5, "what colour?", answer="", kind="colour")))
+    found, whole = (evaluated(Classification.Config(data=d), predictor, root) for d in (data, QUESTIONS))
+    assert found.scores == whole.scores
+    assert found.predictions[:-1] == whole.predictions
+    assert (found.predictions[-1]["truth"], found.predictions[-1]["correct"]) == (None, None)

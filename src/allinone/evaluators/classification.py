@@ -17,8 +17,7 @@ from allinone.evaluators.base import (
 from allinone.inference import Predictor
 from allinone.metrics import Bootstrap, Score, best_constant, human_credit
 from allinone.model.heads import AnswerHead
-from allinone.text import answers as texts
-from allinone.text.answers import normalize_answer
+from allinone.text.answers import normalize_answer, normalize_vqa_answer
 
 
 class Classification(Evaluator):
@@ -94,4 +93,4 @@ def credit_of(example: Example) -> Mapping[str, float]:
 
 def normalized(answer: str, example: Example) -> str:
     """As the scorer of VQA does where several people were asked."""
-    return texts.normalize_vqa_answer(answer) if example.human_answers else normalize_answer(answer)
+    return normalize_vqa_answer(answer) if example.human_answers else normalize_answer(answer)
