@@ -84,6 +84,25 @@ def test_folders_and_absolute_paths_and_backslashes_are_understood(tmp_path: Pat
     assert examples[2].video == tmp_path / "v0.mp4"
 
 
+def test_videos_by_name_lie_in_any_folder_and_sentences_are_captions(tmp_path: Path):
+    (tmp_path / "test_clips").mkdir()
+    (tmp_path / "test_clips" / "clip1.avi").touch()
+    rows = "clip1,a label of Run,./data/test_clips/clip1.avi\nv0,a label of Eat,v1.mp4\n"
+    by_name = Captions().examples(folder(tmp_path, "video_name,sentence,path\n" + rows))
+    assert [(e.video, e.text) for e in by_name] == [
+        (tmp_path / "test_clips" / "clip1.avi", "a label of Run"),
+        (tmp_path / "v1.mp4", "a label of Eat"),
+    ]
+    alone = '{"video_name": "clip1", "sentence": "a label of Run"}'
+    assert Captions(file="c.jsonl").examples(folder(tmp_path, alone, "c.jsonl"))[0].video == by_name[0].video
+
+
+def test_a_path_that_is_wrong_is_not_looked_for_elsewhere(tmp_path: Path):
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "a.mp4").touch()
+    assert "no such video file" in message(tmp_path, "path,sentence\ndogs/a.mp4,x\n")
+
+
 def test_all_bad_rows_are_listed_with_their_lines(tmp_path: Path):
     content = (
         "video,caption,start,end\n"
@@ -144,6 +163,7 @@ def test_a_thousand_bad_rows_are_counted_and_twenty_shown(tmp_path: Path):
     ("content", "expected"),
     [
         ("video,caption,caption\n", "column 'caption' twice"),
+        ("video,caption,sentence\n", "column 'caption' twice"),
         ("file,caption\n", "unknown column 'file'; no column 'video'"),
         ("video;caption\nv0.mp4;x\n", "unknown column 'video;caption'"),
         ("video,start\n", "no column 'caption' or 'question'"),
@@ -280,7 +300,7 @@ def test_real_photos_with_captions_and_gaps_are_read(tmp_path: Path):
         Captions().examples(tmp_path)
     examples = Captions(allow_missing=True).examples(tmp_path)
     assert len(examples) == len(rows[1:2000])
-    assert sum(e.video.is_file() for e in examples) > 100
+    assert sum(e.files[0].is_file() for e in examples) > 100
 
 
 @needs_data
