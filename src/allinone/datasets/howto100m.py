@@ -28,7 +28,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, Reading, Size, check_split, part_name, with_texts
@@ -50,7 +50,7 @@ class Captions:
     """Every text with its part of the video, in the order of the file of captions."""
 
     split: str = "train"
-    text: Literal["processed", "raw", "sentences"] = "processed"
+    text: str = "processed"
     min_sec: float = 0.0
 
     def __post_init__(self):
