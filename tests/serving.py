@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,9 @@ class Served:
 
 @contextmanager
 def serving(service: Service, folder: Path, password: str | None = None) -> Iterator[Served]:
-    with listen("127.0.0.1", 0) as listening:
-        server = uvicorn.Server(uvicorn.Config(build_app(service, password=password), log_level="warning"))
+    with listen("127.0.0.1", 0) as listening, ThreadPoolExecutor(1) as builder:
+        app = builder.submit(build_app, service, password=password).result()  # where Playwright's event loop is not
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

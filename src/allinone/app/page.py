@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import logging
+import os
 from collections.abc import Callable, Sequence
 from functools import wraps
 from importlib.resources import files
@@ -27,6 +28,13 @@ PAGE = 12
 """Hits that are shown at first, and more at each further asking."""
 
 RERANK = 20
+QUIET = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",  # else it goes over all events of the past at each event
+    "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+}
+"""How Gradio is told, when it makes its queue, to count nothing."""
+
 ANSWER, CHOOSE, MATCH = "answer", "choose one of these (with commas between them)", "does this belong to it?"
 
 
@@ -35,6 +43,7 @@ async def mount_page(app: FastAPI, service: Service) -> None:
 
     It awaits nothing; but where no event loop runs, Gradio makes some, and never closes them.
     """
+    os.environ |= QUIET
     gr.mount_gradio_app(
         app,
         build_page(Page(service)),
@@ -70,8 +79,8 @@ def build_page(page: "Page") -> gr.Blocks:
                         folder = field("folder", label="folder")
                         added = field("added", label="indexed since (2026-01-31)")
                     with gr.Row():
-                        shortest = gr.Number(label="video of at least so many seconds", value=None, elem_id="shortest")
-                        longest = gr.Number(label="at most so many seconds", value=None, elem_id="longest")
+                        shortest = field("shortest", label="video of at least so many seconds")
+                        longest = field("longest", label="at most so many seconds")
                     rerank = gr.Checkbox(
                         label=f"read the best {RERANK} again, words and frames together",
                         visible="match" in page.abilities,
@@ -225,20 +234,21 @@ class Page:
         more = len(found) == num_hits < MAX_HITS
         return shown, gr.Button(visible=more), query, num_hits
 
-    def wanted(self, name: str, folder: str, added: str, shortest: Any, longest: Any, rerank: bool) -> dict[str, Any]:
+    def wanted(self, name: str, folder: str, added: str, shortest: str, longest: str, rerank: bool) -> dict[str, Any]:
         """Filters as people filled them in, as a part of a request."""
-        where = Where(
-            name=name or None,
-            folder=folder or None,
-            added_after=added or None,  # pyright: ignore[reportArgumentType]  # pydantic reads a date
-            min_duration_sec=shortest,
-            max_duration_sec=longest,
-        )
-        return {"where": where, "rerank": RERANK if rerank and "match" in self.abilities else 0}
+        where = {
+            "name": name,
+            "folder": folder,
+            "added_after": added,
+            "min_duration_sec": shortest,
+            "max_duration_sec": longest,
+        }
+        filled = {key: text.strip() for key, text in where.items() if text.strip()}
+        return {"where": Where.model_validate(filled), "rerank": RERANK if rerank else 0}
 
 
 def field(name: str, **more: Any) -> gr.Textbox:
-    return gr.Textbox(max_length=1000, elem_id=name, max_lines=1, **more)
+    return gr.Textbox("", max_length=1000, elem_id=name, max_lines=1, **more)
 
 
 def picked(event: gr.EventData, key: str) -> str:

@@ -87,10 +87,13 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+        except OSError:
+            listening.close()
+            raise
     except OSError as error:
-        raise ValueError(
-            f"cannot listen at {host}, port {port}: {error.strerror or error}; try another --port"
-        ) from error
+        cause = error.strerror or error
+        raise ValueError(f"cannot listen at {host}, port {port}: {cause}; try another --port") from error
     return listening
