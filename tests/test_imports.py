@@ -30,8 +30,8 @@ ALLOWED = {
         "types", "model", "text", "data", "objectives", "checkpoint", "inference", "evaluators", "train", "video",
         "complete", "results",
     },
-    "experiments": {"experiment", "datasets", "evaluators", "objectives", "model", "train", "video"},
-    "app": {"experiment", "experiments", "datasets", "data", "inference", "search", "plots", "video"},
+    "experiments": {"experiment", "data", "datasets", "evaluators", "objectives", "model", "train", "video"},
+    "app": {"experiment", "experiments", "datasets", "data", "inference", "search", "plots", "video", "evaluators", "results"},
     "tools": {"data", "datasets", "video"},
     "cli": {
         "app", "convert", "experiment", "experiments", "inference", "search", "train", "results", "tools", "datasets",

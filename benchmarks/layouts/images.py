@@ -38,7 +38,7 @@ def write_karpathy(
 
 
 def write_vqav2(root: Path, items: Sequence[Item]) -> None:
-    """Ten people give the answer of the item. `test` has none, as at the server."""
+    """Ten people give the answer of the item. `test` has none, as at the server; all of it is `test-dev` too."""
     images: dict[tuple[Path, str], int] = {}
     for split, chosen in by_split(items):
         name, questions, annotations = SUBSETS[split], [], []
@@ -51,7 +51,8 @@ def write_vqav2(root: Path, items: Sequence[Item]) -> None:
             ten = [{"answer": item.answer, "answer_confidence": "yes", "answer_id": i} for i in range(1, 11)]
             about = {"question_type": "what", "answer_type": kinds.get(item.answer, "other"), "answers": ten}
             annotations.append(ids | about | {"multiple_choice_answer": item.answer})
-        write_json(root / f"v2_OpenEnded_mscoco_{name}_questions.json", {"questions": questions})
+        for part in (name, "test-dev2015") if split == "test" else (name,):
+            write_json(root / f"v2_OpenEnded_mscoco_{part}_questions.json", {"questions": questions})
         if split != "test":
             write_json(root / f"v2_mscoco_{name}_annotations.json", {"annotations": annotations})
 

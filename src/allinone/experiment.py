@@ -1,7 +1,6 @@
 """What a run is made of: `Experiment`, how a user changes one, and what is done with it: train and evaluate."""
 
 import dataclasses
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -265,9 +264,8 @@ def make_tokenizer(
         raise ValueError(
             f"{experiment.init} has no vocabulary; name the one it was trained with: words.vocab=vocab.txt"
         )
-    return Tokenizer.train(
-        (text for some in examples.values() for e in some for text in e.texts), experiment.words.size
-    )
+    texts = (text for some in examples.values() for e in some for text in (*e.texts, e.label or ""))
+    return Tokenizer.train(texts, experiment.words.size)
 
 
 def known_answers(examples: Iterable[list[Example]], max_size: int | None) -> AnswerVocabulary | None:
@@ -342,16 +340,19 @@ def evaluate(
         for evaluator, config in experiment.evaluators.items()
     }
     if to is not None:
-        facts = {
-            "checkpoint": str(checkpoint),
-            "experiment": name,
-            "allinone": version("allinone"),
-            "num_frames": predictor.model.config.num_frames,
-            "num_views": {evaluator: config.num_views for evaluator, config in experiment.evaluators.items()},
-            "settings": describe(experiment.evaluators),
-        }
+        facts = {"checkpoint": str(checkpoint), "experiment": name, **circumstances(predictor, experiment)}
         write_results(to, facts, tables)
     return tables
+
+
+def circumstances(predictor: Predictor, experiment: Experiment) -> dict[str, Any]:
+    """What else is to be known of an evaluation."""
+    return {
+        "allinone": version("allinone"),
+        "num_frames": predictor.model.config.num_frames,
+        "num_views": {evaluator: config.num_views for evaluator, config in experiment.evaluators.items()},
+        "settings": describe(experiment.evaluators),
+    }
 
 
 def run_evaluators(predictor: Predictor, experiment: Experiment, on_progress: Progress | None) -> dict[str, float]:
@@ -411,12 +412,3 @@ def with_views(experiment: Experiment, num_views: int) -> Experiment:
     """The experiment with evaluations that look at so many views of each video."""
     evaluators = {name: replace(config, num_views=num_views) for name, config in experiment.evaluators.items()}
     return replace(experiment, evaluators=evaluators)
-
-
-def write_numbers(path: str | Path, numbers: Mapping[str, Any]) -> None:
-    """A JSON file of results, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    unfinished.write_text(json.dumps(numbers, indent=2) + "\n")
-    unfinished.replace(path)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from allinone.experiment import Experiment
 
-MODULES = ("captioned", "world")
+MODULES = ("captioned", "finetune", "pretrain", "world", "zero_shot")
 
 
 def experiments() -> dict[str, Callable[[], Experiment]]:

@@ -1,0 +1,40 @@
+"""Evaluation without training: what a pre-trained checkpoint knows of a task that it was never shown.
+
+    allinone evaluate checkpoints/base hmdb51_zero_shot --set data.root=/data/hmdb51
+
+Multiple choice of captions (`msrvtt_choice`, `lsmdc_choice`, `egomcq`) and retrieval need nothing of their own:
+evaluate the checkpoint with the experiment of that name.
+"""
+
+from allinone.data.example import Dataset
+from allinone.datasets import hmdb51, kinetics400, ucf101
+from allinone.evaluators.recognition import Recognition
+from allinone.experiment import Data, Experiment
+from allinone.model.config import BASE
+from allinone.train.optim import Optim
+
+
+def kinetics400_zero_shot() -> Experiment:
+    """Kinetics-400 by the names of its classes: the one nearest to the clip in the shared space."""
+    return _by_name(kinetics400.Labels("val"))
+
+
+def hmdb51_zero_shot() -> Experiment:
+    """HMDB51, the test part of its first split, by the names of its classes."""
+    return _by_name(hmdb51.Labels("test1"))
+
+
+def ucf101_zero_shot() -> Experiment:
+    """UCF101, the test part of its first split, by the names of its classes."""
+    return _by_name(ucf101.Labels("test1"))
+
+
+def _by_name(data: Dataset) -> Experiment:
+    return Experiment(
+        model=BASE,
+        train_data={},
+        objectives={},
+        evaluators={"zero_shot": Recognition.Config(data=data, num_views=3)},
+        optim=Optim.Config(num_steps=1, warmup=0),
+        data=Data(batch_size=32, num_workers=8),
+    )
