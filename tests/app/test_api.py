@@ -15,6 +15,7 @@ from allinone.app.service import Service, media_type
 from allinone.asking import ask, in_words, which_of
 from allinone.data.samples import Span
 from allinone.search import VideoIndex
+from allinone.video.decode import probe, read_frames
 from serving import LIMITS, ODD_NAME, Served, serving
 from tiny import ANSWERS, TEXTS, tiny_predictor
 
@@ -104,6 +105,16 @@ def test_a_video_is_served_in_ranges(client: httpx.Client, served: Served, hits:
     assert part.headers["content-type"] == "video/mp4"
     assert client.get(address, headers={"range": "bytes=9999999-"}).status_code == 416
     assert client.get(hit["thumbnail"]).content[:3] == b"\xff\xd8\xff"
+
+
+def test_a_segment_is_encoded_anew_for_browsers(client: httpx.Client, hits: Hits):
+    hit = next(hit for hit in hits if hit["start_sec"] >= 3)
+    clip = client.get(f"/media/clip/{hit['segment']}")
+    assert clip.headers["content-type"] == "video/mp4"
+    info = probe(clip.content)
+    assert (info.width, info.height, info.duration_sec) == (32, 32, pytest.approx(3))
+    wanted = read_frames(hit["video"], times_sec=[hit["start_sec"] + 0.1]).frames.float()
+    assert (read_frames(clip.content, times_sec=[0.1]).frames - wanted).abs().mean() < 5
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import av
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from allinone.app.service import Service
 from allinone.search import VideoIndex, Windows
 from serving import LIMITS, ODD_NAME, Served, serving
-from tiny import tiny_predictor, write_videos
+from tiny import tiny_frames, tiny_predictor, write_videos
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -126,6 +127,23 @@ def test_ask_about_a_hit_and_about_an_upload_of_which_a_broken_one_is_only_a_mes
         expect(problem).to_contain_text("too large")
     assert [p for p in visit.problems if "status of 422" not in p and "413" not in p and "ERR_" not in p] == []
     assert visit.hosts == {urlsplit(served.url).netloc}
+
+
+def test_a_video_that_the_browser_cannot_play_is_encoded_anew(browser: Browser, tmp_path: Path):
+    with av.open(str(tmp_path / "old.avi"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=8)
+        stream.width = stream.height = 32
+        for frame in tiny_frames(0, 24):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    index = VideoIndex.open(tmp_path / "my.index", tiny_predictor())
+    assert index.add(tmp_path / "old.avi").added == 1
+    with serving(Service(index, LIMITS), tmp_path) as old, Visit(browser, old.url) as page:
+        search(page, "red")
+        page.click("#results .shot")
+        video = page.locator("#player video")
+        expect(video).to_have_js_property("videoWidth", 32)
+        assert "media/clip/" in str(video.get_attribute("src"))
 
 
 def test_it_fits_on_a_phone(browser: Browser, served: Served):

@@ -123,6 +123,11 @@ def add_media(app: FastAPI, service: Service) -> None:
             raise NotThere(f"{path.name} is no longer where it was when it was indexed")
         return FileResponse(path, media_type=media_type(path), headers={"content-security-policy": "sandbox"})
 
+    @app.get("/media/clip/{segment}", response_class=Response)
+    def clip(segment: Id) -> Response:
+        """The segment encoded anew, for videos of a kind that a browser does not play."""
+        return Response(service.clip(segment), media_type="video/mp4", headers={"cache-control": "private"})
+
 
 def add_handlers(app: FastAPI) -> None:
     """Errors are one sentence, in JSON."""

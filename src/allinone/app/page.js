@@ -27,9 +27,15 @@ element.addEventListener("change", async (event) => {
 });
 
 element.addEventListener("error", (event) => {
-  if (event.target.tagName !== "VIDEO") return;
+  const video = event.target;
+  if (video.tagName !== "VIDEO") return;
+  if (video.dataset.instead) {
+    video.src = video.dataset.instead;
+    delete video.dataset.instead;
+    return;
+  }
   const note = document.createElement("p");
   note.className = "problem";
-  note.textContent = "This browser cannot play this kind of video.";
-  event.target.replaceWith(note);
+  note.textContent = "This video cannot be played.";
+  video.replaceWith(note);
 }, true);

@@ -171,14 +171,17 @@ class Page:
 
     @told(1)
     def play(self, event: gr.EventData) -> str:
-        """The video of a hit, from its beginning on; where the browser cannot play it, the script says so."""
+        """The video of a hit, from its beginning on; where the browser cannot play it, the segment encoded anew."""
         segment = self.service.segment(picked(event, "segment"))
         path, address = Path(segment.video), f"media/video/{segment.id}"
         if media_type(path).startswith("image/"):
             shown = f'<img src="{address}" alt="">'
         else:
             part = ",".join(f"{sec:.3f}" for sec in moment(event))
-            shown = f'<video controls autoplay muted playsinline preload="auto" src="{address}#t={part}"></video>'
+            shown = (
+                f'<video controls autoplay muted playsinline src="{address}#t={part}" '
+                f'data-instead="media/clip/{segment.id}"></video>'
+            )
         return f'{shown}<p class="name">{safe(path.name)}</p>'
 
     @told(3)

@@ -1,6 +1,7 @@
 """What the page and the HTTP API stand on: an index and its model, asked by many at once and safely."""
 
 import mimetypes
+import tempfile
 import threading
 import uuid
 from collections import OrderedDict
@@ -16,8 +17,11 @@ from allinone.asking import Question, abilities, in_words, which_of
 from allinone.data.samples import Span, bounds
 from allinone.inference import all_pairs, likeliest
 from allinone.search import Filters, Hit, Segment, VideoIndex
+from allinone.search.clips import save_clips
 from allinone.video.decode import VideoError
 from allinone.video.sampling import segment_times
+
+MAX_CLIP_SEC = 60
 
 ENDINGS = {".m4v": "video/mp4", ".mts": "video/mp2t", ".m2ts": "video/mp2t", ".ogv": "video/ogg"}
 """Of videos whose kind Python's table does not have, or not everywhere."""
@@ -118,6 +122,17 @@ class Service:
         except ValueError as error:
             raise NotThere(str(error)) from error
 
+    def clip(self, segment_id: str) -> bytes:
+        """The segment as an MP4 that every browser plays, whatever its video is; of a long one the beginning."""
+        segment = self.segment(segment_id)
+        end_sec = min(segment.end_sec, segment.start_sec + MAX_CLIP_SEC)
+        hit = Hit(segment.video, segment.start_sec, end_sec, score=0.0)
+        with self.reading.enter(), tempfile.TemporaryDirectory(prefix="allinone-clip-") as folder:
+            [clip] = save_clips([hit], folder, exact=True)
+            if isinstance(clip, VideoError):
+                raise VideoError(called(clip, segment.video, Path(segment.video).name))
+            return clip.read_bytes()
+
     def see(self, about: About) -> Seen:
         """The frames of the segment or upload that a request is about."""
         if about.upload is not None:
@@ -151,8 +166,13 @@ class Service:
             frames = reader.read(span)
             start, end = bounds(span, reader.look_up(Path(str(span.video))).duration_sec)
         except VideoError as error:
-            raise VideoError(str(error).replace(str(span.video), name)) from error
+            raise VideoError(called(error, span.video, name)) from error
         return Seen(frames[None, None], segment_times(start, end, reader.num_frames))
+
+
+def called(error: VideoError, path: object, name: str) -> str:
+    """What is wrong with a file, which goes by another name here than its path."""
+    return str(error).replace(str(path), name)
 
 
 def found(hit: Hit) -> Found:
