@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, TypeVar
 
 from allinone.data.example import Dataset, Example
@@ -86,6 +87,12 @@ def part_name(video: str, start_sec: float | None, end_sec: float | None) -> str
     """The `video_id` of a part of a video, which ends as a media fragment does: `#t=12.5,17`."""
     span = f"#t={start_sec or 0:.10g}" if start_sec or end_sec is not None else ""
     return video + span + ("" if end_sec is None else f",{end_sec:.10g}")
+
+
+def part(video: Path, name: str, start_sec: float, end_sec: float, text: str, id: str | None) -> Example:
+    """A text about a part of a video; `name` is that of the whole."""
+    video_id = part_name(name, start_sec, end_sec)
+    return Example(id=id, video=video, video_id=video_id, text=text, start_sec=start_sec, end_sec=end_sec)
 
 
 def published(dataset: Dataset) -> Size | None:

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, part_name, with_texts
+from allinone.datasets.base import Card, Reading, Size, check_split, part, with_texts
 from allinone.datasets.files import Videos, find, tidy
 from allinone.datasets.questions import right_option
 
@@ -115,15 +115,7 @@ class Clips:
         if self.is_in_pieces(video):
             video = f"{video}/{piece}"
             start, end = max(0.0, start - piece * PIECE_SEC), min(end - piece * PIECE_SEC, PIECE_SEC)
-        end = max(end, start + SHORTEST_SEC)
-        return Example(
-            id=name,
-            video=self.path(video),
-            video_id=part_name(video, start, end),
-            text=tidy(text),
-            start_sec=start,
-            end_sec=end,
-        )
+        return part(self.path(video), video, start, max(end, start + SHORTEST_SEC), tidy(text), name)
 
     def is_in_pieces(self, video: str) -> bool:
         if video not in self.in_pieces:

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, part_name, with_texts
+from allinone.datasets.base import Card, Reading, Size, check_split, part, with_texts
 from allinone.datasets.files import Annotation, Videos, bare, find, find_some, tidy
 
 log = logging.getLogger(__name__)
@@ -71,14 +71,7 @@ class Captions:
                 if not listed or video in listed:
                     path = videos.path(video, f"{video}.webm", f"{video}.mkv")
                     for number, (start, end, text) in enumerate(joined(spoken(file, video, record), self.min_sec)):
-                        yield Example(
-                            id=f"{video}#{number}",
-                            video=path,
-                            video_id=part_name(video, start, end),
-                            text=text,
-                            start_sec=start,
-                            end_sec=end,
-                        )
+                        yield part(path, video, start, end, text, f"{video}#{number}")
             if missing:
                 log.warning("%s: no captions of %d listed videos (%s, ...)", file, len(missing), min(missing))
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, distinct, part_name
+from allinone.datasets.base import Card, Reading, Size, check_split, distinct, part
 from allinone.datasets.files import Annotation, Videos, find, parse_span, tidy
 
 SPLITS = {"train": Size(records=10_337, videos=1_333), "val": Size(records=3_492, videos=457)}
@@ -56,14 +56,7 @@ class Captions:
             for number, video, text, start, end in steps:
                 name = f"{video}#{number}"
                 start_sec, end_sec = parse_span(start, end, f"{file}: step {name}")
-                yield Example(
-                    id=name,
-                    video=videos.path(video),
-                    video_id=part_name(video, start_sec, end_sec),
-                    text=tidy(text),
-                    start_sec=start_sec,
-                    end_sec=end_sec,
-                )
+                yield part(videos.path(video), video, start_sec, end_sec, tidy(text), name)
 
         return distinct(examples(), file)
 

@@ -29,7 +29,7 @@ from itertools import chain
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, part_name
+from allinone.datasets.base import Card, Reading, Size, check_split, part
 from allinone.datasets.files import Annotation, MissingFile, Videos, find_all
 
 SPLITS = {"train": Size()}
@@ -62,18 +62,12 @@ class Captions:
         for video, words in spoken(root):
             path = videos.path(video, f"{video}.webm", f"{video}.mkv")
             for first in range(0, len(words), self.num_words):
-                part, rest = words[first : first + self.num_words], words[first + self.num_words :]
-                start, end = part[0][1], part[-1][1] + WORD_SEC
+                near, rest = words[first : first + self.num_words], words[first + self.num_words :]
+                start, end = near[0][1], near[-1][1] + WORD_SEC
                 if rest and start < rest[0][1] < end:
                     end = rest[0][1]
-                yield Example(
-                    id=f"{video}#{first // self.num_words}",
-                    video=path,
-                    video_id=part_name(video, start, end),
-                    text=" ".join(word for word, _ in part),
-                    start_sec=start,
-                    end_sec=end,
-                )
+                text = " ".join(word for word, _ in near)
+                yield part(path, video, start, end, text, f"{video}#{first // self.num_words}")
 
 
 def spoken(root: Path) -> Iterator[tuple[str, list[Word]]]:
