@@ -179,21 +179,20 @@ def show_counts(title: str, found: "Found") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from allinone.tools.info import differing
+
     table = Table("task", "split", "records", "videos", "options", "answers", "as published", title=title)
-    errors = []
     for task, splits in found.items():
         for split, there in splits.items():
             if isinstance(there, str):
                 table.add_row(task, split, "-", "-", "-", "-", "not read")
-                errors.append(f"{task}, {split}: {there}")
-                continue
-            verdict = {True: "yes", None: ""}.get(there.equal) if there.equal is not False else None
-            verdict = verdict if verdict is not None else f"no: {in_words(there.published)}"
-            counts = (there.records, there.videos, there.options, there.answers)
-            table.add_row(task, split, *("" if count is None else f"{count:,}" for count in counts), verdict)
+            else:
+                counts = (there.records, there.videos, there.options, there.answers)
+                verdict = {True: "yes", False: "no", None: ""}[there.equal]
+                table.add_row(task, split, *("" if count is None else f"{count:,}" for count in counts), verdict)
     Console().print(table)
-    for error in errors:
-        print(error)
+    for line in differing(found):
+        print(line)
 
 
 def in_words(size: "Size | None") -> str:

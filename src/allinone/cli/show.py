@@ -1,6 +1,8 @@
 """What the commands show people: tables and progress bars."""
 
-from collections.abc import Iterator, Mapping
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,7 +39,7 @@ def show_tables(tables: Mapping[str, Any]) -> None:
 
 @contextmanager
 def progress_bars() -> Iterator[Any]:
-    """A callback (what, done, total) that draws a bar for each `what`, with speed and time left, on a terminal."""
+    """A callback (what, done, total) that draws a bar for each `what`, with speed and time left; in a log, lines."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.text import Text
@@ -48,7 +50,10 @@ def progress_bars() -> Iterator[Any]:
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn()
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    if not console.is_terminal:
+        yield progress_lines()
+        return
+    with Progress(*columns, console=console, transient=True) as progress:
         bars: dict[str, Any] = {}
 
         def show(what: str, done: int, total: int) -> None:
@@ -57,3 +62,21 @@ def progress_bars() -> Iterator[Any]:
             progress.update(bars[what], completed=done, total=total)
 
         yield show
+
+
+def progress_lines(every_sec: float = 30.0) -> Callable[[str, int, int], None]:
+    """The same as lines on stderr, one in `every_sec`."""
+    begun: dict[str, tuple[float, int]] = {}
+    last = time.monotonic()
+
+    def show(what: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        start, before = begun.setdefault(what, (now, done))
+        if now - last >= every_sec and done > before:
+            last = now
+            rate = (done - before) / (now - start)
+            left = clock((total - done) / rate)
+            print(f"{what}: {done:,} of {total:,}, {rate:.1f}/s, {left} left", file=sys.stderr, flush=True)
+
+    return show

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -29,7 +29,7 @@ class Failure:
 
 def work_on(
     tasks: Iterable[Task], work: Callable[[Task, Alive], Result], num_workers: int, patience_sec: float
-) -> Iterator[tuple[Task, Result | Failure]]:
+) -> Generator[tuple[Task, Result | Failure], None, None]:
     """Each task with its result, as they come. `work` is a function of a module, for other processes to find.
 
     What it raises, a process that dies, and one that gives no sign of life for `patience_sec` are failures of the task.

@@ -146,9 +146,7 @@ def new_places(paths: Iterable[str], root: Path) -> dict[str, str]:
     for path in paths:
         inside = Path(os.path.relpath(path, root))
         if inside.parts[0] == "..":
-            raise ValueError(
-                f"{path} lies outside {root}, so a copy has no place for it; put it, or a link, inside"
-            )
+            raise ValueError(f"{path} lies outside {root}, so a copy has no place for it; put it, or a link, inside")
         place = str(inside if inside.suffix.lower() in IMAGES else as_mp4(inside))
         other = sources.setdefault(place, str(inside))
         if other != str(inside):
@@ -207,32 +205,33 @@ def holds_media(archive: Path) -> bool:
         return False
 
 
-def note(report: Report, journal: Journal, job: Job, result: Done | Failure) -> None:
+def note(report: Report, journal: Journal, job: Job, result: tuple[Done, bool] | Failure) -> None:
     if isinstance(result, Failure):
         report.failed[job.source] = result.cause.removeprefix(f"{job.source}: ")
         return
-    if result == job.before:
-        report.num_done_before += 1
+    done, is_new = result
+    if is_new:
+        journal.add(job.place, done)
     else:
-        journal.add(job.place, result)
-    before_bytes, _, after_bytes, damage = result
+        report.num_done_before += 1
+    before_bytes, _, after_bytes, damage = done
     report.before_bytes += before_bytes
     report.after_bytes += after_bytes
     if damage:
         report.damaged[job.source] = damage
 
 
-def do(job: Job, alive: Alive) -> Done:
-    """Write a file, unless it is there and its source is as it was."""
+def do(job: Job, alive: Alive) -> tuple[Done, bool]:
+    """Write a file, unless it is there and its source is as it was; and whether it was written."""
     now = signature(job.source)
     if job.before and is_as_it_was(job.before, now, job.target):
-        return job.before
+        return job.before, False
     unfinished = os.path.join(job.to, OWN, UNFINISHED, uuid.uuid4().hex + Path(job.place).suffix)
     damage = write(job.source, unfinished, job.format, alive)
     after_bytes = os.stat(unfinished).st_size
     os.makedirs(os.path.dirname(job.target), exist_ok=True)
     os.replace(unfinished, job.target)
-    return [*now, after_bytes, damage]
+    return [*now, after_bytes, damage], True
 
 
 def is_as_it_was(before: Done, now: list[int], target: str) -> bool:

@@ -1,0 +1,82 @@
+"""A small data set: clips in shades of grey and a photo, two splits that share a clip, and what was published of it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from allinone.data.example import Example
+from allinone.datasets import Known
+from allinone.datasets.base import Card, Reading, Size
+from allinone.datasets.files import Videos, find
+from allinone.video.encode import write_image, write_mp4
+
+RECORDS = {
+    "train": [
+        {"video": "a", "text": "grey", "answer": "one"}, {"video": "a", "text": "dark", "answer": "two"},
+        {"video": "b", "text": "light", "answer": "one"}, {"video": "photo", "text": "a photo", "answer": ""},
+    ],
+    "test": [{"video": "b", "text": "light", "answer": "one", "start": 0.5, "end": 1.0}],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Questions:
+    split: str
+
+    def examples(self, root: Path) -> Iterator[Example]:
+        videos = Videos(root)
+        for n, row in enumerate(find(root, f"{self.split}.jsonl").records("video", "text", "answer")):
+            path, start, end = videos.path(row["video"]), row.get("start"), row.get("end")
+            yield Example(
+                id=f"{n}", video=path, video_id=path.stem, start_sec=start, end_sec=end, text=row["text"],
+                answer=row["answer"],
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Choices(Questions):
+    def examples(self, root: Path) -> Iterator[Example]:
+        for example in super().examples(root):
+            clip = Example(video=example.video, video_id=example.video_id, text="")
+            yield Example(id=example.id, video=(), video_id="", text=example.text, clips=(clip, clip), right=0)
+
+
+SPLITS = {"train": Size(records=4, videos=3), "test": Size(records=1)}
+SMALL = Known(
+    "small",
+    Card(
+        title="t",
+        licence="l",
+        get="g",
+        metric="m",
+        readings={
+            "questions": Reading(reader=Questions, splits=SPLITS),
+            "choices": Reading(reader=Choices, splits={"train": Size(records=5)}),
+        },
+    ),
+    "about",
+)
+
+
+def write_small(root: Path) -> Path:
+    """Lay it out: clips of 48 x 32 pixels and 1.5 s, and a photo."""
+    (root / "videos").mkdir(parents=True)
+    for shade, name in enumerate(("a", "b")):
+        write_mp4(root / "videos" / f"{name}.mp4", np.full((12, 32, 48, 3), 60 + 90 * shade, np.uint8), fps=8)
+    write_image(root / "videos" / "photo.jpg", np.full((32, 48, 3), 120, np.uint8))
+    write_rows(root, RECORDS)
+    return root
+
+
+def write_rows(root: Path, records: dict[str, list[dict[str, object]]]) -> None:
+    for split, rows in records.items():
+        (root / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def state_of(root: Path) -> dict[str, tuple[int, int, bytes]]:
+    """All that must stay as it is: names, times and contents."""
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {str(p): (p.stat().st_mtime_ns, p.stat().st_ino, p.read_bytes()) for p in files}
