@@ -284,6 +284,7 @@ TSV = "".join(f"{caption}\t{url}\n" for caption, url in ROWS)
         (cc3m.Captions("train"), {"Train_GCC-training.tsv": TSV}),
         (cc3m.Captions("val"), {"Validation_GCC-1.1.0-Validation.tsv": "caption\turl\r\n" + TSV}),
         (cc12m.Captions(), {"cc12m.tsv": "".join(f"{url}\t{caption}\n" for caption, url in ROWS)}),
+        (sbu.Captions(), {"sbu-captions-all.json": {"captions": CAPTIONS, "image_urls": URLS}}),
         (sbu.Captions(), {f"{SBU}captions.txt": "\n".join(CAPTIONS), f"{SBU}urls.txt": "\n".join(URLS)}),
     ],
 )

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 
 from allinone.data.example import Example
+from allinone.datasets.base import distinct
 from allinone.datasets.files import Annotation, Videos, has_suffix, tidy
 
 LINE = re.compile(r"(.+?)(?:[\s,]+(\d+))?")
@@ -20,8 +22,9 @@ class Clip:
     names: tuple[str, ...]
 
 
-def labelled(clips: Iterable[Clip], videos: Videos) -> Iterator[Example]:
-    for clip in clips:
+def labelled(clips: Iterable[Clip], videos: Videos, source: object) -> Iterator[Example]:
+    """An example for each clip; `source` names the list in warnings and errors."""
+    for clip in distinct(clips, source, key=attrgetter("video_id")):
         path = videos.path(*clip.names)
         yield Example(id=clip.video_id, video=path, video_id=clip.video_id, text="", label=clip.label)
 

@@ -5,6 +5,7 @@ with or without its extension. What is not is a ValueError that names file and l
 as Windows-1252, and said so.
 """
 
+import codecs
 import csv
 import gzip
 import io
@@ -12,16 +13,19 @@ import json
 import logging
 import math
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from allinone.datasets.streamed import list_values, object_members
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 MEDIA = frozenset({
     ".mp4", ".avi", ".mkv", ".webm", ".mov", ".gif", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".ts", ".mts",
@@ -69,21 +73,30 @@ class Annotation:
             raise ValueError(f"{self}: cannot be read ({error})") from error
 
     def encoding(self) -> str:
+        decoder, line = codecs.getincrementaldecoder("utf-8")(), 1
         with self.open() as file:
-            for number, line in enumerate(file, start=1):
-                if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+            pieces = iter(partial(file.read, 1 << 20), b"")
+            for number, piece in enumerate(chain(pieces, [b""])):  # nothing more: is the last character whole?
+                if number == 0 and piece.startswith((b"\xff\xfe", b"\xfe\xff")):
                     return "utf-16"
                 try:
-                    line.decode()
-                except UnicodeDecodeError:
-                    log.warning("%s: line %d is not UTF-8; read as Windows-1252", self, number)
+                    decoder.decode(piece, final=not piece)
+                except UnicodeDecodeError as error:
+                    line += error.object.count(b"\n", 0, error.start)
+                    log.warning("%s: line %d is not UTF-8; read as Windows-1252", self, line)
                     return "cp1252"
+                line += piece.count(b"\n")
         return "utf-8-sig"
+
+    @contextmanager
+    def decoded(self) -> Iterator[io.TextIOWrapper]:
+        encoding = self.encoding()
+        with self.open() as file, io.TextIOWrapper(file, encoding, errors="replace", newline="") as text:
+            yield text
 
     def stream(self) -> Iterator[str]:
         """The lines with their ends, one after another: for files that are larger than memory."""
-        encoding = self.encoding()
-        with self.open() as file, io.TextIOWrapper(file, encoding, errors="replace", newline="") as text:
+        with self.decoded() as text:
             yield from text
 
     def text(self) -> str:
@@ -101,14 +114,14 @@ class Annotation:
 
     def members(self) -> Iterator[tuple[str, Any]]:
         """Names and values of one JSON object that may be larger than memory, one after another."""
-        yield from self.streamed(object_members)
+        with self.decoded() as text:
+            yield from self.parsed(object_members(text))
 
-    def streamed(self, values: Callable[[io.TextIOBase], Iterator[Any]]) -> Iterator[Any]:
-        with self.open() as file, io.TextIOWrapper(file, self.encoding(), errors="replace") as text:
-            try:
-                yield from values(text)
-            except ValueError as error:
-                raise ValueError(f"{self}: {error}") from error
+    def parsed(self, values: Iterator[T]) -> Iterator[T]:
+        try:
+            yield from values
+        except ValueError as error:
+            raise ValueError(f"{self}: {error}") from error
 
     def objects(self, *names: str) -> Iterator[dict[str, Any]]:
         """The objects of a JSON Lines file, one after another, or of a JSON list; each must have these names."""
@@ -121,15 +134,19 @@ class Annotation:
 
     def values(self) -> Iterator[tuple[int, Any]]:
         """What a JSON Lines file or a JSON list holds, with line or place."""
-        for line, content in enumerate(self.stream(), start=1):
-            if content.lstrip().startswith("["):
-                yield from enumerate(self.streamed(list_values), start=1)
+        with self.decoded() as text:
+            is_list = text.read(100).lstrip().startswith("[")
+            text.seek(0)
+            if is_list:
+                yield from enumerate(self.parsed(list_values(text)), start=1)
                 return
-            if content.strip():
-                try:
-                    yield line, json.loads(content)
-                except json.JSONDecodeError as error:
-                    raise ValueError(f"{self}: line {line}: not JSON ({error.msg})") from error
+            for line, content in enumerate(text, start=1):
+                if content.strip():
+                    try:
+                        value = json.loads(content)
+                    except json.JSONDecodeError as error:
+                        raise ValueError(f"{self}: line {line}: not JSON ({error.msg})") from error
+                    yield line, value
 
     def records(self, *names: str) -> list[dict[str, Any]]:
         """All `objects`."""

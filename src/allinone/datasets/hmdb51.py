@@ -25,7 +25,7 @@ from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.actions import Clip, labelled, words
-from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.base import Card, Reading, Size, check_split
 from allinone.datasets.files import MissingFile, Videos, bare, find_all, find_some
 
 SPLITS = {
@@ -55,7 +55,7 @@ class Labels:
             if use == USES[self.split[:-1]]
         )
         videos = Videos(root, folders=("videos", "hmdb51_org", "hmdb51"), suffix=".avi")
-        yield from distinct(labelled(clips, videos), root)
+        yield from labelled(clips, videos, root)
 
 
 def uses(root: Path, fold: str) -> Iterator[tuple[str, str, str]]:

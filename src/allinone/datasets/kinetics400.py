@@ -29,7 +29,7 @@ from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.actions import Clip, key, labelled, listed, words
-from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.base import Card, Reading, Size, check_split
 from allinone.datasets.files import Annotation, MissingFile, Videos, find, find_some
 
 SPLITS = {
@@ -66,7 +66,7 @@ class Labels:
         file, classes = find(root, *patterns(self.split)), self.classes(root)
         clips = in_table(file, self.split, classes) if is_table(file) else listed(file, classes)
         folders = [folder for name in NAMES[self.split] for folder in (f"videos_{name}", name)]
-        yield from distinct(labelled(clips, Videos(root, folders=(*folders, "videos"))), file)
+        yield from labelled(clips, Videos(root, folders=(*folders, "videos")), file)
 
 
 def patterns(split: str) -> list[str]:
@@ -95,9 +95,8 @@ def in_table(file: Annotation, split: str, classes: Sequence[str]) -> Iterator[C
             start, end = int(float(row["time_start"])), int(float(row["time_end"]))
         except ValueError as error:
             raise ValueError(f"{file}: {video}: times must be seconds ({error})") from error
-        name, label = f"{video}_{start:06d}_{end:06d}", known.get(key(label), "") if label else ""
-        in_folders = [f"{folder}/{name}" for folder in (label, label.replace(" ", "_")) if folder]
-        yield Clip(name, label, (name, *in_folders, video))
+        name = f"{video}_{start:06d}_{end:06d}"
+        yield Clip(name, known[key(label)] if label else "", (name, video))
 
 
 CARD = Card(

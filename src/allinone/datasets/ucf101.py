@@ -27,7 +27,7 @@ from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.actions import labelled, listed, words
-from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.base import Card, Reading, Size, check_split
 from allinone.datasets.files import Videos, bare, find
 
 SPLITS = {
@@ -59,7 +59,7 @@ class Labels:
         file = find(root, f"{part}list0{fold}.txt", f"ucf101_{other}_split_{fold}_videos.txt")
         clips = (replace(clip, video_id=bare(clip.video_id)) for clip in listed(file, self.classes(root)))
         videos = Videos(root, folders=("UCF-101", "UCF101", "videos"), suffix=".avi")
-        yield from distinct(labelled(clips, videos), file)
+        yield from labelled(clips, videos, file)
 
 
 CARD = Card(

@@ -14,7 +14,7 @@ beside each image. Many addresses are dead, so most copies lack images.
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -84,7 +84,6 @@ class Images:
 
     root: Path
     folders: tuple[str, ...] = ("images",)
-    is_checked: bool = field(default=False, repr=False)
 
     @cached_property
     def folder(self) -> Path:
@@ -97,24 +96,32 @@ class Images:
         """An image that was downloaded."""
         return next(media_files(self.folder), None) if self.folder.is_dir() else None
 
+    @cached_property
+    def first_row(self) -> int | None:
+        return int(self.first.stem) if self.first and self.first.stem.isdigit() else None
+
     def path(self, row: int, url: str) -> Path:
+        return Path(self.naming(row, url))
+
+    @cached_property
+    def naming(self) -> Callable[[int, str], str]:
+        """Tells the file of a row, as the first image is named."""
         first = self.first or self.folder / "00000" / "000000000.jpg"
-        if first.parent == self.folder:
-            width = len(first.stem) if first.stem.startswith("0") else 1
-            return self.folder / (f"{row:0{width}d}{first.suffix}" if first.stem.isdigit() else PurePosixPath(url).name)
-        num_digits = len(first.parent.name)
-        width = len(first.stem) - num_digits
-        if not first.stem.isdigit() or not first.stem.startswith(first.parent.name) or width < 1:
+        stem, shard, ending, folder = first.stem, first.parent.name, first.suffix, self.folder
+        if first.parent == folder and stem.isdigit():
+            width = len(stem) if stem.startswith("0") else 1
+            return lambda row, url: f"{folder}/{row:0{width}d}{ending}"
+        if first.parent == folder:
+            return lambda row, url: f"{folder}/{PurePosixPath(url).name}"
+        if not stem.isdigit() or not stem.startswith(shard) or stem == shard:
             raise ValueError(f"{first}: wanted images named as img2dataset does, like 00012/000120034.jpg")
-        shard, place = divmod(row, 10**width)
-        name = f"{shard:0{num_digits}d}"
-        return self.folder / name / f"{name}{place:0{width}d}{first.suffix}"
+        width, size = len(shard), 10 ** (len(stem) - len(shard))
+        return lambda row, url: f"{folder}/{row // size:0{width}d}/{row:0{len(stem)}d}{ending}"
 
     def check(self, row: int, url: str) -> None:
         """Is the image that is there the one of this row?"""
-        if self.is_checked or not self.first or not self.first.stem.isdigit() or int(self.first.stem) != row:
+        if row != self.first_row or self.first is None:
             return
-        self.is_checked = True
         beside = self.first.with_suffix(".json")
         if beside.is_file() and (got := json.loads(beside.read_text(encoding="utf-8")).get("url")) not in (None, url):
             raise ValueError(
