@@ -95,6 +95,16 @@ HEARD["denoised"] += [{"noisyasr": "cut the bred now", "cleanasr": "Cut the whit
         ({"didemo_ret_val.json": [{"video": "x.mp4", "caption": ["a", "b"]}]}, didemo.Captions("val"), [("x", "a b")]),
         ({"val_2.json": {"v_x": TOLD}}, activitynet.Captions("val_2"), [("v_x", "First a. Then b.")]),
         ({"val1.jsonl": [{"clip_name": "v_x", "caption": "a"}]}, activitynet.Captions("val_1"), [("v_x", "a")]),
+        (
+            {"MSR_VTT.json": {"annotations": [{"id": 4, "image_id": "video9", "caption": "a"}]}},
+            msrvtt.Captions("full-train"),
+            [("video9", "a")],
+        ),
+        (
+            {"msrvtt_ret_test1k.json": [{"video": "video7020.mp4", "caption": "a"}]},
+            msrvtt.Captions("1kA"),
+            [("video7020", "a")],
+        ),
         (  # quotes are text, a repeated line counts once
             {"LSMDC16_annos_val.csv": f'{ROW}\t"Hey. \r\n{ROW}\tHe nods.\r\n{ROW}\tHe nods.\r\n\r\n'},
             lsmdc.Captions("val"),
@@ -224,6 +234,8 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
         ),
         ({"msrvtt_mc_test.jsonl": [ASKED | {"options": ["a"]}]}, msrvtt.Choices(), "and 5 options"),
         ({"msrvtt_mc_test.jsonl": [ASKED, ASKED | {"answer": 0}]}, msrvtt.Choices(), "the id '3' occurs twice"),
+        ({"MSRVTT_data.json": {"videos": []}}, msrvtt.Captions("full-val"), "wanted sentences with sen_id"),
+        ({"MSRVTT_data.json": {"sentences": []}}, msrvtt.Captions("full-val"), "no caption of full-val"),
         ({"egoclip.csv": "video_uid\tclip_text\nu\ta\n"}, egoclip.Captions(), "no column clip_start, clip_end"),
         ({"egoclip.csv": EGO + "0\tu\tsoon\t2\ta\n"}, egoclip.Captions(), "clip 0: wanted clip_start and clip_end"),
         ({"egomcq.json": {"0": MCQ | {"types": 3}}}, egoclip.Choices(), "question 0: wanted a query"),

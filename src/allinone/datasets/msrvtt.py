@@ -12,6 +12,9 @@ Licence: none is stated; the videos are YouTube's, for research. Annotations: th
     root/msrvtt_mc_test.jsonl              the choices
     root/videos/video0.mp4
 
+Also read: `annotation/MSR_VTT.json`, all captions as `MSRVTT.zip` has them (Frozen, All-in-One), and Singularity's
+lists of captions, `msrvtt_ret_train9k.json`, `msrvtt_ret_train7k.json` and `msrvtt_ret_test1k.json`.
+
 Splits: `full-train`, `full-val` and `full-test` are those of 2016 (6,513, 497 and 2,990 videos; 20 captions each, all
 of them queries). `1kA` has 1,000 test videos with one caption each (Yu et al., JSFusion, 2018); `train9k` is all
 others, `train7k` is `full-train` and `full-val`. Results on `1kA` after `train9k` and `train7k` differ by about 2
@@ -31,14 +34,16 @@ One record of `MSRVTT_data.json`, under "sentences", of `MSRVTT_JSFUSION_test.cs
     {"qid": 0, "clip_name": "video7010", "answer": 3, "options": ["a dog runs", "a man sings", ...]}
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, Reading, Size, check_split, distinct
-from allinone.datasets.files import MissingFile, Videos, bare, find, find_some, tidy
+from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find, find_some, tidy
+from allinone.datasets.pairs import pairs
 from allinone.datasets.questions import right_option
 
 SPLITS = {
@@ -52,13 +57,21 @@ SPLITS = {
 FULL = {"full-train": range(6513), "full-val": range(6513, 7010), "full-test": range(7010, 10000)}
 """Numbers of the videos of the splits of 2016."""
 
-LISTS = {"train9k": "MSRVTT_train.9k.csv", "train7k": "MSRVTT_train.7k.csv"}
-NAMES = ("MSRVTT_data.json", "train_val_videodatainfo.json", "test_videodatainfo.json")
+LISTS = {
+    "train9k": ("MSRVTT_train.9k.csv", "msrvtt_ret_train9k.json"),
+    "train7k": ("MSRVTT_train.7k.csv", "msrvtt_ret_train7k.json"),
+    "1kA": ("MSRVTT_JSFUSION_test.csv", "msrvtt_ret_test1k.json"),
+}
+WHOLE = ("MSRVTT_data.json", "MSR_VTT.json")
+PARTS = ("train_val_videodatainfo.json", "test_videodatainfo.json")
 
 CHOICES = {"test": Size(records=2_990, videos=2_990)}
 CHOICE_NAMES = ("msrvtt_mc_test.jsonl", "msrvtt_mc_test.json", "MSR_MC_test.csv", "MSRVTT_MC_test.csv")
 CHOICE_VIDEO = ("clip_name", "video_id", "video", "vid_key", "gif_name")
 NUM_OPTIONS = 5
+
+Caption = tuple[str, str, str]
+"""Number, video and text."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +85,8 @@ class Captions:
 
     def examples(self, root: Path) -> Iterator[Example]:
         videos = Videos(root)
-        if self.split == "1kA":
-            rows = find(root, "MSRVTT_JSFUSION_test.csv").table("key", "video_id", "sentence")
-            pairs = [(row["key"], row["video_id"], row["sentence"]) for row in rows]
-        else:
-            pairs = chosen(root, self.split)
         paths: dict[str, Path] = {}
-        for name, video, caption in pairs:
+        for name, video, caption in captions(root, self.split):
             path = paths.get(video) or paths.setdefault(video, videos.path(video))
             yield Example(id=name, video=path, video_id=video, text=tidy(caption))
 
@@ -120,22 +128,43 @@ def choice(record: Mapping[str, Any], where: str, videos: Videos) -> Example:
     )
 
 
-def chosen(root: Path, split: str) -> list[tuple[str, str, str]]:
-    """Number, video and text of the captions of a split."""
+def captions(root: Path, split: str) -> Iterator[Caption]:
+    """The captions of a split."""
     if split in FULL:
-        wanted = {f"video{number}" for number in FULL[split]}
-    else:
-        wanted = {row["video_id"] for row in find(root, LISTS[split]).table("video_id")}
-    found = [s for s in sentences(root) if s[1] in wanted]
-    if not found:
-        raise MissingFile(f"{root}: no caption of {split} in the files that are there; add {NAMES[0]} or {NAMES[2]}")
-    return found
+        return chosen(root, {f"video{number}" for number in FULL[split]}, split)
+    file = find(root, *LISTS[split])
+    if file.name.endswith(".json"):
+        told = ((bare(video), text) for video, texts in pairs(file) for text in texts)
+        return ((f"{video}#{number}", video, text) for number, (video, text) in enumerate(told))
+    if split == "1kA":
+        rows = ((row["key"], row["video_id"], row["sentence"]) for row in file.rows("key", "video_id", "sentence"))
+        return distinct(rows, file, key=itemgetter(0))
+    return chosen(root, {row["video_id"] for row in file.rows("video_id")}, split)
 
 
-def sentences(root: Path) -> list[tuple[str, str, str]]:
-    """Number, video and text of every caption that the annotation files hold."""
-    files = find_some(root, NAMES[0]) or find_some(root, *NAMES[1:]) or [find(root, *NAMES)]
-    return [(str(s["sen_id"]), s["video_id"], s["caption"]) for file in files for s in file.json()["sentences"]]
+def chosen(root: Path, videos: Set[str], split: str) -> Iterator[Caption]:
+    """Those captions of the annotation files that are of these videos."""
+    files = find_some(root, *WHOLE)[:1] or find_some(root, *PARTS) or [find(root, *WHOLE, *PARTS)]
+    is_empty = True
+    for file in files:
+        for caption in distinct(sentences(file), file, key=itemgetter(0)):
+            if caption[1] in videos:
+                is_empty = False
+                yield caption
+    if is_empty:
+        raise MissingFile(f"{root}: no caption of {split} in the files that are there; add {WHOLE[0]} or {PARTS[1]}")
+
+
+def sentences(file: Annotation) -> Iterator[Caption]:
+    """Every caption of an annotation file."""
+    content = file.json()
+    try:
+        if "annotations" in content:
+            yield from ((str(s["id"]), s["image_id"], s["caption"]) for s in content["annotations"])
+        else:
+            yield from ((str(s["sen_id"]), s["video_id"], s["caption"]) for s in content["sentences"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{file}: wanted sentences with sen_id, video_id and caption, but {error!r} fails") from error
 
 
 CARD = Card(
