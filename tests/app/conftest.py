@@ -2,10 +2,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from allinone.app.server import background
 from allinone.app.service import Service
 from allinone.model.heads import MLMHead
 from allinone.search import VideoIndex, Windows
-from serving import LIMITS, ODD_NAME, Served, serving
+from serving import LIMITS, ODD_NAME, Served
 from tiny import HEADS, tiny_predictor, write_videos
 
 
@@ -19,5 +20,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     model = tiny_predictor(heads={**HEADS, "mlm": MLMHead.Config()})
     index = VideoIndex.open(folder / "my.index", model, Windows(length_sec=3))
     assert index.add(folder / "videos").added == 4
-    with serving(Service(index, LIMITS), folder) as server:
-        yield server
+    service = Service(index, LIMITS)
+    with background(service) as url:
+        yield Served(url, service, folder)

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allinone.app.limits import Limits
+from allinone.app.server import background
 from allinone.app.service import Service, media_type
 from allinone.asking import ask, in_words, which_of
 from allinone.data.samples import Span
 from allinone.search import VideoIndex
 from allinone.video.decode import probe, read_frames
-from serving import LIMITS, ODD_NAME, Served, serving
+from serving import LIMITS, ODD_NAME, Served
 from tiny import ANSWERS, TEXTS, tiny_predictor
 
 Hits = list[dict[str, Any]]
@@ -233,8 +234,8 @@ def test_a_checkpoint_that_lacks_a_head_says_what_to_do(served: Served, tmp_path
     model = tiny_predictor(heads={"contrastive": ContrastiveHead.Config()})
     empty = Service(VideoIndex.open(tmp_path / "empty.index", model), LIMITS)
     with (
-        serving(empty, tmp_path, password="correct horse") as other,
-        httpx.Client(base_url=other.url, auth=("me", "correct horse")) as client,
+        background(empty, password="correct horse") as url,
+        httpx.Client(base_url=url, auth=("me", "correct horse")) as client,
     ):
         state = client.get("/api/state").json()
         assert (state["num_segments"], state["abilities"]) == (0, ["embed", "classify"])
@@ -246,7 +247,7 @@ def test_a_checkpoint_that_lacks_a_head_says_what_to_do(served: Served, tmp_path
         answer = client.post("/api/answer", json={"upload": upload, "question": "what?"})
         assert answer.status_code == 400
         assert "needs the head 'answer'; this one has contrastive" in answer.json()["detail"]
-        assert httpx.get(f"{other.url}/api/state").status_code == 401
+        assert httpx.get(f"{url}/api/state").status_code == 401
 
 
 def test_the_description_names_every_request_and_its_bounds(client: httpx.Client):

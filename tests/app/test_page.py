@@ -9,9 +9,10 @@ import av
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from allinone.app.server import background
 from allinone.app.service import Service
 from allinone.search import VideoIndex, Windows
-from serving import LIMITS, ODD_NAME, Served, serving
+from serving import LIMITS, ODD_NAME, Served
 from tiny import tiny_frames, tiny_predictor, write_videos
 
 CHROMIUM = shutil.which("chromium")
@@ -138,7 +139,7 @@ def test_a_video_that_the_browser_cannot_play_is_encoded_anew(browser: Browser, 
         container.mux(stream.encode(None))
     index = VideoIndex.open(tmp_path / "my.index", tiny_predictor())
     assert index.add(tmp_path / "old.avi").added == 1
-    with serving(Service(index, LIMITS), tmp_path) as old, Visit(browser, old.url) as page:
+    with background(Service(index, LIMITS)) as url, Visit(browser, url) as page:
         search(page, "red")
         page.click("#results .shot")
         video = page.locator("#player video")
@@ -162,7 +163,7 @@ def test_it_fits_on_a_phone(browser: Browser, served: Served):
 
 def test_an_empty_index_says_so_and_shows_what_comes_while_it_is_filled(browser: Browser, tmp_path: Path):
     index = VideoIndex.open(tmp_path / "my.index", tiny_predictor(), Windows(length_sec=3))
-    with serving(Service(index, LIMITS), tmp_path) as empty, (visit := Visit(browser, empty.url)) as page:
+    with background(Service(index, LIMITS)) as url, (visit := Visit(browser, url)) as page:
         expect(page.locator("#results")).to_contain_text("Nothing is indexed yet")
         search(page, "red")
         expect(page.locator("#results .problem")).to_contain_text("add videos first")

@@ -3,12 +3,19 @@
 import ipaddress
 import os
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from allinone.app.limits import LOOPBACK, Limits
 from allinone.inference import load
 from allinone.search import VideoIndex, model_of
+
+if TYPE_CHECKING:
+    from allinone.app.service import Service
 
 PASSWORD_VARIABLE = "ALLINONE_PASSWORD"
 MIN_PASSWORD = 8
@@ -49,6 +56,26 @@ def serve(
         name = f"[{host}]" if ":" in host else host
         say(f"{len(service.index):,} segments: http://{name}:{listening.getsockname()[1]}/   (Ctrl-C stops it)")
         uvicorn.Server(config).run(sockets=[listening])
+
+
+@contextmanager
+def background(service: "Service", password: str | None = None) -> Iterator[str]:
+    """A server in threads of this process, on a free port that only this machine reaches; its address."""
+    import uvicorn
+
+    from allinone.app.api import build_app
+
+    with listen("127.0.0.1", 0) as listening, ThreadPoolExecutor(1) as builder:
+        # Built in a thread, since an event loop may run in this one.
+        app = builder.submit(build_app, service, password=password).result()
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def check_access(host: str, password: str | None, no_password: bool) -> None:

@@ -1,0 +1,94 @@
+"""Pictures of the page for the documentation, taken in Chromium from a server of its own.
+
+    make demo
+    python docs/make_pictures.py runs/demo/run/joint runs/demo/world/videos --words "a red circle moves left"
+
+indexes up to a hundred of the videos in a temporary folder and writes docs/pictures/*.png.
+"""
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from allinone.app.limits import Limits
+from allinone.app.server import background
+from allinone.app.service import Service
+from allinone.inference import load
+from allinone.search import VideoIndex
+
+PICTURES = Path(__file__).parent / "pictures"
+MAX_KB = 150
+DESK, PHONE = (900, 700), (390, 760)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="a checkpoint folder")
+    parser.add_argument("videos", type=Path, help="a folder of videos")
+    parser.add_argument("--words", default="a red circle moves left", help="what is searched for")
+    parser.add_argument("--question", default="what colour is the circle?", help="what is asked about the best hit")
+    options = parser.parse_args()
+    PICTURES.mkdir(exist_ok=True)
+    model = load(options.model)
+    with tempfile.TemporaryDirectory() as folder:
+        index = VideoIndex.open(Path(folder, "my.index"), model)
+        service = Service(index, Limits())
+        take("empty", DESK, service, lambda page: page.wait_for_selector("#results .note"))
+        index.add(sorted(options.videos.glob("*.mp4"))[:100])
+
+        def search(page: Page) -> None:
+            page.fill("#query input, #query textarea", options.words)
+            page.click("#go")
+            page.wait_for_selector("#results article")
+
+        def play(page: Page) -> None:
+            search(page)
+            page.click("#results .shot >> nth=0")
+            page.wait_for_function("document.querySelector('#player video')?.currentTime > 0.2")
+
+        def ask(page: Page) -> None:
+            search(page)
+            page.click("#results button:text('ask about it') >> nth=0")
+            page.wait_for_selector("#chosen figure")
+            page.fill("#question input, #question textarea", options.question)
+            page.click("#send")
+            page.wait_for_selector("#answers table")
+
+        def state(page: Page) -> None:
+            page.get_by_role("tab", name="Index").click()
+            page.wait_for_selector("#state table")
+
+        for name, size, act in (
+            ("search", DESK, search),
+            ("play", DESK, play),
+            ("ask", DESK, ask),
+            ("index", DESK, state),
+            ("phone", PHONE, play),
+        ):
+            take(name, size, service, act)
+
+
+def take(name: str, size: tuple[int, int], service: Service, act: Callable[[Page], object]) -> None:
+    with background(service) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--headless", "--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        page.goto(url)
+        act(page)
+        page.wait_for_load_state("networkidle")
+        path = PICTURES / f"{name}.png"
+        page.screenshot(path=path)
+        browser.close()
+    kilobytes = path.stat().st_size / 1000
+    print(f"{path}: {kilobytes:.0f} kB")
+    if kilobytes > MAX_KB:
+        raise ValueError(f"{path}: {kilobytes:.0f} kB; a picture of the documentation has at most {MAX_KB}")
+
+
+if __name__ == "__main__":
+    main()
