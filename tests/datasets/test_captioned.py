@@ -314,3 +314,9 @@ def test_the_captions_of_msrvtt_can_be_written_as_a_folder(tmp_path: Path):
                 file.write(json.dumps({"video": str(clips[s["video_id"]]), "caption": s["caption"]}) + "\n")
     examples = Captions().examples(tmp_path)
     assert len(examples) == 20 * len(clips)
+
+
+def test_the_only_table_of_a_folder_is_its_caption_file_whatever_its_name(tmp_path: Path):
+    root = folder(tmp_path, "video,caption\nv0.mp4,a cat\n", name="list.csv")
+    assert [example.text for example in Captions().examples(root)] == ["a cat"]
+    assert r"it has no captions.csv" in message(tmp_path, "video,caption\nv0.mp4,a dog\n", name="other.csv")

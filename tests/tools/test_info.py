@@ -37,8 +37,11 @@ def test_an_absent_file_is_said_per_split_and_a_broken_one_named(tmp_path):
 def test_chosen_splits_alone_are_read_and_unknown_ones_refused(tmp_path):
     write_rows(tmp_path, RECORDS)
     assert [list(splits) for splits in survey(SMALL, tmp_path, ["test"]).values()] == [["test"]]
+    assert list(survey(SMALL, tmp_path, tasks=["choices"])) == ["choices"]
     with pytest.raises(ValueError, match="small has no split val; there are: test, train"):
         survey(SMALL, tmp_path, ["val"])
+    with pytest.raises(ValueError, match="small has no task captions; there are: questions, choices"):
+        survey(SMALL, tmp_path, tasks=["captions"])
 
 
 def test_a_split_that_shrank_since_is_told(tmp_path):

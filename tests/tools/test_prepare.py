@@ -3,7 +3,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from layouts.images import write_nlvr2
+from layouts.item import Item
+from layouts.recognition import write_ucf101
+from layouts.video_text import write_msrvtt
 
+from allinone.data.example import Example
+from allinone.data.presence import missing
 from allinone.datasets import find
 from allinone.tools.check import check
 from allinone.tools.info import counts_as_json, survey
@@ -107,6 +113,34 @@ def test_a_folder_of_ones_own_keeps_its_names_in_captions(tmp_path):
     assert [example.files[0].name for example in examples] == ["first.mp4", "photo.png"]
     assert (tmp_path / "to" / "photo.png").read_bytes() == (own / "photo.png").read_bytes()
     assert check(find("captioned"), tmp_path / "to", workers=1)[0].complete
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "ending"),
+    [("msrvtt", write_msrvtt, ".avi"), ("ucf101", write_ucf101, ".avi"), ("nlvr2", write_nlvr2, ".jpg")],
+)
+def test_readers_find_in_the_copy_what_they_found_in_an_official_layout(tmp_path, name, write, ending):
+    clips = [tmp_path / f"{n}{ending}" for n in range(4)]
+    for path in clips:
+        pixels = np.full((8, 32, 48, 3), 90, np.uint8)
+        write_image(path, pixels[0]) if ending == ".jpg" else write_mp4(path, pixels, fps=8)
+    items = [
+        Item(video=path, split=split, caption=f"clip {n}", answer="true", label="run")
+        for n, path in enumerate(clips)
+        for split in ("train", "test")
+    ]
+    (tmp_path / "root").mkdir()
+    write(tmp_path / "root", items)
+    known = find(name)
+    before: list[Example] = []
+    after: list[Example] = []
+    survey(known, tmp_path / "root", each=before.append)
+    assert prepare(known, tmp_path / "root", tmp_path / "to", FORM, workers=2).complete
+    survey(known, tmp_path / "to", each=after.append)
+    assert [replace(example, video=()) for example in after] == [replace(example, video=()) for example in before]
+    assert before
+    assert not missing(after)
+    assert all(probe(path).height == 24 for example in after for path in example.files)
 
 
 def test_two_videos_that_would_become_one_are_refused(tmp_path):

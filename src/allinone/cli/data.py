@@ -43,6 +43,7 @@ def add_commands(commands: Any) -> None:
     )
     add_name(check, "--root")
     check.add_argument("--split", type=str, nargs="+", metavar="S", help="these splits alone (default: all)")
+    check.add_argument("--task", type=str, nargs="+", metavar="T", help="these tasks alone (default: all)")
     check.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
     check.add_argument("--timeout", type=float, default=60, metavar="SEC", help="for one file (default: %(default)s)")
     check.add_argument("--report", type=str, metavar="FILE", help="where the JSON report goes (default: user's cache)")
@@ -115,6 +116,7 @@ def run_check(options: Namespace) -> None:
             known,
             Path(options.root),
             splits=options.split,
+            tasks=options.task,
             workers=options.workers,
             timeout_sec=options.timeout,
             report=options.report,

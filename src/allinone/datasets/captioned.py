@@ -49,7 +49,8 @@ class Captions:
     """The rows that have a caption.
 
     `split` chooses rows of that split; None takes all. `hold_out=n` makes the splits `train` and `val` of a file that
-    has none. `file` is the name of the caption file, if it is not the only `captions.csv` or `captions.jsonl`.
+    has none. `file` is the name of the caption file, if it is not the only `captions.csv` or `captions.jsonl`, nor the
+    only file of these kinds.
     A row whose video is not there is an error, unless `allow_missing`.
     """
 
@@ -147,6 +148,9 @@ def every_nth(videos: Iterable[str], n: int) -> set[str]:
 def caption_file(root: Path, name: str | None) -> Path:
     names = FILE_NAMES if name is None else (name,)
     there = [root / name for name in names if (root / name).is_file()]
+    if name is None and not there and root.is_dir():  # under another name, where it is the only one
+        there = [path for path in root.iterdir() if path.suffix in (".csv", ".jsonl")]
+        there = there if len(there) == 1 else []
     if len(there) == 1 and there[0].suffix in (".csv", ".jsonl"):
         return there[0]
     if len(there) == 1:

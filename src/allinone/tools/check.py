@@ -95,6 +95,7 @@ def check(
     root: Path,
     *,
     splits: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
     workers: int | None = None,
     timeout_sec: float = 60,
     report: Path | None = None,
@@ -107,14 +108,15 @@ def check(
     if report.is_relative_to(root):
         raise ValueError(f"{report}: a check writes nothing below {root}; put the report elsewhere")
     files: dict[str, Part] = {}
-    found = Report(known.name, root, survey(known, root, splits, partial(reach, files)), len(files))
+    found = Report(known.name, root, survey(known, root, splits, tasks, partial(reach, files)))
+    found.num_files = len(files)
     folders = Folders()
     there = []
     for path in files:
         (there if folders.have(path) else found.missing).append(path)
     with Journal(place.with_suffix(".readable.jsonl")) as journal:
-        tasks = [(path, journal.get(path), timeout_sec) for path in there]
-        results = work_on(tasks, look, workers or os.cpu_count() or 1, patience_sec=3 * timeout_sec)
+        looks = [(path, journal.get(path), timeout_sec) for path in there]
+        results = work_on(looks, look, workers or os.cpu_count() or 1, patience_sec=3 * timeout_sec)
         for done, ((path, before, _), result) in enumerate(results, start=1):
             if isinstance(result, Failure):
                 found.broken[path] = result.cause.removeprefix(f"{path}: ")
@@ -122,7 +124,7 @@ def check(
                 if result != before:
                     journal.add(path, result)
                 compare(found, path, files[path], duration_sec=result[2])
-            on_progress("files", done, len(tasks))
+            on_progress("files", done, len(looks))
     report.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(report) as unfinished:
         unfinished.write_text(json.dumps(found.as_json(), indent=2), encoding="utf-8")

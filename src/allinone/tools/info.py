@@ -82,17 +82,21 @@ def survey(
     known: Known,
     root: Path,
     splits: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
     each: Callable[[Example], object] = lambda example: None,
 ) -> Found:
-    """Read every task and split (or these `splits`) once; `each` is given every example."""
+    """Read every task and split (or these) once; `each` is given every example."""
     root = Path(root)
     if not root.is_dir():
         raise ValueError(f"{root}: there is no such folder")
-    own = {split for reading in known.card.readings.values() for split in reading.splits}
+    if wrong := [task for task in tasks or () if task not in known.card.readings]:
+        raise ValueError(f"{known.name} has no task {', '.join(wrong)}; there are: {', '.join(known.card.readings)}")
+    readings = {task: r for task, r in known.card.readings.items() if tasks is None or task in tasks}
+    own = {split for reading in readings.values() for split in reading.splits}
     if own and (wrong := [split for split in splits or () if split not in own]):
         raise ValueError(f"{known.name} has no split {', '.join(wrong)}; there are: {', '.join(sorted(own))}")
     found: dict[str, dict[str, Counts | str]] = {}
-    for task, reading in known.card.readings.items():
+    for task, reading in readings.items():
         names = list(reading.splits) or list(splits or [ALL])
         for split in (name for name in names if splits is None or name in splits):
             tally = _Tally()
