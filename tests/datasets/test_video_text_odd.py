@@ -216,7 +216,13 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
         (
             {"yc2_annotations_trainval.json": {"database": {"x": {"subset": "training"}}}},
             youcook2.Captions("train"),
-            "x: wanted a subset, and annotations",
+            "x: wanted videos with a subset, and annotations",
+        ),
+        ({"yc2_annotations_trainval.json": []}, youcook2.Captions("train"), "database: wanted videos with a subset"),
+        (
+            {"val_data.json": [{"video": "a.mov"}], "val_list.txt": "a.mov"},
+            didemo.Captions("val"),
+            "record 1 has no annotation_id",
         ),
         (
             {

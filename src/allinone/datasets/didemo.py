@@ -68,7 +68,9 @@ def paragraphs(root: Path, split: str) -> Iterator[tuple[str, str]]:
         return
     file, names = find(root, f"{split}_data.json"), find(root, f"{split}_list.txt")
     moments: dict[str, list[tuple[float, float, str]]] = {}
-    for record in distinct(file.records("video", "description", "times"), file, key=itemgetter("annotation_id")):
+    for record in distinct(
+        file.objects("annotation_id", "video", "description", "times"), file, key=itemgetter("annotation_id")
+    ):
         moments.setdefault(record["video"], []).append(moment(record, file))
     wanted = set(names.lines())
     if missing := sorted(wanted - moments.keys()):

@@ -29,6 +29,7 @@ from pathlib import Path
 from allinone.data.example import Example
 from allinone.datasets.base import Card, Reading, Size, check_split, with_texts
 from allinone.datasets.files import Annotation, Videos, bare, find, find_some, tidy
+from allinone.datasets.msvd_qa import clip_names
 from allinone.datasets.pairs import pairs
 
 SPLITS = {
@@ -50,7 +51,7 @@ class Captions:
 
     def examples(self, root: Path) -> Iterator[Example]:
         videos = Videos(root, folders=("YouTubeClips", "videos", "clips"), suffix=".avi")
-        numbers = dict(line.split()[:2] for file in find_some(root, "youtube_mapping.txt") for line in file.lines())
+        numbers = {clip: number for number, clip in clip_names(Path(root)).items()}
         source, captions = captions_of(root, self.split)
 
         def examples() -> Iterator[Example]:

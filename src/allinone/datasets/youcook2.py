@@ -62,15 +62,16 @@ class Captions:
 
 
 def steps_of_database(file: Annotation, subset: str) -> Iterator[Step]:
-    for video, record in file.json().get("database", {}).items():
-        try:
+    video, record = "database", None
+    try:
+        for video, record in file.json()["database"].items():
             if record["subset"] == subset:
                 for step in record["annotations"]:
                     start, end = step["segment"]
                     yield str(step["id"]), video, step["sentence"], start, end
-        except (KeyError, TypeError, ValueError) as error:
-            wanted = "a subset, and annotations with id, segment and sentence"
-            raise ValueError(f"{file}: {video}: wanted {wanted}, got {record!r:.80}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        wanted = "videos with a subset, and annotations with id, segment and sentence"
+        raise ValueError(f"{file}: {video}: wanted {wanted}, got {record!r:.80}") from error
 
 
 def steps_of_table(file: Annotation) -> Iterator[Step]:
