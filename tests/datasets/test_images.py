@@ -168,7 +168,7 @@ def test_the_lists_of_the_authors_of_flickr8k_are_read(tmp_path: Path):
 
 # Questions
 
-QUESTIONS = {"questions": [{"image_id": 9, "question": "How many  cups?", "question_id": 9000}]}
+QUESTIONS = {"questions": [{"image_id": "9", "question": "How many  cups?", "question_id": 9000}]}
 ANNOTATIONS = {
     "annotations": [
         {"question_id": 9000, "multiple_choice_answer": "2", "answer_type": "number", "question_type": "how many"}
@@ -377,6 +377,7 @@ def test_a_broken_row_is_an_error_that_names_its_line_and_rows_before_it_are_rea
     ("files", "message"),
     [
         ({"sbu-captions-all.json": {"captions": ["a"], "image_urls": []}}, "1 captions, but 0 addresses"),
+        ({"sbu-captions-all.json": ["a"]}, "wanted an object with lists captions and image_urls"),
         (
             {"SBU_captioned_photo_dataset_urls.txt": "http://a\nhttp://b\n", "captions.txt": "a\n"},
             "captions.txt ends before line 2",

@@ -44,7 +44,7 @@ class Captions:
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = find(root, "dataset_coco.json", f"coco_karpathy_{self.split}.json")
-        is_karpathy = "dataset_coco" in str(file).lower()
+        is_karpathy = file.name == "dataset_coco.json"
         yield from captions(in_karpathy(file, KARPATHY[self.split]) if is_karpathy else in_albef(file), photos(root))
 
 

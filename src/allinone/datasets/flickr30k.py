@@ -54,7 +54,7 @@ def chosen(root: Path, split: str) -> Iterator[Captioned]:
         table = find(root, "results_20130124.token", "results.csv", "results_20130124.csv", "captions.txt")
         return listed(table, entities_ids(root, split), in_table(table))
     file = find(root, "dataset_flickr30k.json", f"flickr30k_{split}.json")
-    return in_karpathy(file, (split,)) if "dataset_flickr30k" in str(file).lower() else in_albef(file)
+    return in_karpathy(file, (split,)) if file.name == "dataset_flickr30k.json" else in_albef(file)
 
 
 def entities_ids(root: Path, split: str) -> list[str]:

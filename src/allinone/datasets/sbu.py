@@ -46,9 +46,11 @@ class Captions:
 def photos(root: Path) -> Iterator[tuple[str, str]]:
     """Caption and address of every photo."""
     file = find(root, "sbu-captions-all.json", URLS)
-    if file.path.suffix == ".txt":
+    if file.name == URLS.lower():
         return in_lines(file, find(root, CAPTIONS, "captions.txt"))
     content = file.json()
+    if not isinstance(content, dict) or not {"captions", "image_urls"} <= content.keys():
+        raise ValueError(f"{file}: wanted an object with lists captions and image_urls")
     texts, urls = content["captions"], content["image_urls"]
     if len(texts) != len(urls):
         raise ValueError(f"{file}: {len(texts)} captions, but {len(urls)} addresses")

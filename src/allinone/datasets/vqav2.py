@@ -10,10 +10,9 @@ Licence: questions and answers CC BY 4.0; photos are Flickr's, under their own t
 Splits: `train` 443,757 questions on 82,783 photos, `val` 214,354 on 40,504, `test2015` 447,793 on 81,434, of which
 `test-dev2015` is a part, 107,394.
 
-Scored by soft accuracy: an answer that three of the ten people gave is right, one of two or one counts two thirds or
-one, averaged over the ten ways to leave one person out, after the normalising of `text/answers.py`
-(github.com/GT-Vision-Lab/VQA, vqaEval.py); also for each type of answer, yes/no, number and other: `kind`. `answer` is
-the most frequent one, which papers train on.
+Scored by soft accuracy: an answer that n people gave counts min(n / 3, 1), averaged over the ten ways to leave one
+person out, after the normalising of `text/answers.py` (github.com/GT-Vision-Lab/VQA, vqaEval.py); also for each type
+of answer, yes/no, number and other: `kind`. `answer` is the most frequent one.
 
 The server (EvalAI) takes, for all questions of `test2015`, [{"question_id": 262144000, "answer": "yes"}, ...].
 
@@ -54,17 +53,18 @@ class Questions:
         check_split(self.split, SPLITS)
 
     def examples(self, root: Path) -> Iterator[Example]:
-        name = FILES[self.split]
-        file = find(root, f"v2_OpenEnded_mscoco_{name}_questions.json")
-        answers = answers_by_question(root, name) if name.endswith("2014") else None
-        folder, images = name.replace("-dev", ""), photos(root)
+        part = FILES[self.split]
+        file = find(root, f"v2_OpenEnded_mscoco_{part}_questions.json")
+        answers = answers_by_question(root, part) if part.endswith("2014") else None
+        folder, images = part.replace("-dev", ""), photos(root)
         for question in under(file, "questions", "question_id", "image_id", "question"):
-            name, image = str(question["question_id"]), f"COCO_{folder}_{question['image_id']:012d}"
+            name, number = str(question["question_id"]), str(question["image_id"]).zfill(12)
+            image = f"COCO_{folder}_{number}"
             if answers is not None and name not in answers:
                 raise ValueError(f"{file}: question {name} has no record in the annotations; the files do not match")
             example = Example(
                 id=name,
-                video=images.path(f"{folder}/{image}.jpg", image, f"{question['image_id']:012d}"),
+                video=images.path(f"{folder}/{image}.jpg", image, number),
                 video_id=image,
                 text=tidy(question["question"]),
                 answer="",
@@ -76,8 +76,8 @@ class Questions:
         return f"v2_OpenEnded_mscoco_{FILES[self.split]}_allinone_results.json", json.dumps(answers)
 
 
-def answers_by_question(root: Path, name: str) -> dict[str, Mapping[str, Any]]:
-    file = find(root, f"v2_mscoco_{name}_annotations.json")
+def answers_by_question(root: Path, part: str) -> dict[str, Mapping[str, Any]]:
+    file = find(root, f"v2_mscoco_{part}_annotations.json")
     wanted = ("question_id", "answers", "answer_type", "multiple_choice_answer")
     return {str(record["question_id"]): record for record in under(file, "annotations", *wanted)}
 
