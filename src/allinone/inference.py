@@ -15,6 +15,7 @@ from allinone.checkpoint import load_checkpoint
 from allinone.data.example import Example, option_texts
 from allinone.data.loader import ClipLoader, DataConfig
 from allinone.data.samples import ClipReader, Span
+from allinone.model.fast import bfloat16_pays, pack
 from allinone.model.heads import (
     AnswerHead,
     ChoiceHead,
@@ -47,12 +48,12 @@ RESIZE = 268 / 224
 
 
 def load(
-    source: str | Path, num_frames: int | None = None, device: str | None = None, precision: Precision = "float32"
+    source: str | Path, num_frames: int | None = None, device: str | None = None, precision: Precision | None = None
 ) -> "Predictor":
     """A predictor from a checkpoint folder, a run's folder or a hub id.
 
     `num_frames` makes the clips longer or shorter than in training. The device is a GPU where there is one. Frames are
-    cut as in the run that made the checkpoint.
+    cut as in the run that made the checkpoint. The precision is by default the one that is faster here.
     """
     checkpoint = load_checkpoint(source, num_frames)
     if device is None:
@@ -80,6 +81,7 @@ class Predictor:
     Results are float32 on the CPU, whatever the model computes in. Where several views of a video are asked for, they
     look at other moments, and what the model says of them is averaged. `data` says how videos are read and how large
     the batches are (the model's own number of frames and text positions prevail; random changes are left out).
+    Without a `precision` it is the one that is faster on the device (see `bfloat16_pays`).
     """
 
     def __init__(
@@ -89,15 +91,19 @@ class Predictor:
         *,
         data: DataConfig | None = None,
         device: str | torch.device | None = None,
-        precision: Precision = "float32",
+        precision: Precision | None = None,
         name: str | None = None,
     ):
-        if precision not in ("float32", "bfloat16"):
+        if precision not in ("float32", "bfloat16", None):
             raise ValueError(f"precision must be 'float32' or 'bfloat16', got {precision!r}")
         self.model = (model if device is None else model.to(device)).eval()
         self.device = next(model.parameters()).device
-        self.tokenizer = tokenizer
+        if precision is None:
+            precision = "bfloat16" if bfloat16_pays(model.config, self.device) else "float32"
         self.precision: Precision = precision
+        is_packed = precision == "bfloat16" and self.device.type == "cpu"
+        self.encoder = pack(self.model.encoder) if is_packed else self.model.encoder
+        self.tokenizer = tokenizer
         self.name = name
         config = model.config
         data = data or DataConfig(batch_size=32, transform=evaluation_transform(config.image_size))
@@ -259,11 +265,13 @@ class Predictor:
 
     def embed_rows(self, rows: Sequence[list[int]], *, on_progress: Progress | None = None) -> Float[Tensor, "Q E"]:
         """Unit vectors of texts, in batches of about the same length."""
-        head, encoder = self.model.require(ContrastiveHead), self.model.encoder
+        head, encoder = self.model.require(ContrastiveHead), self.encoder
         vectors, num_done = torch.empty(len(rows), self.model.config.shared_dim), 0
         for batch in batched(shortest_first(rows), self.data.batch_size):
             ids, mask = self.pad([rows[i] for i in batch])
-            vectors[batch] = self.compute(lambda ids, mask: head.embed_text(encoder.encode_text(ids, mask)), ids, mask)
+            vectors[batch] = self.compute(
+                lambda ids, mask: head.embed_text(encoder.encode_text(ids, mask, first_only=True)), ids, mask
+            )
             num_done += len(batch)
             if on_progress:
                 on_progress("texts", num_done, len(rows))
@@ -337,7 +345,7 @@ class Predictor:
 
     def word_probs(self, clips: UInt8[Tensor, "G V T C H W"], text: str) -> Float[Tensor, "G words"]:
         """The probability of each of `words` at the [MASK] of the text, for each clip."""
-        head, encoder = self.model.require(MLMHead), self.model.encoder
+        head, encoder = self.model.require(MLMHead), self.encoder
         row, place = self.cloze(text)
         ids, mask = self.pad([row])
         logits = [
@@ -374,7 +382,7 @@ class Predictor:
     def video_only(self, head: Callable[[Tensor], Tensor], clips: UInt8[Tensor, "G V T C H W"]) -> Float[Tensor, "G X"]:
         """What a head says of clips without any text, averaged over the views of each; in batches."""
         outputs = [
-            self.compute(lambda frames: head(self.model.encoder.encode_video(frames)), part)
+            self.compute(lambda frames: head(self.encoder.encode_video(frames, first_only=True)), part)
             for part in clips.flatten(0, 1).split(self.data.batch_size)
         ]
         return torch.cat(outputs).unflatten(0, clips.shape[:2]).mean(dim=1)
@@ -389,7 +397,7 @@ class Predictor:
         on_progress: Progress | None = None,
     ) -> Float[Tensor, "M ..."]:
         """What a head says of the pooled joint feature of each (clip, text) pair, averaged over the clip's views."""
-        encoder, num_views = self.model.encoder, clips.shape[1]
+        encoder, num_views = self.encoder, clips.shape[1]
         by_length = shortest_first([rows[i] for i in pairs[:, 1].tolist()])
         outputs = [self.compute(head, torch.empty(0, self.model.config.width))]
         num_done = 0
@@ -397,7 +405,7 @@ class Predictor:
             chosen, texts = pairs[batch].unbind(dim=1)
             ids, mask = self.pad([rows[i] for i in texts.tolist()])
             output = self.compute(
-                lambda frames, ids, mask: head(encoder.pool(encoder(frames, ids, mask).text)),
+                lambda frames, ids, mask: head(encoder.pool(encoder(frames, ids, mask, first_only=True).text)),
                 clips[chosen].flatten(0, 1),
                 ids.repeat_interleave(num_views, dim=0),
                 mask.repeat_interleave(num_views, dim=0),
@@ -414,7 +422,8 @@ class Predictor:
 
     def compute(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
         """Run the model on one batch: on its device, in its precision, without gradients; float32 on the CPU again."""
-        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        by_torch = self.precision == "bfloat16" and self.device.type != "cpu"  # on a CPU the encoder is packed
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=by_torch)
         with torch.inference_mode(), autocast:
             return function(*(tensor.to(self.device) for tensor in tensors)).float().cpu()
 

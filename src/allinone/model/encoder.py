@@ -59,11 +59,13 @@ class VideoTextEncoder(nn.Module):
         patch_perm: Int[Tensor, "B T P"] | None = None,
         real_grid: Int[Tensor, "B 2"] | None = None,
         trace: Trace | None = None,
+        first_only: bool = False,
     ) -> Encoded:
         """Joint mode: each frame's patches and a copy of the text attend to each other, tokens roll between frames.
 
         `patch_perm` overrides the order of patches that the config asks for; `real_grid` marks padded frames
-        (see `FrameEmbedding`); `trace` collects what happened.
+        (see `FrameEmbedding`); `trace` collects what happened. With `first_only`, here and in the other modes, only
+        token 0 leaves the last block: all that most heads read.
         """
         num_frames, num_words = frames.shape[1], text_ids.shape[1]
         if patch_perm is None and self.config.patch_order == "random":
@@ -79,21 +81,26 @@ class VideoTextEncoder(nn.Module):
         key_mask = torch.cat([text_mask, vision_mask], dim=1)
         if trace is not None:
             trace.sources = self.trace_rolling(len(frames), num_frames, patch_perm)
-        tokens = self.run(tokens, key_mask, num_text=num_words, trace=trace)
+        tokens = self.run(tokens, key_mask, num_text=num_words, trace=trace, first_only=first_only)
         return Encoded(text=tokens[:, :num_words], video=tokens[:, num_words:])
 
     def encode_video(
-        self, frames: UInt8[Tensor, "B T C H W"] | Float[Tensor, "B T C H W"], trace: Trace | None = None
-    ) -> Float[Tensor, "B N D"]:
+        self,
+        frames: UInt8[Tensor, "B T C H W"] | Float[Tensor, "B T C H W"],
+        trace: Trace | None = None,
+        first_only: bool = False,
+    ) -> Float[Tensor, "B K D"]:
         """Video-only mode: frames, in raster order, meet only in the mean, unless the config has `roll_video`."""
         vision, _ = self.vision(self.normalise(frames))
         num_text = 0 if self.config.roll_video else None
-        return self.run(vision + self.modality[self.VISION], None, num_text, trace)
+        return self.run(vision + self.modality[self.VISION], None, num_text, trace, first_only)
 
-    def encode_text(self, text_ids: Int[Tensor, "B L"], text_mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
+    def encode_text(
+        self, text_ids: Int[Tensor, "B L"], text_mask: Bool[Tensor, "B L"], first_only: bool = False
+    ) -> Float[Tensor, "B K D"]:
         """Text-only mode. The text runs once: its copies for the frames would all be equal."""
         words = self.text(text_ids) + self.modality[self.TEXT]
-        return self.run(words[:, None], text_mask, num_text=None)
+        return self.run(words[:, None], text_mask, num_text=None, first_only=first_only)
 
     def pool(self, tokens: Float[Tensor, "B K D"]) -> Float[Tensor, "B D"]:
         """The pooled feature that matching and answering read: tanh of a linear layer on token 0."""
@@ -105,7 +112,8 @@ class VideoTextEncoder(nn.Module):
         key_mask: Bool[Tensor, "B S"] | None,
         num_text: int | None,
         trace: Trace | None = None,
-    ) -> Float[Tensor, "B S D"]:
+        first_only: bool = False,
+    ) -> Float[Tensor, "B K D"]:
         """All blocks on each frame's tokens, a last norm, and the mean over frames.
 
         Tokens roll, behind the first `num_text`, where that is given.
@@ -116,7 +124,8 @@ class VideoTextEncoder(nn.Module):
         for block in self.blocks:
             if num_text is not None:
                 tokens = token_rolling(tokens, self.config.num_rolled, num_text)
-            flat, attention = block(tokens.flatten(0, 1), key_mask, want_weights=trace is not None)
+            only = first_only and block is self.blocks[-1]
+            flat, attention = block(tokens.flatten(0, 1), key_mask, want_weights=trace is not None, first_only=only)
             tokens = flat.unflatten(0, (batch, num_frames))
             if trace is not None:
                 trace.attention.append(attention.unflatten(0, (batch, num_frames)))

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from allinone.model.config import ModelConfig
 
+LOGITS_AT_ONCE = 1 << 23
+"""Attention logits that a CPU makes at a time (16 MB in bfloat16), lest they travel through memory."""
+
 
 class Attention(nn.Module):
     """Multi-head self-attention over tokens in which padding is never looked at."""
@@ -19,19 +22,53 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, x: Float[Tensor, "M S D"], key_mask: Bool[Tensor, "M S"] | None, want_weights: bool = False
-    ) -> tuple[Float[Tensor, "M S D"], Float[Tensor, "M heads S S"] | None]:
-        """Return the attended tokens and, only when asked for, the attention weights (query by key)."""
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        mask = None if key_mask is None else key_mask[:, None, None, :]
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        x = self.dropout(self.proj(attended.transpose(1, 2).flatten(2)))
-        if not want_weights:
-            return x, None
-        logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-        if mask is not None:
-            logits = logits.masked_fill(~mask, float("-inf"))
-        return x, logits.softmax(-1)
+        self,
+        x: Float[Tensor, "M S D"],
+        key_mask: Bool[Tensor, "M S"] | None,
+        want_weights: bool = False,
+        first_only: bool = False,
+    ) -> tuple[Float[Tensor, "M Q D"], Float[Tensor, "M heads Q S"] | None]:
+        """Return the attended tokens (or token 0 alone), and, only when asked for, the attention weights."""
+        if first_only:
+            width = x.shape[-1]
+            queries = F.linear(x[:, :1], self.qkv.weight[:width], self.qkv.bias[:width])
+            keys = F.linear(x, self.qkv.weight[width:], self.qkv.bias[width:])
+        else:
+            queries, keys = self.qkv(x).split([x.shape[-1], 2 * x.shape[-1]], dim=-1)
+        query = queries.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        key, value = keys.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        x = self.dropout(self.proj(attend(query, key, value, key_mask).transpose(1, 2).flatten(2)))
+        return x, attention_weights(query, key, key_mask) if want_weights else None
+
+
+def attend(
+    query: Float[Tensor, "M heads Q d"],
+    key: Float[Tensor, "M heads S d"],
+    value: Float[Tensor, "M heads S d"],
+    key_mask: Bool[Tensor, "M S"] | None,
+) -> Float[Tensor, "M heads Q d"]:
+    """What each query reads from the values whose keys fit it.
+
+    On a CPU in bfloat16 plain products are faster than torch's fused kernel: 1.4 times forward, 3 times with backward.
+    """
+    if query.device.type != "cpu" or query.dtype != torch.bfloat16:
+        mask = None if key_mask is None else key_mask[:, None, None]
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    if key_mask is not None and key_mask.all():
+        key_mask = None
+    rows = max(1, LOGITS_AT_ONCE // (query.shape[1] * query.shape[2] * key.shape[2]))
+    masks = [None] * len(query) if key_mask is None else key_mask.split(rows)
+    parts = zip(query.split(rows), key.split(rows), value.split(rows), masks, strict=False)
+    return torch.cat([attention_weights(q, k, mask) @ v for q, k, v, mask in parts])
+
+
+def attention_weights(
+    query: Float[Tensor, "M heads Q d"], key: Float[Tensor, "M heads S d"], key_mask: Bool[Tensor, "M S"] | None
+) -> Float[Tensor, "M heads Q S"]:
+    logits = (query * query.shape[-1] ** -0.5) @ key.mT
+    if key_mask is not None:
+        logits = logits.masked_fill(~key_mask[:, None, None], float("-inf"))
+    return logits.softmax(-1)
 
 
 class MLP(nn.Module):
@@ -58,10 +95,15 @@ class Block(nn.Module):
         self.mlp = MLP(config.width, config.mlp_ratio * config.width, config.dropout)
 
     def forward(
-        self, x: Float[Tensor, "M S D"], key_mask: Bool[Tensor, "M S"] | None, want_weights: bool = False
-    ) -> tuple[Float[Tensor, "M S D"], Float[Tensor, "M heads S S"] | None]:
-        attended, weights = self.attn(self.norm1(x), key_mask, want_weights)
-        x = x + attended
+        self,
+        x: Float[Tensor, "M S D"],
+        key_mask: Bool[Tensor, "M S"] | None,
+        want_weights: bool = False,
+        first_only: bool = False,
+    ) -> tuple[Float[Tensor, "M Q D"], Float[Tensor, "M heads Q S"] | None]:
+        """All tokens, or token 0 alone, which the keys and values of all still reach."""
+        attended, weights = self.attn(self.norm1(x), key_mask, want_weights, first_only)
+        x = (x[:, :1] if first_only else x) + attended
         return x + self.mlp(self.norm2(x)), weights
 
 
