@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from allinone.data.example import Dataset, Example
@@ -44,8 +45,14 @@ def require_complete(dataset: Dataset, examples: Sequence[Example], root: str | 
             way_out = f"look closer with `allinone data check {name} --root {root}`, or {way_out}"
         raise ValueError(f"{told}\n  {way_out}")
     if problems:
-        log.warning("%s", told)
+        warn_once(told)
     for what, number in wanted.items():
         if number is not None and counted[what] > number:
-            log.warning("%s in %s: %d %s, but %d were published", dataset, root, counted[what], what, number)
+            warn_once(f"{dataset} in {root}: {counted[what]:,} {what}, but {number:,} were published")
     return max(0, ((size and size.records) or 0) - len(examples))
+
+
+@cache
+def warn_once(message: str) -> None:
+    """An evaluation looks at its data set more than once, and its controls do again."""
+    log.warning("%s", message)

@@ -408,6 +408,14 @@ def require_evaluated(experiment: Experiment) -> None:
             require_complete(dataset, list(dataset.examples(root)), root, allowed)
 
 
+def with_evaluators(experiment: Experiment, names: Sequence[str]) -> Experiment:
+    """The experiment with some of its evaluators."""
+    unknown = [name for name in names if name not in experiment.evaluators]
+    if unknown:
+        raise ValueError(f"no evaluator {', '.join(unknown)}; there are: {', '.join(experiment.evaluators) or 'none'}")
+    return replace(experiment, evaluators={name: experiment.evaluators[name] for name in names})
+
+
 def with_views(experiment: Experiment, num_views: int) -> Experiment:
     """The experiment with evaluations that look at so many views of each video."""
     evaluators = {name: replace(config, num_views=num_views) for name, config in experiment.evaluators.items()}

@@ -4,7 +4,7 @@ import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ MODULES = (finetune, pretrain, zero_shot)
 NAMES = sorted(name for name, made in experiments().items() if made.__module__ in {m.__name__ for m in MODULES})
 
 
-def writers() -> dict[str, object]:
+def writers() -> dict[str, Callable[[Path, list[Item]], None]]:
     """`write_NAME` of each module of layouts, by the name of the data set."""
     modules = [importlib.import_module(f"layouts.{info.name}") for info in pkgutil.iter_modules(layouts.__path__)]
     functions = (pair for module in modules for pair in inspect.getmembers(module, inspect.isfunction))

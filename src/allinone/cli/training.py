@@ -38,6 +38,9 @@ def add_commands(commands: Any) -> None:
     evaluate.add_argument("checkpoint", type=str, metavar="CHECKPOINT", help="checkpoint folder, run folder or hub id")
     add_experiment(evaluate)
     evaluate.add_argument("--to", type=str, metavar="DIR", help="the folder (default: evaluations/EXPERIMENT)")
+    evaluate.add_argument(
+        "--only", type=str, nargs="+", metavar="NAME", help="some of the evaluators, such as `test` (default: all)"
+    )
     evaluate.add_argument("--frames", type=int, metavar="N", help="frames of a clip (default: as in the experiment)")
     evaluate.add_argument("--views", type=int, metavar="N", help="clips of each video, whose scores are averaged")
     evaluate.add_argument("--blind", action="store_true", help="control: no frames; for a choice, also no question")
@@ -107,11 +110,13 @@ def run_train(options: Namespace) -> None:
 
 
 def run_evaluate(options: Namespace) -> None:
-    from allinone.experiment import evaluate, override, with_views
+    from allinone.experiment import evaluate, override, with_evaluators, with_views
     from allinone.experiments import find
 
     frames = [] if options.frames is None else [f"model.num_frames={options.frames}"]
     experiment = override(find(options.experiment), [*options.set, *frames])
+    if options.only:
+        experiment = with_evaluators(experiment, options.only)
     if options.views is not None:
         experiment = with_views(experiment, options.views)
     controls: list[Any] = [control for control in ("blind", "single_frame", "shuffle_frames") if options[control]]

@@ -7,11 +7,18 @@ evaluate the checkpoint with the experiment of that name.
 """
 
 from allinone.data.example import Dataset
-from allinone.datasets import hmdb51, kinetics400, ucf101
+from allinone.datasets import hmdb51, kinetics400, ucf101, webvid
+from allinone.evaluators.base import EvaluatorConfig
 from allinone.evaluators.recognition import Recognition
+from allinone.evaluators.retrieval import Retrieval
 from allinone.experiment import Data, Experiment
 from allinone.model.config import BASE
 from allinone.train.optim import Optim
+
+
+def webvid_zero_shot() -> Experiment:
+    """Retrieval on the validation clips of WebVid2.5M, which pre-training does not show."""
+    return _untrained(Retrieval.Config(data=webvid.Captions("val2M")))
 
 
 def kinetics400_zero_shot() -> Experiment:
@@ -30,11 +37,15 @@ def ucf101_zero_shot() -> Experiment:
 
 
 def _by_name(data: Dataset) -> Experiment:
+    return _untrained(Recognition.Config(data=data, num_views=3))
+
+
+def _untrained(evaluator: EvaluatorConfig) -> Experiment:
     return Experiment(
         model=BASE,
         train_data={},
         objectives={},
-        evaluators={"zero_shot": Recognition.Config(data=data, num_views=3)},
+        evaluators={"zero_shot": evaluator},
         optim=Optim.Config(num_steps=1, warmup=0),
         data=Data(batch_size=32, num_workers=8),
     )
