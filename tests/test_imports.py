@@ -31,7 +31,10 @@ ALLOWED = {
         "complete", "results",
     },
     "experiments": {"experiment", "data", "datasets", "evaluators", "objectives", "model", "train", "video"},
-    "app": {"experiment", "experiments", "datasets", "data", "inference", "search", "plots", "video", "evaluators", "results"},
+    "app": {
+        "experiment", "experiments", "datasets", "data", "inference", "search", "plots", "video", "evaluators",
+        "results",
+    },
     "tools": {"data", "datasets", "video"},
     "cli": {
         "app", "convert", "experiment", "experiments", "inference", "search", "train", "results", "tools", "datasets",

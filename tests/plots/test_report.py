@@ -103,6 +103,15 @@ def test_a_page_shows_everything_and_asks_for_nothing(tmp_path, full):
     assert "@import" not in page.text
 
 
+def test_an_interval_stands_below_its_value(tmp_path):
+    rows = [Row("R@1", 66.0, 1.0, interval=(61.24, 70.96)), Row("MedR", 2.0, None)]
+    page = written(tmp_path / "report.html", replace(EMPTY, tables={"Numbers": rows}))
+    assert "61.2 to 71.0" in page.text
+    assert "95 % interval" in page.text
+    without = written(tmp_path / "report.html", replace(EMPTY, tables={"Numbers": rows[1:]}))
+    assert "interval" not in without.text
+
+
 def test_right_hits_and_right_answers_are_marked(tmp_path, full):
     page = written(tmp_path / "report.html", full)
     assert page.having("class").count("card right") == 2  # a hit and the answer

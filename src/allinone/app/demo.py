@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -11,11 +11,13 @@ from pathlib import Path
 
 from allinone.data.cache import FrameCache
 from allinone.datasets.synthetic import Captions, Questions, make_world
-from allinone.experiment import Experiment, override, run_evaluators, train, write_numbers
+from allinone.evaluators.base import Evaluation
+from allinone.experiment import Experiment, circumstances, override, run_evaluator, train
 from allinone.experiments.world import world_contrast, world_joint
 from allinone.inference import Predictor, Progress, load
 from allinone.plots.curves import needs_plots
 from allinone.plots.report import Report, Row, ShownAnswer, ShownHit, ShownQuery, write_report
+from allinone.results import write_results
 from allinone.search import VideoIndex, lancedb
 
 NUM_TRAIN, NUM_TRAIN_QUICK = 6000, 400
@@ -61,7 +63,7 @@ def demo(
         settings += ["optim.num_steps=20", "optim.warmup=5"]
     first, second = override(world_contrast(), settings), override(world_joint(), settings)
     runs = [folder / ("quick" if quick else "run") / name for name in ("contrast", "joint")]
-    videos = (example.video for example in Captions("train").examples(root))
+    videos = (example.files[0] for example in Captions("train").examples(root))
     cache = FrameCache(videos, first.data.cache_mb, first.data.transform.resize)
     with clock.part("train: contrast"):
         start = train(replace(first, evaluators={}), runs[0], resume=True, cache=cache).checkpoint
@@ -70,16 +72,20 @@ def demo(
         checkpoint = train(replace(second, evaluators={}), runs[1], resume=True, cache=cache).checkpoint
     model = load(checkpoint)
     with clock.part("evaluate"):
-        numbers = run_evaluators(model, second, on_progress)
+        found = {
+            name: run_evaluator(model, second, config, ("blind",) if name == "answers" else (), on_progress)
+            for name, config in second.evaluators.items()
+        }
     with clock.part("index and search"):
         queries = search_gallery(model, root, folder / ("quick.index" if quick else "gallery.index"), on_progress)
     with clock.part("ask"):
         answers = ask(model, root)
-    write_numbers(folder / "numbers.json", numbers)
+    facts_of_it = {"checkpoint": str(checkpoint), "experiment": "world_joint", **circumstances(model, second)}
+    write_results(folder / "evaluation", facts_of_it, found)
     report = Report(
         title="All-in-One on a made world",
         summary=summary(first, second, quick),
-        tables=tables(numbers),
+        tables=tables(found),
         metrics_files=[run / "metrics.jsonl" for run in runs],
         queries=queries,
         answers=answers,
@@ -91,7 +97,8 @@ def demo(
         say(f"\n{name}")
         for row in rows:
             chance = "" if row.chance is None else f"  (chance {row.chance:.0f})"
-            say(f"  {row.name:42} {row.value:6.1f}{chance}")
+            interval = "" if row.interval is None else f"  [{row.interval[0]:5.1f}, {row.interval[1]:5.1f}]"
+            say(f"  {row.name:42} {row.value:6.1f}{interval}{chance}")
     say(f"\n{sum(clock.seconds.values()):.0f} s in all")
     return path
 
@@ -102,8 +109,8 @@ def search_gallery(
     """Index the clips of the gallery and look for some of their captions."""
     gallery = Captions("test").examples(root)
     index = VideoIndex.open(index_path, model)
-    index.add([example.video for example in gallery], on_progress=on_progress)
-    captions = {example.video.resolve(): example.text for example in gallery}
+    index.add([example.files[0] for example in gallery], on_progress=on_progress)
+    captions = {example.files[0].resolve(): example.text for example in gallery}
     queries = []
     for example in gallery[:: len(gallery) // NUM_SHOWN][:NUM_SHOWN]:
         hits = [
@@ -113,7 +120,7 @@ def search_gallery(
                 end_sec=hit.end_sec,
                 score=hit.score if hit.match is None else hit.match,
                 caption=captions[Path(hit.video).resolve()],
-                right=Path(hit.video).resolve() == example.video.resolve(),
+                right=Path(hit.video).resolve() == example.files[0].resolve(),
             )
             for hit in index.search(example.text, top_k=3, rerank=10)
         ]
@@ -127,10 +134,10 @@ def ask(model: Predictor, root: Path) -> tuple[ShownAnswer, ...]:
     chosen = questions[:: len(questions) // NUM_SHOWN][:NUM_SHOWN]
     return tuple(
         ShownAnswer(
-            video=example.video,
+            video=example.files[0],
             question=example.text,
             truth=example.answer or "",
-            answers=tuple(model.answer(example.video, example.text, top_k=3)),
+            answers=tuple(model.answer(example.files[0], example.text, top_k=3)),
         )
         for example in chosen
     )
@@ -144,23 +151,37 @@ def summary(first: Experiment, second: Experiment, quick: bool) -> str:
     return f"A model of half a million parameters, trained from scratch on a CPU: {steps}. {held_out}"
 
 
-def tables(numbers: dict[str, float]) -> dict[str, list[Row]]:
+def tables(found: Mapping[str, Mapping[str, Evaluation]]) -> dict[str, list[Row]]:
     """What the demo shows of the evaluation, beside what guessing would reach."""
+
+    def row(name: str, evaluator: str, metric: str, chance: float, note: str = "", column: str = "score") -> Row:
+        score = found[evaluator][column].scores[metric]
+        interval = None if score.low is None or score.high is None else (score.low, score.high)
+        return Row(name, score.value, chance, note, interval)
+
     retrieval = [
-        Row(f"{what}, {way} R@{k}", numbers[f"gallery/{stage}{way}/R@{k}"], float(k))
+        row(f"{what}, {way} R@{k}", "gallery", f"{stage}{way}/R@{k}", float(k))
         for stage, what in (("dual/", "dual stream"), ("", "re-ranked by the joint mode"))
         for way in ("t2v", "v2t")
         for k in (1, 5)
     ]
-    kinds = [name.rpartition("/")[2] for name in numbers if name.startswith("answers/accuracy/")]
-    answers = [Row("all questions", numbers["answers/accuracy"], numbers["answers/chance"])]
-    answers += [Row(k, numbers[f"answers/accuracy/{k}"], numbers[f"answers/chance/{k}"]) for k in kinds]
+    chances = {name: score.value for name, score in found["answers"]["score"].scores.items() if "chance" in name}
+    kinds = [name.removeprefix("chance/") for name in chances if "/" in name]
+    answers = [
+        row("all questions", "answers", "accuracy", chances["chance"]),
+        row("all questions, blind", "answers", "accuracy", chances["chance"], "control: frames withheld", "blind"),
+        *(row(kind, "answers", f"accuracy/{kind}", chances[f"chance/{kind}"]) for kind in kinds),
+    ]
     order = []
     for name, mode in (("order", "dual stream"), ("order_joint", "joint mode")):
-        order.append(Row(f"{mode}: caption picks its clip", numbers[f"{name}/t2v/pairs"], 50))
-        order.append(Row(f"{mode}: clip picks its caption", numbers[f"{name}/v2t/pairs"], 50))
-        control = numbers[f"{name}/single_frame/t2v/pairs"]
-        order.append(Row(f"{mode}: control, one frame repeated", control, 50, "50: single frames give nothing away"))
+        order += [
+            row(f"{mode}: caption picks its clip", name, "t2v/pairs", 50),
+            row(f"{mode}: clip picks its caption", name, "v2t/pairs", 50),
+            row(
+                f"{mode}: control, one frame repeated", name, "single_frame/t2v/pairs", 50,
+                "50: single frames give nothing away",
+            ),
+        ]  # fmt: skip
     return {
         "Retrieval in a gallery of 100 clips with distinct captions": retrieval,
         "Questions": answers,

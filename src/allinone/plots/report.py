@@ -16,12 +16,16 @@ NUM_SHEET_FRAMES = 4
 
 @dataclass(frozen=True)
 class Row:
-    """A number, what guessing would reach, and a note. With chance it gets a bar, for which both are in percent."""
+    """A number, what guessing would reach, a note, and the number's 95 % interval.
+
+    With chance it gets a bar, for which both are in percent.
+    """
 
     name: str
     value: float
     chance: float | None
     note: str = ""
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
