@@ -146,6 +146,14 @@ HEARD["denoised"] += [{"noisyasr": "cut the bred now", "cleanasr": "Cut the whit
             yt_temporal.Captions(num_words=4),
             [("v1#t=0,1.5", "So, we! Cut the"), ("v1#t=1.5,3.5", "white bread, now.")],
         ),
+        (  # times from the captions beside it; a text that was not cleaned
+            {
+                "v1.grover.json": {"info": {"id": "v1"}, "subtitles": [], "denoised": [{"noisyasr": "cut the bred"}]},
+                "v1.en.vtt": "WEBVTT\n\n00:00:02.000 --> 00:00:04.000\n \ncut<00:00:02.500><c> the</c><00:00:03.000><c> bred</c>\n",
+            },
+            yt_temporal.Captions(num_words=2),
+            [("v1#t=2,3", "cut the"), ("v1#t=3,4", "bred")],
+        ),
         (
             {"v2.en.vtt": "WEBVTT\r\n\r\n00:01.000 --> 00:03.000\r\n<i>Cut</i> the\r\nbread. [Music]\r\n"},
             yt_temporal.Captions(),
@@ -244,6 +252,7 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
         ({"MSRVTT_data.json": {"sentences": []}}, msrvtt.Captions("full-val"), "no caption of full-val"),
         ({"egoclip.csv": "video_uid\tclip_text\nu\ta\n"}, egoclip.Captions(), "no column clip_start, clip_end"),
         ({"egoclip.csv": EGO + "0\tu\tsoon\t2\ta\n"}, egoclip.Captions(), "clip 0: wanted clip_start and clip_end"),
+        ({"egoclip.csv": EGO + "0\tu\tnan\t2\ta\n"}, egoclip.Captions(), "clip 0: wanted clip_start and clip_end"),
         ({"egomcq.json": {"0": MCQ | {"types": 3}}}, egoclip.Choices(), "question 0: wanted a query"),
         (
             {"egomcq.json": {"0": MCQ | {"answer": 5}}},
@@ -255,6 +264,11 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
         ({"results_2M_val.csv": WEB + "7,a,1,d,,u\n7,b,1,d,,u\n"}, webvid.Captions("val2M"), "the id '7' occurs twice"),
         ({"caption.json": {"x": SAID | {"end": [1]}}}, howto100m.Captions(), "x: wanted start, end and text"),
         ({"raw_caption.json": {"x": SAID}}, howto100m.Captions(), "no annotation file caption.json"),
+        (
+            {"caption.json": {}, "HowTo100M_v1.csv": "id\nx\n"},
+            howto100m.Captions(),
+            "no column video_id; there are: id",
+        ),
         ({"a.grover.json": HEARD | {"info": {}}}, yt_temporal.Captions(), "wanted info with an id"),
         ({}, yt_temporal.Captions(), "no annotation files"),
     ],

@@ -108,13 +108,14 @@ class Clips:
         video = clip["video_uid"]
         times = clip["clip_start"], clip["clip_end"]
         try:
-            start, end = (max(0.0, float(time)) for time in times)
-            piece = int((start + end) / 2 // PIECE_SEC)
+            start, end = map(float, times)
+            piece = max(0, int((start + end) / 2 // PIECE_SEC))
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{where}: wanted clip_start and clip_end in seconds, got {times}") from error
         if self.is_in_pieces(video):
             video = f"{video}/{piece}"
-            start, end = max(0.0, start - piece * PIECE_SEC), min(end - piece * PIECE_SEC, PIECE_SEC)
+            start, end = start - piece * PIECE_SEC, min(end - piece * PIECE_SEC, PIECE_SEC)
+        start = max(0.0, start)
         return part(self.path(video), video, start, max(end, start + SHORTEST_SEC), tidy(text), name)
 
     def is_in_pieces(self, video: str) -> bool:

@@ -37,7 +37,9 @@ from allinone.datasets.files import Annotation, Videos, bare, find, find_some, t
 log = logging.getLogger(__name__)
 
 SPLITS = {"train": Size()}
-LISTS = ("HowTo100M_v1.csv", "howto100m_videos.csv")
+LISTS = {"HowTo100M_v1.csv": "video_id", "howto100m_videos.csv": "video_path"}
+"""Names of the list of ids, and the column that has them."""
+
 CAPTIONS = {"processed": "caption.json", "raw": "raw_caption.json", "sentences": "sentencified_htm_*.json"}
 SHORTEST_SEC = 0.1
 
@@ -80,9 +82,10 @@ class Captions:
 
 def listed_ids(root: Path) -> frozenset[str]:
     """The ids of the list; none where there is no list."""
-    files = find_some(root, *LISTS)
-    rows = files[0].rows() if files else iter(())
-    return frozenset(bare(row["video_id"] if "video_id" in row else row["video_path"]) for row in rows)
+    for name, column in LISTS.items():
+        for file in find_some(root, name):
+            return frozenset(bare(row[column]) for row in file.rows(column))
+    return frozenset()
 
 
 def spoken(file: Annotation, video: str, record: Any) -> Iterator[Spoken]:

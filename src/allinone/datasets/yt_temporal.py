@@ -83,22 +83,23 @@ def spoken(root: Path) -> Iterator[tuple[str, list[Word]]]:
     for file, record in records:
         try:
             video, heard = record["info"]["id"], [(said["word"], float(said["time"])) for said in record["subtitles"]]
-            beside = captions.pop(video, None)
-            if not heard and beside:
-                heard = list(words_of_captions(beside))
-            yield video, cleaned(heard, [part.get("cleanasr") or part["noisyasr"] for part in record["denoised"]])
-        except (KeyError, TypeError, AttributeError) as error:
+            texts = [text.get("cleanasr") or text["noisyasr"] for text in record["denoised"]]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             wanted = "info with an id, denoised with texts, and subtitles with words and times"
             raise ValueError(f"{file}: wanted {wanted}, got {record!r:.80}") from error
+        beside = captions.pop(video, None)
+        if not heard and beside:
+            heard = list(words_of_captions(beside))
+        yield video, cleaned(heard, texts)
     for video, file in captions.items():
         yield video, list(words_of_captions(file))
 
 
-def cleaned(heard: list[Word], parts: list[str]) -> list[Word]:
-    """The words of the cleaned parts, with the times of those that were heard; none where nothing was heard."""
+def cleaned(heard: list[Word], texts: list[str]) -> list[Word]:
+    """The words of the cleaned texts, with the times of those that were heard; none where nothing was heard."""
     if not heard:
         return []
-    words = " ".join(parts).split()
+    words = " ".join(texts).split()
     times: list[float | None] = [None] * len(words)
     matcher = SequenceMatcher(None, [plain(word) for word, _ in heard], list(map(plain, words)), autojunk=False)
     for block in matcher.get_matching_blocks():
