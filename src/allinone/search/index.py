@@ -22,7 +22,7 @@ from allinone.search.scale import Ray
 from allinone.search.segments import Cut
 from allinone.search.table import META, Made, Store
 
-WRITE_SEC = 30
+WRITE_SEC = 10
 """Rows wait no longer than this to be written, so that being killed costs little."""
 
 TIDY_WRITES = 64

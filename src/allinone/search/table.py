@@ -35,10 +35,13 @@ TABLE, TUNING, META, LOCK = "segments", "tuning", b"allinone", "adding.lock"
 OLD_TABLE = "windows"  # of format 1
 
 EXACT_UP_TO = 20_000
-"""Rows; also those that pass a filter."""
+"""Rows."""
 
 RECALL = 0.99
 """What tuning aims at, so that 0.98 holds for other queries."""
+
+MAX_FILES = 64
+"""With more small ones than this they are merged."""
 
 NUM_TUNING, TOP_K, REFINES = 50, 10, (2, 5, 20)
 """Tuned with so many queries, for so many hits, among these."""
@@ -185,12 +188,10 @@ class Store:
         query = table.search(vector, vector_column_name="vector").distance_type("cosine").limit(count)
         if condition is not None:
             query = query.where(condition)
-            if tuning is not None and table.count_rows(condition) <= EXACT_UP_TO:
-                tuning = None
         if tuning is None:
             query = query.bypass_vector_index()
         else:
-            # What passes a filter may lie in groups that are not near, so with one all are looked into.
+            # What passes a filter may lie in groups that are not near: then all are looked into.
             nprobes = tuning.nprobes if condition is None else tuning.num_partitions
             query = query.nprobes(nprobes).refine_factor(tuning.refine)
         rows = query.select(["id", "video", "start_sec", "end_sec", "_distance"]).to_arrow().to_pylist()
@@ -210,11 +211,12 @@ class Store:
         """Merge small files, take new rows into the groups, and make these (anew) where the index has grown for it."""
         table, tuning = self.table(), self.tuning()
         num_rows = table.count_rows()
-        if num_rows > EXACT_UP_TO and (tuning is None or num_rows > 2 * tuning.num_rows):
-            self.optimize(timedelta(hours=1))
+        grown = num_rows > EXACT_UP_TO and (tuning is None or num_rows > 2 * tuning.num_rows)
+        scattered = table.stats()["fragment_stats"]["num_small_fragments"] > MAX_FILES
+        if scattered or (not grown and self.num_ungrouped() > EXACT_UP_TO):
+            self.optimize(timedelta(minutes=5))
+        if grown:
             self.group(table, num_rows)
-        elif table.stats()["fragment_stats"]["num_small_fragments"] > 64 or self.num_ungrouped() > EXACT_UP_TO:
-            self.optimize(timedelta(hours=1))
 
     def optimize(self, older_than: timedelta) -> None:
         """Old versions go, and what killed writers left: there is none at work but the caller, who holds the lock."""
@@ -306,7 +308,7 @@ class Store:
 
 def lancedb() -> Any:
     """The module, imported when an index is used: it is an extra, and slow to import."""
-    os.environ.setdefault("LANCE_LOG", "error")  # it warns of every table that is made
+    os.environ.setdefault("LANCEDB_LOG", "error")  # it warns of every table that is made
     try:
         import lancedb
     except ModuleNotFoundError as error:
