@@ -149,7 +149,8 @@ HEARD["denoised"] += [{"noisyasr": "cut the bred now", "cleanasr": "Cut the whit
         (  # times from the captions beside it; a text that was not cleaned
             {
                 "v1.grover.json": {"info": {"id": "v1"}, "subtitles": [], "denoised": [{"noisyasr": "cut the bred"}]},
-                "v1.en.vtt": "WEBVTT\n\n00:00:02.000 --> 00:00:04.000\n \ncut<00:00:02.500><c> the</c><00:00:03.000><c> bred</c>\n",
+                "v1.en.vtt": "WEBVTT\n\n00:00:02.000 --> 00:00:04.000\n \n"
+                "cut<00:00:02.500><c> the</c><00:00:03.000><c> bred</c>\n",
             },
             yt_temporal.Captions(num_words=2),
             [("v1#t=2,3", "cut the"), ("v1#t=3,4", "bred")],
