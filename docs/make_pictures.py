@@ -80,7 +80,8 @@ def take(name: str, size: tuple[int, int], service: Service, act: Callable[[Page
         page = browser.new_page(viewport={"width": size[0], "height": size[1]})
         page.goto(url)
         act(page)
-        page.wait_for_load_state("networkidle")
+        page.wait_for_function("[...document.images].every(image => image.complete)")
+        page.wait_for_timeout(500)  # Gradio fades things in
         path = PICTURES / f"{name}.png"
         page.screenshot(path=path)
         browser.close()

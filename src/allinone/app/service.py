@@ -3,6 +3,7 @@
 import mimetypes
 import tempfile
 import threading
+import time
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -55,6 +56,9 @@ class Service:
         self.uploads: OrderedDict[str, Seen] = OrderedDict()
         self.lock = threading.Lock()
         self.abilities = abilities(self.predictor)
+        self.counting = threading.Lock()
+        self.counted: State | None = None
+        self.count_again = 0.0
 
     def search(self, asked: Search) -> list[Found]:
         where = Filters(**dict(asked.where))
@@ -94,6 +98,16 @@ class Service:
             return Vectors(vectors=self.predictor.embed_clips(seen.clip).tolist())
 
     def state(self) -> State:
+        """The state of the index, which takes a while to count in a large one; kept for ten times as long."""
+        with self.counting:
+            begin = time.monotonic()
+            if self.counted is None or begin > self.count_again:
+                self.counted = self.count()
+                end = time.monotonic()
+                self.count_again = end + 10 * (end - begin)
+            return self.counted
+
+    def count(self) -> State:
         stats = self.index.stats()
         return State(
             index=str(self.index.path),
