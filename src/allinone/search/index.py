@@ -500,7 +500,7 @@ class Adding:
     def __init__(self, index: VideoIndex, rows_per_write: int):
         self.index = index
         self.rows_per_write = rows_per_write
-        self.added = self.skipped = self.moved = self.writes = 0
+        self.added = self.skipped = self.moved = self.writes = self.num_rows = 0
         self.failed: dict[str, str] = {}
         self.pending: list[Embedded] = []
         self.lost: list[VideoFile] = []
@@ -538,9 +538,9 @@ class Adding:
             return
         self.added, self.moved = self.added + (not result.is_known), self.moved + result.is_known
         self.pending.append(result)
-        num_rows = sum(max(1, len(waiting.rows)) for waiting in self.pending)
+        self.num_rows += max(1, len(result.rows))
         # A large index is written in larger steps: each makes a file, and a version that lists all files.
-        full = num_rows >= max(self.rows_per_write, len(self.state) // 64)
+        full = self.num_rows >= max(self.rows_per_write, len(self.state) // 64)
         if full or time.monotonic() - self.written > WRITE_SEC:
             self.flush()
 
@@ -552,13 +552,14 @@ class Adding:
             return
         now = datetime.now(UTC)
         copies = self.copies([result for result in self.pending if result.is_known])
-        rows, replaced = [], set()
+        rows, written, replaced = [], [], set()
         for result in self.pending:
             video = result.video
             if result.is_known and video not in copies:
                 self.moved -= 1
                 self.lost.append(video)
                 continue
+            written.append(result)
             rows += [{"added": now, **row} for row in copies.get(video, result.rows)]
             before = {video.path, self.path_of.get(result.content, video.path)}
             replaced |= {path for path in before if path in self.state and gone(path, video)}
@@ -566,10 +567,10 @@ class Adding:
             self.index.write(pa.Table.from_pylist(rows, schema=self.index.schema()), sorted(replaced))
         for path in replaced:
             self.state.pop(path, None)
-        for result in self.pending:
+        for result in written:
             self.state[result.video.path] = result.video.state
             self.path_of[result.content] = result.video.path
-        self.pending, self.written, self.writes = [], time.monotonic(), self.writes + 1
+        self.pending, self.num_rows, self.written, self.writes = [], 0, time.monotonic(), self.writes + 1
         if self.writes % TIDY_WRITES == 0:
             self.index.store.tidy()
 

@@ -35,7 +35,7 @@ TABLE, TUNING, META, LOCK = "segments", "tuning", b"allinone", "adding.lock"
 OLD_TABLE = "windows"  # of format 1
 
 EXACT_UP_TO = 20_000
-"""Rows."""
+"""So many rows are compared one by one in some 20 ms."""
 
 RECALL = 0.99
 """What tuning aims at, so that 0.98 holds for other queries."""
@@ -91,7 +91,7 @@ class Store:
         url = urlparse(self.path)
         is_local = url.scheme in ("", "file") or len(url.scheme) == 1
         self.folder = Path(unquote(url.path) if url.scheme == "file" else self.path) if is_local else None
-        self.guard = threading.Lock()
+        self.guard = threading.RLock()
         self.database: Any = None
         self.handle: Any = None
         self.inode: int | None = None
@@ -101,13 +101,14 @@ class Store:
         return self.path
 
     def connect(self) -> Any:
-        if self.database is None:
-            module = lancedb()
-            session = module.Session(index_cache_size_bytes=2 << 30, metadata_cache_size_bytes=256 << 20)
-            place = self.folder if self.folder is not None else self.path
-            # Every read asks for the newest version: what another process has finished is seen at once.
-            self.database = module.connect(place, read_consistency_interval=timedelta(0), session=session)
-        return self.database
+        with self.guard:
+            if self.database is None:
+                module = lancedb()
+                session = module.Session(index_cache_size_bytes=2 << 30, metadata_cache_size_bytes=256 << 20)
+                place = self.folder if self.folder is not None else self.path
+                # Every read asks for the newest version: what another process has finished is seen at once.
+                self.database = module.connect(place, read_consistency_interval=timedelta(0), session=session)
+            return self.database
 
     def table(self) -> Any:
         """The rows, as the last write left them; None before the first."""
@@ -191,9 +192,9 @@ class Store:
         if tuning is None:
             query = query.bypass_vector_index()
         else:
-            # What passes a filter may lie in groups that are not near: then all are looked into.
-            nprobes = tuning.nprobes if condition is None else tuning.num_partitions
-            query = query.nprobes(nprobes).refine_factor(tuning.refine)
+            # What passes a filter may lie in groups that are not near, and so may the hundredth: all are looked into.
+            is_tuned = condition is None and count <= 2 * TOP_K
+            query = query.nprobes(tuning.nprobes if is_tuned else tuning.num_partitions).refine_factor(tuning.refine)
         rows = query.select(["id", "video", "start_sec", "end_sec", "_distance"]).to_arrow().to_pylist()
         return sorted(rows, key=lambda row: (row["_distance"], row["video"], row["start_sec"]))
 
@@ -230,7 +231,7 @@ class Store:
         import pyarrow as pa
         from lancedb.index import BTree, IvfSq
 
-        started = time.perf_counter()
+        log.info("%s: grouping %d segments", self, num_rows)
         num_partitions = max(1, num_rows // 4096)
         table.create_index("vector", config=IvfSq(distance_type="cosine", num_partitions=num_partitions), replace=True)
         for column in ("id", "video"):
@@ -238,7 +239,6 @@ class Store:
         tuning = self.tuned_on(table, num_rows, num_partitions)
         self.connect().create_table(TUNING, pa.Table.from_pylist([asdict(tuning)]), mode="overwrite")
         self.tuned = time.monotonic(), tuning
-        log.info("%s: %d segments grouped in %.0f s: %s", self, num_rows, time.perf_counter() - started, tuning)
 
     def tuned_on(self, table: Any, num_rows: int, num_partitions: int) -> Tuning:
         """The least work that reaches `RECALL`: how many candidates to compare in full, then in how many groups."""
