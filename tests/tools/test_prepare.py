@@ -1,4 +1,5 @@
 import shutil
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -141,6 +142,21 @@ def test_readers_find_in_the_copy_what_they_found_in_an_official_layout(tmp_path
     assert before
     assert not missing(after)
     assert all(probe(path).height == 24 for example in after for path in example.files)
+
+
+def test_annotations_of_any_name_are_copied_and_bulk_is_not(tmp_path, root):
+    (root / "lists").mkdir()
+    for name in ("captions.token", "lists/split", "features.h5", "videos.tar.gz", ".hidden"):
+        (root / name).write_text(name)
+    with zipfile.ZipFile(root / "videos.zip", "w") as archive:
+        archive.writestr("a.mp4", b"")
+    with zipfile.ZipFile(root / "lists.zip", "w") as archive:
+        archive.writestr("a.json", b"")
+    (root / "lists" / "ring").symlink_to(root)
+    prepare(SMALL, root, tmp_path / "to", FORM, workers=1)
+    copied = {str(path.relative_to(tmp_path / "to")) for path in (tmp_path / "to").rglob("*") if path.is_file()}
+    wanted = {"captions.token", "lists/split", "lists.zip", "train.jsonl", "test.jsonl"}
+    assert {name for name in copied if not name.startswith((".prepared", "videos/"))} == wanted
 
 
 def test_two_videos_that_would_become_one_are_refused(tmp_path):

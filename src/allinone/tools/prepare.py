@@ -35,7 +35,9 @@ from allinone.video.transcode import transcode
 OWN, UNFINISHED = ".prepared", "unfinished"
 """The folder in the new one for what is noted, and the one in that for what is being written."""
 
-ANNOTATIONS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".gz", ".zip", ".vtt", ".srt", ".md")
+BULKY = (".tar", ".tgz", ".rar", ".7z", ".h5", ".hdf5", ".npy", ".npz", ".pt", ".pth", ".mdb", ".mp3", ".wav", ".m4a")
+"""Archives of videos, features and sounds are no annotation files; any other file may be one."""
+
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SCALED = (".jpg", ".jpeg", ".png")
 """Larger images of these kinds are scaled."""
@@ -181,20 +183,33 @@ def taken(to: Path, format: Format) -> Iterator[None]:
 
 
 def copy_annotations(root: Path, to: Path) -> None:
-    """Every file that may be an annotation; archives of videos are none."""
+    for path in annotation_files(root):
+        target = to / path.relative_to(root)
+        if not target.is_file() or signature(target) != signature(path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(target) as unfinished:
+                shutil.copy2(path, unfinished)
+
+
+def annotation_files(root: Path) -> Iterator[Path]:
+    """Every file that may be an annotation; each folder once, since links may go round in a ring."""
+    seen: set[str] = set()
     for folder, inner, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            inner.clear()
+            continue
+        seen.add(real)
         inner[:] = [name for name in inner if not name.startswith(".")]
-        for name in names:
-            path = Path(folder) / name
-            if name.startswith(".") or path.suffix.lower() not in ANNOTATIONS or not path.is_file():
-                continue
-            if path.suffix.lower() == ".zip" and holds_media(path):
-                continue
-            target = to / path.relative_to(root)
-            if not target.is_file() or signature(target) != signature(path):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with written_whole(target) as unfinished:
-                    shutil.copy2(path, unfinished)
+        yield from (path for name in names if may_be_annotation(path := Path(folder, name)))
+
+
+def may_be_annotation(path: Path) -> bool:
+    if path.name.startswith(".") or has_suffix(path.name) or not path.is_file():
+        return False
+    if set(BULKY) & {suffix.lower() for suffix in path.suffixes}:
+        return False
+    return path.suffix.lower() != ".zip" or not holds_media(path)
 
 
 def holds_media(archive: Path) -> bool:
