@@ -192,7 +192,8 @@ def show_hits(found: "dict[str, list[Hit]]") -> None:
     from rich.text import Text
 
     for query, hits in found.items():
-        table = Table("score", "match", "from", "to", "video", title=Text(query))
+        table = Table("score", "match", "from", "to", title=Text(query))
+        table.add_column("video", overflow="fold")
         for hit in hits:  # with re-ranking, `match` decides the order
             match = "" if hit.match is None else f"{hit.match:.3f}"
             table.add_row(f"{hit.score:.3f}", match, clock(hit.start_sec), clock(hit.end_sec), Text(hit.video))

@@ -1,0 +1,102 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from allinone.checkpoint import save_checkpoint
+from allinone.cli import main
+from allinone.video.encode import write_mp4
+from tiny import tiny_frames, tiny_predictor, write_videos
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model, four videos of which one has two windows, and their index."""
+    folder = tmp_path_factory.mktemp("commands")
+    tiny = tiny_predictor()
+    save_checkpoint(folder / "model", tiny.model, tiny.tokenizer)
+    write_videos(folder / "videos", 3)
+    write_mp4(folder / "videos" / "[long] it's.mp4", tiny_frames(9, 16), 8)
+    main(["index", f"{folder}/videos", "--model", f"{folder}/model", "--to", f"{folder}/my.index", "--window", "1"])
+    return folder
+
+
+def search(made: Path, *arguments: str) -> None:
+    main(["search", *arguments, "--index", str(made / "my.index")])
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_hits_come_in_every_format(made: Path, capsys: pytest.CaptureFixture[str]):
+    search(made, "red", "a dog", "--format", "json", "--no-merge")
+    found = json.loads(capsys.readouterr().out)
+    assert [(one["query"], len(one["hits"])) for one in found] == [("red", 5), ("a dog", 5)]
+    first = found[0]["hits"][0]
+    search(made, "red", "--format", "csv", "--top-k", "2", "--no-merge")
+    assert capsys.readouterr().out.splitlines()[1].endswith(first["segment"])
+    search(made, "red", "--format", "edl", "--fps", "25")
+    assert "FCM: NON-DROP FRAME" in capsys.readouterr().out
+    search(made, "red", "--format", "html")
+    assert capsys.readouterr().out.count("data:image/jpeg;base64,") >= 4
+    search(made, "red")
+    table = "".join(line.split("│")[-2].strip() for line in capsys.readouterr().out.splitlines() if "│" in line)
+    assert str(made / "videos" / "[long] it's.mp4") in table  # a long path goes on in the next line
+
+
+def test_a_search_is_narrowed_paged_and_led_by_examples(made: Path, capsys: pytest.CaptureFixture[str]):
+    def videos(*arguments: str) -> list[str]:
+        search(made, *arguments, "--format", "json", "--no-merge")
+        return [Path(hit["video"]).name for hit in json.loads(capsys.readouterr().out)]
+
+    everything = videos("red")
+    assert videos("red", "--offset", "2", "--top-k", "2") == everything[2:4]
+    assert videos("red", "--name", "[LONG", "--min-duration", "1.5") == ["[long] it's.mp4"] * 2
+    assert videos("red", "--added-after", "2100-01-01") == videos("red", "--folder", "/nowhere") == []
+    example = str(made / "videos" / "01.mp4")
+    assert videos("--like", example)[0] == "01.mp4"
+    search(made, "red", "--name", "01", "--format", "json")
+    segment = json.loads(capsys.readouterr().out)[0]["segment"]
+    assert "01.mp4" not in videos("--like", segment)
+
+
+def test_hits_are_cut_out(made: Path, capsys: pytest.CaptureFixture[str]):
+    search(made, "red", "--top-k", "2", "--rerank", "2", "--save-clips", str(made / "clips"), "--exact")
+    names = sorted(path.name for path in (made / "clips").iterdir())
+    assert [name[:4] for name in names] == ["001_", "002_"]
+    told = capsys.readouterr().err
+    assert all(name in told for name in names)
+
+
+def test_an_index_is_kept_in_order(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (video,) = write_videos(tmp_path / "more", 1)
+    here = ["index", "--to", str(made / "my.index")]
+    main([*here, str(tmp_path / "mo*")])  # the model that made it is known
+    assert "1 known by their content, 0 already there" in capsys.readouterr().out
+    main([*here, "--stats", "--compact", "--check-recall", "--verify"])
+    shown = capsys.readouterr().out
+    assert all(part in shown for part in ("windows of 1 s", "exact", "recall@10 1.0000", "as the files are"))
+    video.unlink()
+    with pytest.raises(SystemExit) as stop:
+        main([*here, "--verify"])
+    assert stop.value.code == 1
+    assert capsys.readouterr().out == f"gone: {video}\n"
+    main([*here, "--remove-missing"])
+    assert "1 videos taken out" in capsys.readouterr().out
+    assert "not in the index" in fails(capsys, *here, "--remove", str(video))
+
+
+def test_what_a_user_can_mend_is_one_line(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    here = str(made / "my.index")
+    assert "nothing to do: give VIDEOS" in fails(capsys, "index", "--to", here)
+    assert "no index there; make one with" in fails(capsys, "index", str(made), "--to", str(tmp_path / "absent"))
+    assert "cut into windows of 1 s, not" in fails(capsys, "index", str(made), "--to", here, "--overlap", "2")
+    assert "are for --cut windows" in fails(capsys, "index", str(made), "--to", here, "--cut", "shots", "--window", "2")
+    assert "--address is for" in fails(capsys, "index", str(made), "--to", here, "--address", "auto")
+    assert "give words to search for, or --like" in fails(capsys, "search", "--index", here)
+    assert "a date is wanted" in fails(capsys, "search", "red", "--index", here, "--added-after", "yesterday")
+    assert "no segment 'absent.mp4'" in fails(capsys, "search", "--like", "absent.mp4", "--index", here)
