@@ -39,7 +39,7 @@ def test_train_evaluate_index_search_ask(trained, capsys):
     ])  # fmt: skip
     scores = json.loads((trained / "scores" / "scores.json").read_text())
     assert (scores["num_frames"], scores["num_views"]) == (5, {"gallery": 2, "order": 2})
-    assert scores["evaluators"]["gallery"]["blind"]["t2v/R@1"]["value"] == 0
+    assert scores["evaluators"]["gallery"]["blind"]["t2v/R@1"]["value"] <= 10  # ties, up to rounding
     shown = capsys.readouterr().out
     assert "95 % interval" in shown
     assert "blind" in shown

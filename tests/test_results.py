@@ -17,7 +17,7 @@ REAL = Evaluation(
     left_out=frozenset({"v9"}),
 )
 BLIND = Evaluation(scores={"accuracy": Score(25.0, 0.0, 50.0)}, predictions=ROWS, num_samples=2)
-FACTS = {"checkpoint": "runs/mine", "experiment": "made"}
+FACTS = {"checkpoint": "runs/mine", "experiment": "made", "num_views": {"test": 3}, "settings": {"test": {}}}
 TABLES = {"test": {"score": REAL, "blind": BLIND}}
 
 
@@ -42,8 +42,10 @@ def test_everything_is_written_and_can_be_read_again(tmp_path: Path):
     assert [json.loads(line) for line in lines] == ROWS
     assert (folder / "for_server.csv").read_bytes() == b"id,answer\r\n"
     table = (folder / "scores.md").read_text()
-    assert "| accuracy | 50.00 | 12.50 to 87.50 | 25.00 |" in table
+    assert "| accuracy | 50.00 | 12.5 to 87.5 | 25.00 |" in table
     assert "| chance | 25.00 |  |  |" in table
+    assert "| missing | 1 |  |  |" in table
+    assert "- num_views: test 3" in table
     assert "1 videos are missing: this is no score of the whole data set" in table
 
 

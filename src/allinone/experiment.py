@@ -350,6 +350,7 @@ def circumstances(predictor: Predictor, experiment: Experiment) -> dict[str, Any
     return {
         "allinone": version("allinone"),
         "num_frames": predictor.model.config.num_frames,
+        "allow_missing": experiment.data.allow_missing,
         "num_views": {evaluator: config.num_views for evaluator, config in experiment.evaluators.items()},
         "settings": describe(experiment.evaluators),
     }

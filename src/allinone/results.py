@@ -15,7 +15,6 @@ from typing import Any
 
 from allinone.checkpoint import beside, flush, put_in_place, read_json, recover, write_json
 from allinone.evaluators.base import Evaluation
-from allinone.metrics import Score
 
 SCORES, TABLES, PREDICTIONS = "scores.json", "scores.md", ".predictions.jsonl"
 
@@ -74,11 +73,11 @@ def as_json(columns: Columns) -> dict[str, Any]:
 
 def markdown(facts: Mapping[str, Any], tables: Mapping[str, Columns]) -> str:
     """A table for each evaluator."""
-    lines = [
-        "# Evaluation",
-        "",
-        *(f"- {name}: {value}" for name, value in facts.items() if not isinstance(value, dict)),
-    ]
+    lines = ["# Evaluation", ""]
+    for name, value in facts.items():
+        if name != "settings":
+            told = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+            lines.append(f"- {name}: {told}")
     for name, columns in tables.items():
         header, rows = table(columns)
         lines += ["", f"## {name}", "", *sentences(columns), ""]
@@ -101,16 +100,11 @@ def table(columns: Columns) -> tuple[list[str], list[list[str]]]:
     """The header and the rows: a score, its interval, and the same score of each control."""
     real, *controls = columns.values()
     header = ["", "score", "95 % interval", *(name.replace("_", " ") for name in list(columns)[1:])]
-    rows = [
-        [name, shown(score), interval(score), *(shown(control.scores.get(name)) for control in controls)]
-        for name, score in real.scores.items()
-    ]
+    rows = []
+    for name, score in real.scores.items():
+        digits = 0 if name.startswith("missing") else 2
+        others = (control.scores.get(name) for control in controls)
+        cells = ["" if other is None else f"{other.value:.{digits}f}" for other in (score, *others)]
+        interval = "" if score.low is None else f"{score.low:.1f} to {score.high:.1f}"
+        rows.append([name, cells[0], interval, *cells[1:]])
     return header, rows
-
-
-def shown(score: Score | None) -> str:
-    return "" if score is None else f"{score.value:.2f}"
-
-
-def interval(score: Score) -> str:
-    return "" if score.low is None else f"{score.low:.2f} to {score.high:.2f}"

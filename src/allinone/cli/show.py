@@ -24,6 +24,7 @@ def show_numbers(title: str, numbers: Mapping[str, float]) -> None:
 
 def show_tables(tables: Mapping[str, Any]) -> None:
     """What an evaluation found: a table for each evaluator."""
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
@@ -31,7 +32,7 @@ def show_tables(tables: Mapping[str, Any]) -> None:
 
     for name, columns in tables.items():
         header, rows = table(columns)
-        shown = Table(*header, title=name, caption=" ".join(sentences(columns)))
+        shown = Table(*header, title=name, caption=" ".join(sentences(columns)), box=SIMPLE, padding=(0, 1, 0, 0))
         for row in rows:
             shown.add_row(*row)
         Console().print(shown)

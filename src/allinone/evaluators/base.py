@@ -181,7 +181,10 @@ class Clips:
         asked: Sequence[tuple[int, str]],
         function: Callable[[Tensor, list[list[int]], Int[Tensor, "M 2"]], Float[Tensor, "M ..."]],
     ) -> Iterator[tuple[list[int], Float[Tensor, "M ..."]]]:
-        """Read all clips, and ask about each of (clip, text): their numbers in a batch, and what `function` says."""
+        """Read all clips, and ask about each of (clip, text): their numbers in a batch, and what `function` says.
+
+        The same pair twice is asked about once, so that equal options get equal scores to the last bit.
+        """
         of_clip: dict[int, list[int]] = defaultdict(list)
         for number, (clip, _) in enumerate(asked):
             of_clip[clip].append(number)
@@ -189,8 +192,10 @@ class Clips:
             numbers = [number for clip in clips for number in of_clip[clip]]
             place = {clip: i for i, clip in enumerate(clips)}
             texts = {text: i for i, text in enumerate(dict.fromkeys(asked[number][1] for number in numbers))}
-            pairs = torch.tensor([[place[clip], texts[text]] for clip, text in (asked[number] for number in numbers)])
-            yield numbers, function(frames, predictor.rows(list(texts)), pairs)
+            pairs = {pair: i for i, pair in enumerate(dict.fromkeys(asked[number] for number in numbers))}
+            where = torch.tensor([[place[clip], texts[text]] for clip, text in pairs])
+            found = function(frames, predictor.rows(list(texts)), where)
+            yield numbers, found[torch.tensor([pairs[asked[number]] for number in numbers])]
 
     def covered(self) -> list[int]:
         """The numbers of the examples whose clips could all be read."""
