@@ -58,6 +58,14 @@ def test_a_part_that_ends_late_is_told_and_no_fault(root):
     assert report.complete
 
 
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
+def test_a_photo_that_is_cut_off_is_broken(root, share):
+    photo = root / "videos" / "photo.jpg"
+    photo.write_bytes(photo.read_bytes()[: int(share * photo.stat().st_size)])
+    report, _ = check(SMALL, root, tasks=["questions"], splits=["train"], workers=1)
+    assert list(report.broken) == [str(photo)]
+
+
 def test_each_file_is_read_once_and_again_only_when_it_changed(tmp_path, root):
     check(SMALL, root, workers=2)
     assert sorted(readable(tmp_path)) == ["a.mp4", "b.mp4", "photo.jpg"]

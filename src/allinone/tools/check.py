@@ -170,6 +170,8 @@ def readable_sec(path: str | Path, timeout_sec: float, alive: Alive) -> float:
     info = probe(path, timeout_sec=timeout_sec)
     alive()
     if info.is_image:
+        if is_cut_off(Path(path).read_bytes()):
+            raise VideoError(f"{path}: damaged: the end of the picture is not there")
         return 0.0
     duration_sec = info.duration_sec
     if not duration_sec:
@@ -182,3 +184,9 @@ def readable_sec(path: str | Path, timeout_sec: float, alive: Alive) -> float:
         if wanted - got > longest_still_sec(duration_sec, info.fps):
             raise VideoError(f"{path}: {no_frame(got, wanted, duration_sec)}")
     return duration_sec
+
+
+def is_cut_off(image: bytes) -> bool:
+    """Whether a JPEG lacks its end, which decoders paint grey without a word; other kinds do not decode then."""
+    scan, end = b"\xff\xda", b"\xff\xd9"
+    return image.startswith(b"\xff\xd8") and image.rfind(end) < image.rfind(scan)
