@@ -140,6 +140,26 @@ def test_no_path_of_a_request_reaches_the_files(served: Served, path: str):
     assert b"root:" not in answer.content
 
 
+@pytest.mark.parametrize(
+    "nested", [{"path": "{file}"}, ["{file}"], {"path": "http://127.0.0.1:9/x"}, [[{"path": "{file}"}]]]
+)
+@pytest.mark.parametrize("place", ["data", "event_data"])
+def test_an_event_of_the_page_that_names_a_file_is_refused(
+    client: httpx.Client, served: Served, nested: Any, place: str
+):
+    """Gradio, left alone, copies such a file, or what lies at such an address, to where it can be fetched."""
+    text = json.dumps(nested).replace("{file}", str(served.folder / "secret.txt"))
+    value = json.loads(text)
+    if isinstance(value, dict):
+        value["meta"] = {"_type": "gradio.FileData"}
+    event = {"data": ["red", *[""] * 5, False], "fn_index": 0, "session_hash": "abc", "event_data": None}
+    assert client.post("/gradio_api/queue/join", json=event).status_code == 200
+    bad = {"data": [value, *event["data"][1:]]} if place == "data" else {"event_data": {"segment": value}}
+    assert client.post("/gradio_api/queue/join", json={**event, **bad}).status_code == 400
+    assert client.post("/gradio_api/queue/join", json={**event, "simple_format": True}).status_code == 400
+    assert client.get("/", params={"deep_link": "../../.."}).status_code == 200
+
+
 def test_nothing_of_the_index_passes_for_a_page():
     names = ["a.mp4", "a.WEBM", "a.mts", "a.jpg", "a.html", "a.svg", "a.js", "a", "a.mp4.htm"]
     kinds = [media_type(Path(name)) for name in names]

@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+UPLOADS, EVENTS = "/api/uploads", "/gradio_api/queue/join"
 
 OPEN_PATHS = (
     "/api/",
@@ -25,14 +28,17 @@ OPEN_PATHS = (
     "/theme.css",
     "/favicon.ico",
     "/manifest.json",
-    "/gradio_api/queue/join",
+    EVENTS,
     "/gradio_api/queue/data",
     "/gradio_api/heartbeat/",
     "/gradio_api/startup-events",
 )
 """What may be asked for besides the page itself. Gradio has many more routes, some of which serve files."""
 
-UPLOADS = "/api/uploads"
+OPEN_QUERIES = ("/api/", "/media/", "/gradio_api/queue/data")
+"""Paths that a query means something to; to the page's own address it could name a file of Gradio's."""
+
+Plain = None | bool | int | float | str
 
 HEADERS = {
     # Gradio's page needs inline scripts, and templates that it compiles. What counts: nothing comes from elsewhere.
@@ -68,6 +74,18 @@ class Limits:
                 raise ValueError(f"{name} must be at least 1, got {value}")
 
 
+class PageEvent(BaseModel):
+    """What the page tells Gradio: flat values. Gradio would open a path, or fetch an address, of a nested one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    data: list[Plain]
+    event_data: dict[str, Plain] | None = None
+    fn_index: int
+    trigger_id: int | None = None
+    session_hash: str = Field(pattern="^[0-9a-z]{1,64}$")
+
+
 class Busy(Exception):
     """Too many requests; the message says so to people."""
 
@@ -100,8 +118,9 @@ class Guard:
     """The outermost layer of the server: refuses a request before any of the application sees it, or bounds its body.
 
     Refused are wrong passwords, requests that a foreign page makes in a user's browser (by their origin, or, where
-    only this machine may ask, by a foreign host name), paths that are not `OPEN_PATHS`, and bodies that are too large
-    or too slow. `hosts` are the names this server may be called by; None allows all.
+    only this machine may ask, by a foreign host name), paths that are not `OPEN_PATHS`, bodies that are too large or
+    too slow, and events that are not such as the page sends. `hosts` are the names this server may be called by; None
+    allows all.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, hosts: frozenset[str] | None, password: str | None):
@@ -143,10 +162,13 @@ class Guard:
         path = scope["path"]
         if path != "/" and not path.startswith(OPEN_PATHS):
             raise HTTPException(404, "there is nothing here")
+        if not path.startswith(OPEN_QUERIES):
+            scope["query_string"] = b""
         limits = self.limits
         if path == UPLOADS:
             return bounded(receive, headers, limits.max_upload_mb * 1_000_000, limits.upload_sec)
-        return bounded(receive, headers, limits.max_body_kb * 1_000, limits.body_sec)
+        receive = bounded(receive, headers, limits.max_body_kb * 1_000, limits.body_sec)
+        return await checked(receive) if path == EVENTS else receive
 
     def knows_password(self, headers: Headers) -> bool:
         """By HTTP's basic authentication, whatever the user's name."""
@@ -157,6 +179,24 @@ class Guard:
             return False
         assert self.password is not None
         return scheme.lower() == "basic" and hmac.compare_digest(given, self.password.encode())
+
+
+async def checked(receive: Receive) -> Receive:
+    """The body of a request that tells of a `PageEvent`, written anew from what was understood of it."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    try:
+        event = PageEvent.model_validate_json(body)
+    except ValidationError as error:
+        raise HTTPException(400, "no event of this page") from error
+    parts = iter([{"type": "http.request", "body": event.model_dump_json().encode(), "more_body": False}])
+
+    async def next_part() -> Message:
+        return next(parts, None) or await receive()
+
+    return next_part
 
 
 def bounded(receive: Receive, headers: Headers, max_bytes: int, max_sec: int | float) -> Receive:
