@@ -17,14 +17,14 @@ NUM_NAMED = 5
 def require_complete(dataset: Dataset, examples: Sequence[Example], root: str | Path, allow_missing: bool) -> int:
     """Compare the examples of a data set with what its card says was published, and look whether all files are there.
 
-    ValueError tells what is missing, unless that is allowed: then it is logged. Returns by how many examples the data
-    set is short of the published number. More than were published are only logged.
+    ValueError tells what is missing, unless that is allowed and something is there: then it is logged. Returns by how
+    many examples the data set is short of the published number. More than were published are only logged.
     """
     size = published(dataset)
-    num_videos = len({example.video_id for example in examples})
+    num_files = len({path for example in examples for path in example.files})
     num_clips = len({clip.video_id for example in examples for clip in example.clips or (example,)})
     wanted = {} if size is None else {"records": size.records, "videos": size.videos}
-    counted = {"records": len(examples), "videos": num_videos}
+    counted = {"records": len(examples), "videos": num_files}
     problems = [
         f"{counted[what]:,} {what} of {number:,} published"
         for what, number in wanted.items()
@@ -37,13 +37,15 @@ def require_complete(dataset: Dataset, examples: Sequence[Example], root: str | 
         problems.append(
             f"files of {len(absent):,} of {num_clips:,} videos are missing: {', '.join(paths[:NUM_NAMED])}{more}"
         )
-    told = f"{dataset} in {root} is incomplete: {'; '.join(problems)}"
-    if problems and not allow_missing:
-        way_out = "allow it with data.allow_missing=true, and every score will tell how much is missing"
-        if size is not None:
-            name = type(dataset).__module__.rpartition(".")[2]
-            way_out = f"look closer with `allinone data check {name} --root {root}`, or {way_out}"
-        raise ValueError(f"{told}\n  {way_out}")
+    name = type(dataset).__module__.rpartition(".")[2]
+    told = f"{name}.{dataset} in {root} is incomplete: {'; '.join(problems)}"
+    if problems and (not allow_missing or len(absent) == num_clips):
+        ways_out = [] if size is None else [f"look closer with `allinone data check {name} --root {root}`"]
+        if len(absent) < num_clips:
+            ways_out.append("allow it with data.allow_missing=true, and every score will tell how much is missing")
+        else:
+            ways_out.append("set data.root to the folder that holds the videos")
+        raise ValueError(f"{told}\n  {', or '.join(ways_out)}")
     if problems:
         warn_once(told)
     for what, number in wanted.items():
