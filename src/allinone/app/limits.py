@@ -168,7 +168,7 @@ class Guard:
         if path == UPLOADS:
             return bounded(receive, headers, limits.max_upload_mb * 1_000_000, limits.upload_sec)
         receive = bounded(receive, headers, limits.max_body_kb * 1_000, limits.body_sec)
-        return await checked(receive) if path == EVENTS else receive
+        return await checked(receive) if path.startswith(EVENTS) else receive
 
     def knows_password(self, headers: Headers) -> bool:
         """By HTTP's basic authentication, whatever the user's name."""

@@ -26,9 +26,9 @@ element.addEventListener("change", async (event) => {
   }
 });
 
-element.addEventListener("error", (event) => {
-  const video = event.target;
-  if (video.tagName !== "VIDEO") return;
+// A video of a kind that the browser does not play, or of which it plays the sound alone.
+function playInstead({ target: video, type }) {
+  if (video.tagName !== "VIDEO" || (type === "loadedmetadata" && video.videoWidth > 0)) return;
   if (video.dataset.instead) {
     video.src = video.dataset.instead;
     delete video.dataset.instead;
@@ -38,4 +38,6 @@ element.addEventListener("error", (event) => {
   note.className = "problem";
   note.textContent = "This video cannot be played.";
   video.replaceWith(note);
-}, true);
+}
+element.addEventListener("error", playInstead, true);
+element.addEventListener("loadedmetadata", playInstead, true);
