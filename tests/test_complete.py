@@ -54,9 +54,15 @@ def test_missing_files_are_counted_and_the_first_named(root: Path):
     (root / "01.mp4").unlink()
     with pytest.raises(ValueError, match=r"files of 1 of 3 videos are missing: .*01\.mp4"):
         check(Fixed(ITEMS), root)
-    many = Fixed(tuple(example(f"absent{n}") for n in range(1200)))
-    with pytest.raises(ValueError, match=r"1,200 of 1,200 videos .*absent4\.mp4 and 1,195 more\n  allow it with"):
+    many = Fixed((ITEMS[0], *(example(f"absent{n}") for n in range(1200))))
+    with pytest.raises(ValueError, match=r"1,200 of 1,201 videos .*absent4\.mp4 and 1,195 more\n  allow it with"):
         check(many, root)
+
+
+@pytest.mark.parametrize("allow_missing", [False, True])
+def test_a_folder_without_any_of_the_videos_is_always_an_error(tmp_path: Path, allow_missing: bool):
+    with pytest.raises(ValueError, match=r"files of 3 of 3 videos are missing(.|\n)*set data\.root to the folder"):
+        check(Published(ITEMS), tmp_path, allow_missing)
 
 
 def test_clips_to_choose_from_must_be_there_too(root: Path):

@@ -139,7 +139,8 @@ def test_the_training_loop_gets_the_same_numbers(clips: Path):
 
 def test_incomplete_data_is_told_before_anything_is_evaluated(clips: Path):
     data = questions(longer_is_right=False)
-    absent = Fixed((example("absent", "what?", options=("red", "dog"), right=0),))
+    items = (example(name, "what?", options=("red", "dog"), right=0) for name in ("00", "absent"))
+    absent = Fixed(tuple(items))
     for config in (Choice.Config(data=absent), Choice.Config(data=data, then=absent)):
         with pytest.raises(ValueError, match=r"absent\.mp4\n  allow it with data\.allow_missing=true"):
             require_evaluated(experiment(config, Data(root=str(clips))))

@@ -35,6 +35,10 @@ def test_order_pairs_prefer_their_own(predictor: Predictor, root: Path, mode):
         v2t += int(table[0, 0] > table[1, 0]) + int(table[1, 1] > table[0, 1])
     assert results["t2v/pairs"] == pytest.approx(100 * t2v / 12)
     assert results["v2t/pairs"] == pytest.approx(100 * v2t / 12)
+    rows = evaluated(Order.Config(data=PAIRS, mode=mode), predictor, root).predictions
+    assert sum(row["correct"] for row in rows) == t2v
+    assert sum(row["clip_correct"] for row in rows) == v2t
+    assert all((row["prediction"] == row["truth"]) == row["correct"] for row in rows)
     by_kind = [results[f"t2v/pairs/{kind}"] for kind in ("left or right", "other")]
     assert results["t2v/pairs"] == pytest.approx((2 * by_kind[0] + by_kind[1]) / 3)
 

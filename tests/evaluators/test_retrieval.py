@@ -42,6 +42,29 @@ def test_dual_stream_retrieval_ranks_by_cosine(predictor: Predictor, root: Path)
     assert results["t2v/R@5"] == 100  # four videos
 
 
+def test_predictions_tell_what_each_caption_and_each_video_finds_first(predictor: Predictor, root: Path):
+    rows = evaluated(Retrieval.Config(data=CAPTIONS), predictor, root).predictions
+    similarity, _ = scores(predictor, root)
+    for row, text, found, own in zip(rows, TEXTS, similarity, OWN.tolist(), strict=False):
+        assert (row["text"], row["truth"]) == (text, VIDEOS[own])
+        assert row["prediction"] == VIDEOS[int(found.argmax())]
+        assert row["rank"] == 1 + int((found > found[own]).sum())
+        assert row["correct"] == (row["rank"] == 1)
+    for row, video, found in zip(rows[5:], VIDEOS, similarity.T, strict=True):
+        assert (row["direction"], row["video_id"]) == ("v2t", video)
+        assert row["prediction"] == TEXTS[int(found.argmax())]
+        assert row["correct"] == (row["prediction"] in row["truth"])
+
+
+def test_what_comes_first_among_equals_is_wrong(root: Path):
+    same = tiny_predictor()
+    with torch.no_grad():
+        for parameter in same.model.heads.parameters():
+            parameter.zero_()
+    rows = evaluated(Retrieval.Config(data=CAPTIONS), same, root).predictions
+    assert all(row["prediction"] != row["truth"] and row["rank"] == 4 for row in rows[:5])
+
+
 def test_joint_retrieval_ranks_by_matching(predictor: Predictor, root: Path):
     results = values(Retrieval.Config(data=CAPTIONS, mode="joint"), predictor, root)
     _, odds = scores(predictor, root)

@@ -230,7 +230,7 @@ def by_kind(name: str, kinds: Sequence[str | None], measure: Callable[[Int[Tenso
 
 def server_files(dataset: Dataset, found: Evaluation) -> dict[str, str]:
     """The file for the public server, where there is one and the answers are secret."""
-    if not isinstance(dataset, HasServer) or any(row["truth"] is not None for row in found.predictions):
+    if not isinstance(dataset, HasServer) or any(row.get("truth") is not None for row in found.predictions):
         return {}
     if found.left_out:
         log.warning("no file for the server of %s: %d videos are missing", dataset, len(found.left_out))

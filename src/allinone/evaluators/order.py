@@ -22,6 +22,8 @@ class Order(Evaluator):
     replaced by one of them, for each of them in turn, and takes the mean; a tie counts half. It is away from 50 where
     frames alone give a pair away. Where one clip is the exact reversal of the other, it is 50 whatever the model does,
     since what a frame gains at one place it loses at the mirrored one: there it vouches for the data.
+
+    A prediction is the clip that a caption prefers; `clip_correct` tells whether its clip prefers the caption.
     """
 
     tasks = ("caption",)
@@ -61,6 +63,7 @@ class Order(Evaluator):
         chosen = torch.tensor([[one, other] for _, one, other in pairs])
         examples = [clips.examples[i] for first, _, _ in pairs for i in (first, first + 1)]
         rows = predictor.rows([example.text for example in examples])
+        others = [clips.examples[i] for first, _, _ in pairs for i in (first + 1, first)]
         kinds = [example.kind for example in examples[::2]]
 
         own = [prefers_own(s) for s in self.both_ways(predictor, frames, chosen, rows, clips.on_progress)]
@@ -72,10 +75,12 @@ class Order(Evaluator):
             ]
             stills = [torch.stack(some).mean(dim=0) for some in zip(*halves, strict=True)]
             scores |= {f"single_frame/{name}": share for name, share in shares(stills, kinds).items()}
-        t2v, v2t = (preferred.flatten().tolist() for preferred in own)
+        t2v, v2t = ((preferred.flatten() == 1).tolist() for preferred in own)
         return scores, [
-            row_of(example) | {"text": example.text, "t2v_correct": text == 1, "v2t_correct": clip == 1}
-            for example, text, clip in zip(examples, t2v, v2t, strict=True)
+            row_of(example)
+            | {"text": example.text, "prediction": (example if text_right else other).video_id}
+            | {"truth": example.video_id, "correct": text_right, "clip_correct": clip_right}
+            for example, other, text_right, clip_right in zip(examples, others, t2v, v2t, strict=True)
         ]
 
     def both_ways(
