@@ -33,6 +33,7 @@ from allinone.model.model import AllInOne
 from allinone.search import Filters, VideoIndex
 from allinone.search.embedding import plan_chunks, read_ahead
 from allinone.search.files import VideoFile
+from allinone.search.table import schema
 from allinone.video.encode import write_mp4
 
 WIDTH, PER_VIDEO, NUM_TOPICS, ROWS_A_WRITE = 512, 20, 200, 20_000
@@ -114,7 +115,9 @@ def built(folder: Path, options: argparse.Namespace) -> tuple[VideoIndex, np.nda
     world = World(options.rows, options.kind)
     started = time.perf_counter()
     for begin in range(0, options.rows, ROWS_A_WRITE):
-        index.write(world.rows(index, begin, min(options.rows, begin + ROWS_A_WRITE), options.thumbnail_bytes), [])
+        index.store.write(
+            world.rows(index, begin, min(options.rows, begin + ROWS_A_WRITE), options.thumbnail_bytes), []
+        )
     written = time.perf_counter()
     index.store.tidy()
     print(
@@ -183,7 +186,7 @@ class World:
             "thumbnail": [noise[i : i + thumbnail_bytes] for i in range(len(videos))],
             "vector": pa.FixedSizeListArray.from_arrays(pa.array(self.vectors(begin, end).ravel()), WIDTH),
         }
-        return pa.table(columns, schema=index.schema())
+        return pa.table(columns, schema=schema(index.made, WIDTH))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -282,7 +282,7 @@ for deadly, after_sec in zip(sys.argv[3::2], sys.argv[4::2]):
         os.waitpid(child, 0)
         continue
     index = VideoIndex.open(f"{sys.argv[2]}.{deadly}", tiny_predictor(batch_size=3), Windows(length_sec=0.5))
-    writes, write = [], index.write
+    writes, write = [], index.store.write
 
     def deadly_write(*arguments):
         writes.append(arguments)
@@ -290,7 +290,7 @@ for deadly, after_sec in zip(sys.argv[3::2], sys.argv[4::2]):
             threading.Timer(float(after_sec), os.kill, (os.getpid(), signal.SIGKILL)).start()
         write(*arguments)
 
-    index.write = deadly_write
+    index.store.write = deadly_write
     index.add(Path(sys.argv[2]), rows_per_write=4, num_threads=1)
     print("survived", flush=True)
     os._exit(0)

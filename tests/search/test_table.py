@@ -9,6 +9,7 @@ import torch
 
 from allinone.search import Filters, VideoIndex, table
 from allinone.search.embedding import segment_id
+from allinone.search.table import schema
 from tiny import CONFIG, tiny_predictor
 
 ROWS, GROUPED = 1500, 500
@@ -34,7 +35,7 @@ def made_rows(index: VideoIndex, count: int, seed: int, folders: int = 10) -> An
         times = {"duration_sec": 100.0, "start_sec": start, "end_sec": start + 10, "added": datetime.now(UTC)}
         id = segment_id(video, file["content"], start, start + 10)
         rows.append({**file, **times, "id": id, "thumbnail": b"", "vector": vector})
-    return pa.Table.from_pylist(rows, schema=index.schema())
+    return pa.Table.from_pylist(rows, schema=schema(index.made, CONFIG.shared_dim))
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +44,14 @@ def grouped(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(table, "EXACT_UP_TO", GROUPED)
         index = VideoIndex.open(tmp_path_factory.mktemp("grouped") / "my.index", tiny_predictor())
-        index.write(made_rows(index, ROWS, seed=0), [])
+        index.store.write(made_rows(index, ROWS, seed=0), [])
         index.store.tidy()
         yield index
 
 
 def best(index: VideoIndex, query: np.ndarray, count: int, condition: str | None = None) -> list[str]:
     """Ids in the order of cosine, by numpy."""
-    rows = index.rows(["id", "vector"], condition)
+    rows = index.store.rows(["id", "vector"], condition)
     vectors = np.stack(rows["vector"].to_pylist())
     return [rows["id"][int(i)].as_py() for i in (-(vectors @ query)).argsort(kind="stable")[:count]]
 
@@ -77,7 +78,7 @@ def test_the_check_of_recall_sees_what_is_not_found(grouped: VideoIndex, monkeyp
 
 def test_new_rows_are_found_before_they_are_grouped_and_after(grouped: VideoIndex):
     new = made_rows(grouped, 20, seed=1)
-    grouped.write(new, [])
+    grouped.store.write(new, [])
     query = np.asarray(new["vector"][7].as_py(), np.float32)
     for _ in range(2):
         assert grouped.search_vector(torch.from_numpy(query), merge=False)[0].segment == new["id"][7].as_py()
@@ -93,7 +94,7 @@ def test_groups_are_made_anew_when_the_index_has_doubled(grouped: VideoIndex):
     assert before is not None
     grouped.store.tidy()
     assert grouped.store.tuning() == before
-    grouped.write(made_rows(grouped, 2 * ROWS, seed=2), [])
+    grouped.store.write(made_rows(grouped, 2 * ROWS, seed=2), [])
     grouped.store.tidy()
     after = grouped.store.tuning()
     assert after is not None
@@ -105,7 +106,7 @@ def test_small_writes_are_merged(tmp_path: Path):
     index = VideoIndex.open(tmp_path / "index", tiny_predictor())
     rows = made_rows(index, 70, seed=0)
     for number in range(70):
-        index.write(rows.slice(number, 1), [])
+        index.store.write(rows.slice(number, 1), [])
     assert index.store.table().stats()["fragment_stats"]["num_fragments"] == 70
     index.store.tidy()
     assert index.store.table().stats()["fragment_stats"]["num_fragments"] == 1
@@ -117,7 +118,7 @@ def test_small_writes_are_merged(tmp_path: Path):
 def test_an_index_lies_on_object_storage_too():
     index = VideoIndex.open("memory://bucket/my.index", tiny_predictor())
     assert len(index) == 0
-    index.write(made_rows(index, 30, seed=0), [])
+    index.store.write(made_rows(index, 30, seed=0), [])
     assert len(index) == 30
     assert len(index.search("red", merge=False)) == 10
     assert index.remove("/made/0/0") == 1
@@ -129,5 +130,5 @@ def test_an_index_lies_on_object_storage_too():
 
 def test_a_url_of_a_file_is_a_folder(tmp_path: Path):
     index = VideoIndex.open(f"file://{tmp_path}/a%20b.index", tiny_predictor())
-    index.write(made_rows(index, 10, seed=0), [])
+    index.store.write(made_rows(index, 10, seed=0), [])
     assert len(VideoIndex.open(tmp_path / "a b.index", index.predictor)) == 10

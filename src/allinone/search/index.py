@@ -1,10 +1,9 @@
 """`VideoIndex`: add videos, find moments in them, keep the index in order."""
 
 import os
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +14,15 @@ from torch import Tensor
 from allinone.data.samples import Span
 from allinone.inference import Predictor, Progress, Source, all_pairs
 from allinone.model.heads import ContrastiveHead, MatchingHead
-from allinone.search.embedding import Embedded, default_threads, embed_videos, segment_id
-from allinone.search.files import VideoFile, find_videos, printable
+from allinone.search.adding import Adding, AddReport
+from allinone.search.embedding import Embedded, default_threads, embed_videos
+from allinone.search.files import VideoFile, find_videos
 from allinone.search.hits import Filters, Hit, merged, sql_in
 from allinone.search.scale import Ray
 from allinone.search.segments import Cut
-from allinone.search.table import META, Made, Store
-
-WRITE_SEC = 10
-"""Rows wait no longer than this to be written, so that being killed costs little."""
-
-TIDY_WRITES = 64
+from allinone.search.table import FILE_COLUMNS, Made, Store, schema
 
 SEGMENT_COLUMNS = ["id", "video", "start_sec", "end_sec", "duration_sec", "added"]
-FILE_COLUMNS = ["video", "size", "mtime_ns", "content"]
-
-
-@dataclass(frozen=True)
-class AddReport:
-    """How many videos were embedded (new or changed) or there already; which failed, and why.
-
-    `moved` ones were known by their content under another path, or only touched: their rows were taken over.
-    """
-
-    added: int
-    skipped: int
-    failed: tuple[tuple[str, str], ...]
-    moved: int = 0
 
 
 @dataclass(frozen=True)
@@ -172,7 +153,12 @@ class VideoIndex:
         files = find_videos(paths)
         report = on_progress or (lambda what, done, total: None)
         with self.store.only_writer():
-            adding = Adding(self, rows_per_write)
+            there = self.store.made()
+            if there is not None and (there.model, there.cut) != (self.made.model, self.made.cut):
+                raise ValueError(
+                    f"{self.path}: made by another process meanwhile, with another model or cut; open it again"
+                )
+            adding = Adding(self.store, schema(self.made, self.predictor.model.config.shared_dim), rows_per_write)
             todo, contents = adding.new_among(files), frozenset(adding.path_of)
             report("videos", adding.num_done, len(files))
             while todo:
@@ -198,27 +184,15 @@ class VideoIndex:
             videos, self.predictor, self.made.cut, contents, num_threads=num_threads, on_segments=on_segments
         )
 
-    def write(self, rows: Any, replaced: Iterable[str]) -> None:
-        """Write all rows of some videos in one step, in place of those of the paths that they replace."""
-        table = self.store.table()
-        replaced = list(replaced)
-        if table is None:
-            self.store.create(rows)
-        elif not replaced:
-            table.add(rows)
-        else:
-            merge = table.merge_insert(["id"]).when_matched_update_all().when_not_matched_insert_all()
-            merge.when_not_matched_by_source_delete(sql_in("video", replaced)).execute(rows)
-
     def remove(self, paths: str | Path | Sequence[str | Path]) -> int:
         """Take videos out, given as files or folders, there or gone; the number of videos taken out.
 
         ValueError where one of them is not in the index, before anything is done.
         """
         named = [paths] if isinstance(paths, str | Path) else list(paths)
-        table = self.existing()
+        table = self.store.existing()
         with self.store.only_writer():
-            known = set(self.column("video"))
+            known = set(table.search().select(["video"]).to_arrow()["video"].to_pylist())
             found: set[str] = set()
             strange = []
             for path in (os.path.abspath(path) for path in named):
@@ -239,7 +213,7 @@ class VideoIndex:
         """
         if not keep_sec > 0:
             raise ValueError(f"keep_sec is above 0, since others may search at this moment; got {keep_sec}")
-        self.existing()
+        self.store.existing()
         with self.store.only_writer():
             self.store.optimize(timedelta(seconds=keep_sec))
             self.store.tidy()
@@ -283,7 +257,7 @@ class VideoIndex:
         if rerank:
             self.predictor.model.require(MatchingHead)
         check_page(top_k, offset)
-        self.existing()
+        self.store.existing()
         found = []
         for text, vector in zip(texts, self.predictor.embed_text(texts), strict=True):
             hits = self.best(vector.numpy(), max(offset + top_k, rerank), where, merge)
@@ -301,7 +275,7 @@ class VideoIndex:
     ) -> list[Hit]:
         """The moments whose vectors have the largest cosine with this one."""
         check_page(top_k, offset)
-        self.existing()
+        self.store.existing()
         return self.best(vector.numpy(), offset + top_k, where, merge)[offset:]
 
     def similar(
@@ -315,7 +289,7 @@ class VideoIndex:
     ) -> list[Hit]:
         """More like this: a hit or segment of the index, which is then left out, or any clip or image."""
         check_page(top_k, offset)
-        table = self.existing()
+        table = self.store.existing()
         if not isinstance(example, Hit | Segment):
             vector = self.predictor.embed_video(example)[0].numpy()
             return self.best(vector, offset + top_k, where, merge)[offset:]
@@ -361,7 +335,7 @@ class VideoIndex:
 
     def segment(self, id: str) -> Segment:
         """The segment of this id; ValueError where there is none."""
-        rows = self.existing().search().where(sql_in("id", [id])).select(SEGMENT_COLUMNS).limit(1).to_arrow()
+        rows = self.store.existing().search().where(sql_in("id", [id])).select(SEGMENT_COLUMNS).limit(1).to_arrow()
         if not len(rows):
             raise self.no_segment(id)
         return Segment(**rows.to_pylist()[0])
@@ -377,7 +351,14 @@ class VideoIndex:
         """Those of several segments in one read; ids that are not there are left out."""
         if not ids:
             return {}
-        rows = self.existing().search().where(sql_in("id", ids)).select(["id", "thumbnail"]).limit(len(ids)).to_arrow()
+        rows = (
+            self.store.existing()
+            .search()
+            .where(sql_in("id", ids))
+            .select(["id", "thumbnail"])
+            .limit(len(ids))
+            .to_arrow()
+        )
         return dict(zip(rows["id"].to_pylist(), rows["thumbnail"].to_pylist(), strict=True))
 
     def no_segment(self, id: str) -> ValueError:
@@ -386,7 +367,7 @@ class VideoIndex:
     def videos(self, where: Filters | None = None, *, offset: int = 0, limit: int | None = None) -> list[Video]:
         """The files in the index, by path."""
         columns = [*FILE_COLUMNS, "duration_sec", "added"]
-        table = self.rows([*columns, "id"], where.sql() if where is not None else None)
+        table = self.store.rows([*columns, "id"], where.sql() if where is not None else None)
         if table is None:
             return []
         groups = table.group_by(columns).aggregate([("id", "count")]).sort_by("video")
@@ -395,7 +376,7 @@ class VideoIndex:
 
     def verify(self, *, contents: bool = False, on_progress: Progress | None = None) -> Verified:
         """Compare the index with the files: their size and time of change, or, with `contents`, every byte."""
-        table = self.rows([*FILE_COLUMNS, "id", "added"])
+        table = self.store.rows([*FILE_COLUMNS, "id", "added"])
         if table is None:
             return Verified((), (), ())
         seen: set[str] = set()
@@ -448,157 +429,11 @@ class VideoIndex:
         where: Filters | None = None,
     ) -> Recall:
         """How much of what is exactly best `search` finds, for `texts`, or else for vectors made from stored ones."""
-        self.existing()
+        self.store.existing()
         check_page(top_k, 0)
         queries = self.store.made_queries(num_queries) if texts is None else self.predictor.embed_text(texts).numpy()
         recall, search_ms = self.store.recall(queries, top_k, where.sql() if where is not None else None)
         return Recall(recall, len(queries), top_k, search_ms)
-
-    # The table
-
-    def schema(self) -> Any:
-        import pyarrow as pa
-
-        columns = {
-            "id": pa.string(),
-            "video": pa.string(),
-            "name": pa.string(),
-            "size": pa.int64(),
-            "mtime_ns": pa.int64(),
-            "content": pa.string(),
-            "duration_sec": pa.float64(),
-            "start_sec": pa.float64(),
-            "end_sec": pa.float64(),
-            "added": pa.timestamp("us", tz="UTC"),
-            "thumbnail": pa.binary(),
-            "vector": pa.list_(pa.float32(), self.predictor.model.config.shared_dim),
-        }
-        return pa.schema(list(columns.items()), metadata={META: self.made.to_json()})
-
-    def existing(self) -> Any:
-        table = self.store.table()
-        if table is None:
-            raise ValueError(f"{self.path}: no index there yet; add videos first")
-        return table
-
-    def rows(self, columns: list[str], condition: str | None = None) -> Any:
-        """Some columns of all rows (an Arrow table); None where there is no index."""
-        table = self.store.table()
-        if table is None:
-            return None
-        query = table.search().select(columns)
-        return (query if condition is None else query.where(condition)).to_arrow()
-
-    def column(self, name: str) -> list[Any]:
-        rows = self.rows([name])
-        return [] if rows is None else rows[name].to_pylist()
-
-
-class Adding:
-    """What one `add` knows, has done, and holds to be written."""
-
-    def __init__(self, index: VideoIndex, rows_per_write: int):
-        self.index = index
-        self.rows_per_write = rows_per_write
-        self.added = self.skipped = self.moved = self.writes = self.num_rows = 0
-        self.failed: dict[str, str] = {}
-        self.pending: list[Embedded] = []
-        self.lost: list[VideoFile] = []
-        """Known by content when they were looked at, but these rows have been replaced since."""
-        self.written = time.monotonic()
-        table = index.rows(FILE_COLUMNS)
-        files = [] if table is None else table.group_by(FILE_COLUMNS).aggregate([]).to_pylist()
-        self.state = {row["video"]: (row["size"], row["mtime_ns"]) for row in files}
-        self.path_of = {row["content"]: row["video"] for row in files}
-
-    @property
-    def num_done(self) -> int:
-        return self.added + self.skipped + self.moved + len(self.failed)
-
-    def report(self) -> AddReport:
-        return AddReport(self.added, self.skipped, tuple(sorted(self.failed.items())), self.moved)
-
-    def new_among(self, files: Iterable[Path]) -> list[VideoFile]:
-        new = []
-        for path in files:
-            try:
-                file = VideoFile.of(path)
-            except (OSError, UnicodeEncodeError) as error:
-                self.failed[printable(path)] = str(error)
-                continue
-            if self.state.get(file.path) == file.state:
-                self.skipped += 1
-            else:
-                new.append(file)
-        return new
-
-    def take(self, result: Embedded) -> None:
-        if result.failure is not None:
-            self.failed[result.video.path] = result.failure
-            return
-        self.added, self.moved = self.added + (not result.is_known), self.moved + result.is_known
-        self.pending.append(result)
-        self.num_rows += max(1, len(result.rows))
-        # A large index is written in larger steps: each makes a file, and a version that lists all files.
-        full = self.num_rows >= max(self.rows_per_write, len(self.state) // 64)
-        if full or time.monotonic() - self.written > WRITE_SEC:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is held, in one step."""
-        import pyarrow as pa
-
-        if not self.pending:
-            return
-        now = datetime.now(UTC)
-        copies = self.copies([result for result in self.pending if result.is_known])
-        rows, written, replaced = [], [], set()
-        for result in self.pending:
-            video = result.video
-            if result.is_known and video not in copies:
-                self.moved -= 1
-                self.lost.append(video)
-                continue
-            written.append(result)
-            rows += [{"added": now, **row} for row in copies.get(video, result.rows)]
-            before = {video.path, self.path_of.get(result.content, video.path)}
-            replaced |= {path for path in before if path in self.state and gone(path, video)}
-        if rows:
-            self.index.write(pa.Table.from_pylist(rows, schema=self.index.schema()), sorted(replaced))
-        for path in replaced:
-            self.state.pop(path, None)
-        for result in written:
-            self.state[result.video.path] = result.video.state
-            self.path_of[result.content] = result.video.path
-        self.pending, self.num_rows, self.written, self.writes = [], 0, time.monotonic(), self.writes + 1
-        if self.writes % TIDY_WRITES == 0:
-            self.index.store.tidy()
-
-    def copies(self, results: list[Embedded]) -> dict[VideoFile, list[dict[str, Any]]]:
-        """The rows that the index has of the same content, as rows of these videos."""
-        if not results:
-            return {}
-        table = self.index.existing()
-        there = table.search().where(sql_in("content", {result.content for result in results})).to_arrow().to_pylist()
-        by_content: dict[str, dict[str, list[dict[str, Any]]]] = {}
-        for row in there:
-            by_content.setdefault(row["content"], {}).setdefault(row["video"], []).append(row)
-        copies = {}
-        for result in results:
-            for rows in list(by_content.get(result.content, {}).values())[:1]:
-                copies[result.video] = [moved(row, result.video) for row in rows]
-        return copies
-
-
-def moved(row: dict[str, Any], video: VideoFile) -> dict[str, Any]:
-    id = segment_id(video.path, row["content"], row["start_sec"], row["end_sec"])
-    place = {"id": id, "video": video.path, "name": Path(video.path).name}
-    return {**row, **place, "size": video.size, "mtime_ns": video.mtime_ns}
-
-
-def gone(path: str, video: VideoFile) -> bool:
-    """Whether the rows of a path give way to those of a video: its own older ones, or those of where it lay before."""
-    return path == video.path or not os.path.exists(path)
 
 
 def overlap(row: dict[str, Any], example: Hit | Segment) -> bool:

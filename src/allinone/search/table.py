@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -24,6 +24,7 @@ import torch
 
 from allinone.inference import Predictor
 from allinone.model.heads import ContrastiveHead
+from allinone.search.hits import sql_in
 from allinone.search.segments import KINDS, Cut, Windows
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ FORMAT = 2
 """Raised with every change of what a row holds or of which frames a segment shows."""
 
 TABLE, TUNING, META, LOCK = "segments", "tuning", b"allinone", "adding.lock"
+FILE_COLUMNS = ["video", "size", "mtime_ns", "content"]
 OLD_TABLE = "windows"  # of format 1
 
 EXACT_UP_TO = 20_000
@@ -131,8 +133,31 @@ class Store:
                 return None
             raise
 
-    def create(self, rows: Any) -> None:
-        self.connect().create_table(TABLE, rows, schema=rows.schema)
+    def existing(self) -> Any:
+        table = self.table()
+        if table is None:
+            raise ValueError(f"{self}: no index there yet; add videos first")
+        return table
+
+    def rows(self, columns: list[str], condition: str | None = None) -> Any:
+        """Some columns of all rows (an Arrow table); None where there is no index."""
+        table = self.table()
+        if table is None:
+            return None
+        query = table.search().select(columns)
+        return (query if condition is None else query.where(condition)).to_arrow()
+
+    def write(self, rows: Any, replaced: Iterable[str]) -> None:
+        """Write all rows of some videos in one step, in place of those of the paths that they replace."""
+        table = self.table()
+        replaced = list(replaced)
+        if table is None:
+            self.connect().create_table(TABLE, rows, schema=rows.schema)
+        elif not replaced:
+            table.add(rows)
+        else:
+            merge = table.merge_insert(["id"]).when_matched_update_all().when_not_matched_insert_all()
+            merge.when_not_matched_by_source_delete(sql_in("video", replaced)).execute(rows)
 
     def made(self) -> Made | None:
         """What the index was made with; None where there is none. ValueError where something else is there."""
@@ -304,6 +329,27 @@ class Store:
         if self.folder is None:
             return self.table().stats()["total_bytes"]
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+
+def schema(made: Made, width: int) -> Any:
+    """What a row is; with it goes what the index was made with."""
+    import pyarrow as pa
+
+    columns = {
+        "id": pa.string(),
+        "video": pa.string(),
+        "name": pa.string(),
+        "size": pa.int64(),
+        "mtime_ns": pa.int64(),
+        "content": pa.string(),
+        "duration_sec": pa.float64(),
+        "start_sec": pa.float64(),
+        "end_sec": pa.float64(),
+        "added": pa.timestamp("us", tz="UTC"),
+        "thumbnail": pa.binary(),
+        "vector": pa.list_(pa.float32(), width),
+    }
+    return pa.schema(list(columns.items()), metadata={META: made.to_json()})
 
 
 def lancedb() -> Any:

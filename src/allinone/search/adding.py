@@ -1,0 +1,140 @@
+"""One `add` under way: which files are new, which are known by their content, what is written and when."""
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from allinone.search.embedding import Embedded, segment_id
+from allinone.search.files import VideoFile, printable
+from allinone.search.hits import sql_in
+from allinone.search.table import FILE_COLUMNS, Store
+
+WRITE_SEC = 10
+"""Rows wait no longer than this to be written, so that being killed costs little."""
+
+TIDY_WRITES = 64
+
+
+@dataclass(frozen=True)
+class AddReport:
+    """How many videos were embedded (new or changed) or there already; which failed, and why.
+
+    `moved` ones were known by their content under another path, or only touched: their rows were taken over.
+    """
+
+    added: int
+    skipped: int
+    failed: tuple[tuple[str, str], ...]
+    moved: int = 0
+
+
+class Adding:
+    """What one `add` knows, has done, and holds to be written."""
+
+    def __init__(self, store: Store, schema: Any, rows_per_write: int):
+        self.store = store
+        self.schema = schema
+        self.rows_per_write = rows_per_write
+        self.added = self.skipped = self.moved = self.writes = self.num_rows = 0
+        self.failed: dict[str, str] = {}
+        self.pending: list[Embedded] = []
+        self.lost: list[VideoFile] = []
+        """Known by content when they were looked at, but these rows have been replaced since."""
+        self.written = time.monotonic()
+        table = store.rows(FILE_COLUMNS)
+        files = [] if table is None else table.group_by(FILE_COLUMNS).aggregate([]).to_pylist()
+        self.state = {row["video"]: (row["size"], row["mtime_ns"]) for row in files}
+        self.path_of = {row["content"]: row["video"] for row in files}
+
+    @property
+    def num_done(self) -> int:
+        return self.added + self.skipped + self.moved + len(self.failed)
+
+    def report(self) -> AddReport:
+        return AddReport(self.added, self.skipped, tuple(sorted(self.failed.items())), self.moved)
+
+    def new_among(self, files: Iterable[Path]) -> list[VideoFile]:
+        new = []
+        for path in files:
+            try:
+                file = VideoFile.of(path)
+            except (OSError, UnicodeEncodeError) as error:
+                self.failed[printable(path)] = str(error)
+                continue
+            if self.state.get(file.path) == file.state:
+                self.skipped += 1
+            else:
+                new.append(file)
+        return new
+
+    def take(self, result: Embedded) -> None:
+        if result.failure is not None:
+            self.failed[result.video.path] = result.failure
+            return
+        self.added, self.moved = self.added + (not result.is_known), self.moved + result.is_known
+        self.pending.append(result)
+        self.num_rows += max(1, len(result.rows))
+        # A large index is written in larger steps: each makes a file, and a version that lists all files.
+        full = self.num_rows >= max(self.rows_per_write, len(self.state) // 64)
+        if full or time.monotonic() - self.written > WRITE_SEC:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held, in one step."""
+        import pyarrow as pa
+
+        if not self.pending:
+            return
+        now = datetime.now(UTC)
+        copies = self.copies([result for result in self.pending if result.is_known])
+        rows, written, replaced = [], [], set()
+        for result in self.pending:
+            video = result.video
+            if result.is_known and video not in copies:
+                self.moved -= 1
+                self.lost.append(video)
+                continue
+            written.append(result)
+            rows += [{"added": now, **row} for row in copies.get(video, result.rows)]
+            before = {video.path, self.path_of.get(result.content, video.path)}
+            replaced |= {path for path in before if path in self.state and gone(path, video)}
+        if rows:
+            self.store.write(pa.Table.from_pylist(rows, schema=self.schema), sorted(replaced))
+        for path in replaced:
+            self.state.pop(path, None)
+        for result in written:
+            self.state[result.video.path] = result.video.state
+            self.path_of[result.content] = result.video.path
+        self.pending, self.num_rows, self.written, self.writes = [], 0, time.monotonic(), self.writes + 1
+        if self.writes % TIDY_WRITES == 0:
+            self.store.tidy()
+
+    def copies(self, results: list[Embedded]) -> dict[VideoFile, list[dict[str, Any]]]:
+        """The rows that the index has of the same content, as rows of these videos."""
+        if not results:
+            return {}
+        table = self.store.existing()
+        there = table.search().where(sql_in("content", {result.content for result in results})).to_arrow().to_pylist()
+        by_content: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        for row in there:
+            by_content.setdefault(row["content"], {}).setdefault(row["video"], []).append(row)
+        copies = {}
+        for result in results:
+            for rows in list(by_content.get(result.content, {}).values())[:1]:
+                copies[result.video] = [moved(row, result.video) for row in rows]
+        return copies
+
+
+def moved(row: dict[str, Any], video: VideoFile) -> dict[str, Any]:
+    id = segment_id(video.path, row["content"], row["start_sec"], row["end_sec"])
+    place = {"id": id, "video": video.path, "name": Path(video.path).name}
+    return {**row, **place, "size": video.size, "mtime_ns": video.mtime_ns}
+
+
+def gone(path: str, video: VideoFile) -> bool:
+    """Whether the rows of a path give way to those of a video: its own older ones, or those of where it lay before."""
+    return path == video.path or not os.path.exists(path)
