@@ -8,7 +8,7 @@ import torch
 from allinone.model.config import BASE, NANO
 from allinone.model.encoder import Trace, VideoTextEncoder
 from allinone.model.fast import bfloat16_pays, pack
-from allinone.model.layers import attend
+from allinone.model.layers import Dropout, attend
 
 CONFIG = NANO.replace(width=64, depth=2, num_heads=2, patch_order="random", vocab_size=100, max_text_len=12)
 IDS = torch.tensor([[1, 7, 9, 2], [1, 5, 2, 0]])
@@ -26,10 +26,14 @@ def frames():
     return torch.randint(0, 256, (2, 3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
-def outputs(encoder: VideoTextEncoder, frames: torch.Tensor, **options: bool) -> list[torch.Tensor]:
+def outputs(encoder: VideoTextEncoder, frames: torch.Tensor, first_only: bool = False) -> list[torch.Tensor]:
     with torch.inference_mode():
-        joint = encoder(frames, IDS, MASK, **options).text
-        return [joint, encoder.encode_video(frames, **options), encoder.encode_text(IDS, MASK, **options)]
+        joint = encoder(frames, IDS, MASK, first_only=first_only).text
+        return [
+            joint,
+            encoder.encode_video(frames, first_only=first_only),
+            encoder.encode_text(IDS, MASK, first_only=first_only),
+        ]
 
 
 def test_token_0_alone_is_the_token_0_of_all(encoder, frames):
@@ -84,3 +88,18 @@ def test_narrow_models_stay_in_float32_on_a_cpu():
     cpu = torch.device("cpu")
     assert not bfloat16_pays(NANO, cpu)
     assert bfloat16_pays(BASE, cpu) == any(torch.cpu.get_capabilities().get(n) for n in ("avx512_bf16", "amx_bf16"))
+
+
+def test_dropout_drops_its_share_evenly_and_follows_torch_seed():
+    dropout = Dropout(0.1)
+    x = torch.ones(300, 1001, requires_grad=True)
+    torch.manual_seed(3)
+    y = dropout(x)
+    y.sum().backward()
+    torch.manual_seed(3)
+    assert torch.equal(y, dropout(x))
+    assert not torch.equal(y, dropout(x))
+    assert torch.equal(x.grad, y.detach())  # scaled where kept, none where dropped
+    assert set(y.unique().tolist()) == {0.0, pytest.approx(1 / 0.9)}
+    assert (y == 0).float().mean().item() == pytest.approx(0.1, abs=0.005)
+    assert torch.equal(dropout.eval()(x), x)

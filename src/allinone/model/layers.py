@@ -1,5 +1,6 @@
 """The Transformer block (pre-norm, as in ViT), and the embeddings of words and frames that enter it."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -11,6 +12,25 @@ LOGITS_AT_ONCE = 1 << 23
 """Attention logits that a CPU makes at a time (16 MB in bfloat16), lest they travel through memory."""
 
 
+class Dropout(nn.Module):
+    """Dropout from 16 random bits a number, where torch on a CPU draws them one by one: a seventh of a training step.
+
+    The bits come from a generator that torch's own one seeds.
+    """
+
+    def __init__(self, prob: float):
+        super().__init__()
+        self.prob = prob
+
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        if not self.training or not self.prob or x.device.type != "cpu":
+            return F.dropout(x, self.prob, self.training)
+        generator = np.random.SFC64(int(torch.randint(2**63 - 1, ())))
+        bits = torch.from_numpy(generator.random_raw(-(-x.numel() // 4)).view(np.int16))
+        keep = (bits[: x.numel()] >= round(self.prob * 2**16) - 2**15).view(x.shape)
+        return x * keep * (1 / (1 - self.prob))
+
+
 class Attention(nn.Module):
     """Multi-head self-attention over tokens in which padding is never looked at."""
 
@@ -19,7 +39,7 @@ class Attention(nn.Module):
         self.num_heads = num_heads
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
@@ -78,7 +98,7 @@ class MLP(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape D"]:
         return self.dropout(self.fc2(self.dropout(F.gelu(self.fc1(x)))))
@@ -116,7 +136,7 @@ class TextEmbedding(nn.Module):
         self.position = nn.Embedding(config.max_text_len, config.width)
         self.token_type = nn.Parameter(torch.zeros(1, config.width))
         self.norm = nn.LayerNorm(config.width, eps=1e-12)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, text_ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
         length, longest = text_ids.shape[1], self.position.num_embeddings
@@ -139,7 +159,7 @@ class FrameEmbedding(nn.Module):
         self.special = nn.Parameter(torch.zeros(config.num_special, config.width))
         self.position = nn.Parameter(torch.zeros(config.num_special + config.num_patches, config.width))
         self.time = None if config.distilled else nn.Parameter(torch.zeros(config.num_frames, config.width))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self,
