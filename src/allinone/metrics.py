@@ -142,8 +142,11 @@ class Bootstrap:
     def draws(self) -> UInt8[Tensor, "R C"]:
         """How often each resample has each video."""
         rng = torch.Generator().manual_seed(self.seed)
-        chosen = (torch.randint(self.num_videos, (self.num_videos,), generator=rng) for _ in range(NUM_RESAMPLES))
-        return torch.stack([torch.bincount(c, minlength=self.num_videos).to(torch.uint8) for c in chosen])
+        counts = torch.zeros(NUM_RESAMPLES, self.num_videos, dtype=torch.uint8)
+        for part in counts.split(max(1, 2_000_000 // self.num_videos)):
+            chosen = torch.randint(self.num_videos, part.shape, generator=rng)
+            part.scatter_add_(1, chosen, torch.ones_like(chosen, dtype=torch.uint8))
+        return counts
 
     def mean(self, values: Shaped[Tensor, " N"], rows: Int[Tensor, " M"] | None = None) -> Score:
         rows = self.chosen(rows)

@@ -34,6 +34,7 @@ NAMES = ("a dog", "green", "red", "never shown")
 
 ALL: dict[str, EvaluatorConfig] = {
     "dual": Retrieval.Config(data=Fixed(tuple(CAPTIONS))),
+    "joint": Retrieval.Config(data=Fixed(tuple(CAPTIONS)), mode="joint"),
     "two stages": Retrieval.Config(data=Fixed(tuple(CAPTIONS)), mode="two_stage", top_k=2, num_views=2),
     "order": Order.Config(data=Fixed(tuple(PAIRS))),
     "answers": Classification.Config(data=Fixed(tuple(QUESTIONS))),

@@ -6,7 +6,6 @@ import torch
 from allinone.evaluators.classification import Classification
 from allinone.inference import Predictor
 from allinone.model.heads import AnswerHead
-from allinone.video.decode import VideoError
 from fixed import Fixed, evaluated, example, values
 from tiny import ANSWERS, tiny_predictor
 
@@ -49,15 +48,6 @@ def test_a_model_that_knows_the_answers_gets_them_right(root: Path):
     assert ANSWERS[0] == "red"
     assert results["accuracy"] == results["chance"] == 50
     assert results["accuracy/count"] == 0
-
-
-def test_answers_of_missing_videos_are_left_out(predictor: Predictor, root: Path):
-    data = Fixed((*QUESTIONS.items, example("broken", "what?", answer="red", kind="colour")))
-    with pytest.raises(VideoError, match="broken"):
-        evaluated(Classification.Config(data=data), predictor, root)
-    whole = values(Classification.Config(data=QUESTIONS), predictor, root)
-    allowing = values(Classification.Config(data=data, allow_missing=True), predictor, root)
-    assert allowing == whole | {"missing": 1}
 
 
 def test_captions_are_no_questions(predictor: Predictor, root: Path):
