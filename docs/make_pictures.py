@@ -1,7 +1,7 @@
 """Pictures of the page for the documentation, taken in Chromium from a server of its own.
 
     make demo
-    python docs/make_pictures.py runs/demo/run/joint runs/demo/world/videos --words "a red circle moves left"
+    python docs/make_pictures.py runs/demo/run/joint runs/demo/world/videos --words "a red square goes up"
 
 indexes up to a hundred of the videos in a temporary folder and writes docs/pictures/*.png.
 """
@@ -10,6 +10,7 @@ import argparse
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
@@ -20,7 +21,7 @@ from allinone.app.service import Service
 from allinone.inference import load
 from allinone.search import VideoIndex
 
-PICTURES = Path(__file__).parent / "pictures"
+PICTURES = Path(__file__).resolve().parent / "pictures"
 MAX_KB = 150
 DESK, PHONE = (900, 700), (390, 760)
 
@@ -29,16 +30,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a checkpoint folder")
     parser.add_argument("videos", type=Path, help="a folder of videos")
-    parser.add_argument("--words", default="a red circle moves left", help="what is searched for")
-    parser.add_argument("--question", default="what colour is the circle?", help="what is asked about the best hit")
+    parser.add_argument("--words", default="a red square goes up", help="what is searched for")
+    parser.add_argument("--question", default="what shape is it?", help="what is asked about the best hit")
     options = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)
-    model = load(options.model)
-    with tempfile.TemporaryDirectory() as folder:
-        index = VideoIndex.open(Path(folder, "my.index"), model)
+    model, videos = Path(options.model).resolve(), sorted(options.videos.resolve().glob("*.mp4"))[:100]
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):  # so that no path of this machine is in the pictures
+        Path("mine").symlink_to(model)
+        index = VideoIndex.open("my.index", load("mine"))
         service = Service(index, Limits())
         take("empty", DESK, service, lambda page: page.wait_for_selector("#results .note"))
-        index.add(sorted(options.videos.glob("*.mp4"))[:100])
+        index.add(videos)
 
         def search(page: Page) -> None:
             page.fill("#query input, #query textarea", options.words)

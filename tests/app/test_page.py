@@ -82,6 +82,25 @@ def test_search_play_at_the_moment_and_more_like_it(browser: Browser, served: Se
     assert visit.hosts == {urlsplit(served.url).netloc}
 
 
+def test_more_results_are_shown_while_there_are_more(browser: Browser, served: Served, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("allinone.app.page.PAGE", 2)
+    with (visit := Visit(browser, served.url)) as page:
+        search(page, "red")
+        cards, more, count = (
+            page.locator("#results article"),
+            page.locator("#more"),
+            len(served.service.index.search("red")),
+        )
+        expect(cards).to_have_count(2)
+        first = cards.first.locator(".name").text_content()
+        while cards.count() < count:
+            shown = cards.count()
+            more.click()
+            expect(cards).to_have_count(min(shown + 2, count))
+        assert cards.first.locator(".name").text_content() == first
+    assert visit.problems == []
+
+
 def test_filters_narrow_and_a_name_is_only_text(browser: Browser, served: Served):
     with (visit := Visit(browser, served.url)) as page:
         page.click("#filters button")
