@@ -270,7 +270,7 @@ class Predictor:
         for batch in batched(shortest_first(rows), self.data.batch_size):
             ids, mask = self.pad([rows[i] for i in batch])
             vectors[batch] = self.compute(
-                lambda ids, mask: head.embed_text(encoder.encode_text(ids, mask, first_only=True)), ids, mask
+                lambda ids, mask: head.embed_text(encoder.encode_text(ids, mask, keep=1)), ids, mask
             )
             num_done += len(batch)
             if on_progress:
@@ -350,7 +350,7 @@ class Predictor:
         ids, mask = self.pad([row])
         logits = [
             self.compute(
-                lambda frames, ids, mask: head(encoder(frames, ids, mask).text[:, place]),
+                lambda frames, ids, mask: head(encoder(frames, ids, mask, keep=place + 1).text[:, place]),
                 part,
                 ids.expand(len(part), -1),
                 mask.expand(len(part), -1),
@@ -382,7 +382,7 @@ class Predictor:
     def video_only(self, head: Callable[[Tensor], Tensor], clips: UInt8[Tensor, "G V T C H W"]) -> Float[Tensor, "G X"]:
         """What a head says of clips without any text, averaged over the views of each; in batches."""
         outputs = [
-            self.compute(lambda frames: head(self.encoder.encode_video(frames, first_only=True)), part)
+            self.compute(lambda frames: head(self.encoder.encode_video(frames, keep=1)), part)
             for part in clips.flatten(0, 1).split(self.data.batch_size)
         ]
         return torch.cat(outputs).unflatten(0, clips.shape[:2]).mean(dim=1)
@@ -405,7 +405,7 @@ class Predictor:
             chosen, texts = pairs[batch].unbind(dim=1)
             ids, mask = self.pad([rows[i] for i in texts.tolist()])
             output = self.compute(
-                lambda frames, ids, mask: head(encoder.pool(encoder(frames, ids, mask, first_only=True).text)),
+                lambda frames, ids, mask: head(encoder.pool(encoder(frames, ids, mask, keep=1).text)),
                 clips[chosen].flatten(0, 1),
                 ids.repeat_interleave(num_views, dim=0),
                 mask.repeat_interleave(num_views, dim=0),

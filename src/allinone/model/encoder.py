@@ -59,13 +59,13 @@ class VideoTextEncoder(nn.Module):
         patch_perm: Int[Tensor, "B T P"] | None = None,
         real_grid: Int[Tensor, "B 2"] | None = None,
         trace: Trace | None = None,
-        first_only: bool = False,
+        keep: int | None = None,
     ) -> Encoded:
         """Joint mode: each frame's patches and a copy of the text attend to each other, tokens roll between frames.
 
         `patch_perm` overrides the order of patches that the config asks for; `real_grid` marks padded frames
-        (see `FrameEmbedding`); `trace` collects what happened. With `first_only`, here and in the other modes, only
-        token 0 leaves the last block: all that most heads read.
+        (see `FrameEmbedding`); `trace` collects what happened. With `keep`, here and in the other modes, only the first
+        so many tokens leave the last block: most heads read token 0 alone.
         """
         num_frames, num_words = frames.shape[1], text_ids.shape[1]
         if patch_perm is None and self.config.patch_order == "random":
@@ -81,26 +81,26 @@ class VideoTextEncoder(nn.Module):
         key_mask = torch.cat([text_mask, vision_mask], dim=1)
         if trace is not None:
             trace.sources = self.trace_rolling(len(frames), num_frames, patch_perm)
-        tokens = self.run(tokens, key_mask, num_text=num_words, trace=trace, first_only=first_only)
+        tokens = self.run(tokens, key_mask, num_text=num_words, trace=trace, keep=keep)
         return Encoded(text=tokens[:, :num_words], video=tokens[:, num_words:])
 
     def encode_video(
         self,
         frames: UInt8[Tensor, "B T C H W"] | Float[Tensor, "B T C H W"],
         trace: Trace | None = None,
-        first_only: bool = False,
+        keep: int | None = None,
     ) -> Float[Tensor, "B K D"]:
         """Video-only mode: frames, in raster order, meet only in the mean, unless the config has `roll_video`."""
         vision, _ = self.vision(self.normalise(frames))
         num_text = 0 if self.config.roll_video else None
-        return self.run(vision + self.modality[self.VISION], None, num_text, trace, first_only)
+        return self.run(vision + self.modality[self.VISION], None, num_text, trace, keep)
 
     def encode_text(
-        self, text_ids: Int[Tensor, "B L"], text_mask: Bool[Tensor, "B L"], first_only: bool = False
+        self, text_ids: Int[Tensor, "B L"], text_mask: Bool[Tensor, "B L"], keep: int | None = None
     ) -> Float[Tensor, "B K D"]:
         """Text-only mode. The text runs once: its copies for the frames would all be equal."""
         words = self.text(text_ids) + self.modality[self.TEXT]
-        return self.run(words[:, None], text_mask, num_text=None, first_only=first_only)
+        return self.run(words[:, None], text_mask, num_text=None, keep=keep)
 
     def pool(self, tokens: Float[Tensor, "B K D"]) -> Float[Tensor, "B D"]:
         """The pooled feature that matching and answering read: tanh of a linear layer on token 0."""
@@ -112,7 +112,7 @@ class VideoTextEncoder(nn.Module):
         key_mask: Bool[Tensor, "B S"] | None,
         num_text: int | None,
         trace: Trace | None = None,
-        first_only: bool = False,
+        keep: int | None = None,
     ) -> Float[Tensor, "B K D"]:
         """All blocks on each frame's tokens, a last norm, and the mean over frames.
 
@@ -124,8 +124,8 @@ class VideoTextEncoder(nn.Module):
         for block in self.blocks:
             if num_text is not None:
                 tokens = token_rolling(tokens, self.config.num_rolled, num_text)
-            only = first_only and block is self.blocks[-1]
-            flat, attention = block(tokens.flatten(0, 1), key_mask, want_weights=trace is not None, first_only=only)
+            kept = keep if block is self.blocks[-1] else None
+            flat, attention = block(tokens.flatten(0, 1), key_mask, want_weights=trace is not None, keep=kept)
             tokens = flat.unflatten(0, (batch, num_frames))
             if trace is not None:
                 trace.attention.append(attention.unflatten(0, (batch, num_frames)))

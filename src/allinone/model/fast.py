@@ -89,16 +89,15 @@ class PackedBlock(nn.Module):
         x: Float[Tensor, "M S D"],
         key_mask: Bool[Tensor, "M S"] | None,
         want_weights: bool = False,
-        first_only: bool = False,
+        keep: int | None = None,
     ) -> tuple[Float[Tensor, "M Q D"], None]:
         if want_weights:
             raise ValueError("a packed encoder gives no attention weights; trace the one that it was made of")
         x = x.bfloat16()  # the first block gets float32
         normal = self.norm1(x)
-        query, x = (self.query(normal[:, :1]), x[:, :1]) if first_only else (self.query(normal), x)
-        query = query.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        query = self.query(normal[:, :keep]).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         key, value = self.key_value(normal).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        x = self.proj.added_to(x, attend(query, key, value, key_mask).transpose(1, 2).flatten(2))
+        x = self.proj.added_to(x[:, :keep], attend(query, key, value, key_mask).transpose(1, 2).flatten(2))
         return self.fc2.added_to(x, self.fc1(self.norm2(x), then="gelu")), None
 
 

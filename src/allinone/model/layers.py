@@ -46,15 +46,15 @@ class Attention(nn.Module):
         x: Float[Tensor, "M S D"],
         key_mask: Bool[Tensor, "M S"] | None,
         want_weights: bool = False,
-        first_only: bool = False,
+        keep: int | None = None,
     ) -> tuple[Float[Tensor, "M Q D"], Float[Tensor, "M heads Q S"] | None]:
-        """Return the attended tokens (or token 0 alone), and, only when asked for, the attention weights."""
-        if first_only:
-            width = x.shape[-1]
-            queries = F.linear(x[:, :1], self.qkv.weight[:width], self.qkv.bias[:width])
-            keys = F.linear(x, self.qkv.weight[width:], self.qkv.bias[width:])
+        """Return the attended tokens (the first `keep`), and, only when asked for, the attention weights."""
+        width = x.shape[-1]
+        if keep is None:
+            queries, keys = self.qkv(x).split([width, 2 * width], dim=-1)
         else:
-            queries, keys = self.qkv(x).split([x.shape[-1], 2 * x.shape[-1]], dim=-1)
+            queries = F.linear(x[:, :keep], self.qkv.weight[:width], self.qkv.bias[:width])
+            keys = F.linear(x, self.qkv.weight[width:], self.qkv.bias[width:])
         query = queries.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         key, value = keys.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         x = self.dropout(self.proj(attend(query, key, value, key_mask).transpose(1, 2).flatten(2)))
@@ -119,11 +119,11 @@ class Block(nn.Module):
         x: Float[Tensor, "M S D"],
         key_mask: Bool[Tensor, "M S"] | None,
         want_weights: bool = False,
-        first_only: bool = False,
+        keep: int | None = None,
     ) -> tuple[Float[Tensor, "M Q D"], Float[Tensor, "M heads Q S"] | None]:
-        """All tokens, or token 0 alone, which the keys and values of all still reach."""
-        attended, weights = self.attn(self.norm1(x), key_mask, want_weights, first_only)
-        x = (x[:, :1] if first_only else x) + attended
+        """All tokens, or the first `keep` alone, which the keys and values of all still reach."""
+        attended, weights = self.attn(self.norm1(x), key_mask, want_weights, keep)
+        x = x[:, :keep] + attended
         return x + self.mlp(self.norm2(x)), weights
 
 

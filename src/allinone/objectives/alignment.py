@@ -22,6 +22,8 @@ class Alignment(Objective):
     Left out are [CLS], [SEP], padding, and the special tokens of a frame.
     """
 
+    reads_pairs = True
+
     @dataclass(frozen=True, kw_only=True)
     class Config:
         weight: float = 0.1

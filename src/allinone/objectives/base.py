@@ -41,12 +41,14 @@ class Step:
     """One optimisation step: its randomness, how far training is (0 to 1), and what one objective leaves to the next.
 
     `similarity` is left by VTC and read by VTM with hard negatives; `pairs` is left by VTM and read by the alignment.
+    Where `pairs_are_read` is false, VTM spares itself all tokens but those that it reads.
     """
 
     rng: torch.Generator
     progress: float = 0.0
     similarity: Float[Tensor, "B B"] | None = None
     pairs: Pairs | None = None
+    pairs_are_read: bool = True
 
 
 @runtime_checkable
@@ -62,9 +64,10 @@ class ObjectiveConfig(Protocol):
 
 
 class Objective(nn.Module):
-    """Base of the objectives. `reads` says to batches of which tasks it applies."""
+    """Base of the objectives. `reads` says to batches of which tasks it applies, `reads_pairs` that it needs VTM's."""
 
     reads: ClassVar[tuple[str, ...]] = ("caption",)
+    reads_pairs: ClassVar[bool] = False
 
     def forward(self, encoder: VideoTextEncoder, batch: Batch, step: Step) -> Losses:
         raise TypeError(f"{type(self).__name__} has no forward pass of its own")

@@ -48,9 +48,10 @@ class VTM(Objective):
     def forward(self, encoder: VideoTextEncoder, batch: Batch, step: Step) -> Losses:
         text, video, matched = self.choose_pairs(batch, step)
         text_mask = batch.text_mask[text]
-        encoded = encoder(batch.frames[video], batch.text_ids[text], text_mask)
+        keep = None if step.pairs_are_read else 1
+        encoded = encoder(batch.frames[video], batch.text_ids[text], text_mask, keep=keep)
         logits = self.head(encoder.pool(encoded.text))
-        step.pairs = Pairs(encoded, text_mask, matched)
+        step.pairs = Pairs(encoded, text_mask, matched) if step.pairs_are_read else None
         accuracy = (logits.argmax(-1) == matched).float().mean() * 100
         return Losses(F.cross_entropy(logits.float(), matched.long()), {"accuracy": accuracy})
 

@@ -159,7 +159,9 @@ class TrainingModel(nn.Module):
     def forward(self, batch: Batch, step: Step) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """The weighted sum of the objectives that apply to this batch, and what they measured, detached."""
         total, numbers = torch.zeros((), device=batch.text_ids.device), {}
-        for name, objective in self.applying(batch).items():
+        applying = self.applying(batch)
+        step.pairs_are_read = any(objective.reads_pairs for objective in applying.values())
+        for name, objective in applying.items():
             losses = objective(self.model.encoder, batch, step)
             total = total + self.weights[name] * losses.loss
             numbers[f"{name}/loss"] = losses.loss.detach().float()
