@@ -7,6 +7,7 @@ from allinone.metrics import (
     Bootstrap,
     Score,
     best_constant,
+    first_of,
     human_credit,
     list_head,
     median_rank,
@@ -73,6 +74,9 @@ def test_the_head_of_a_list_has_the_relevant_last_among_equals(case, top_k):
     for row, mask, head in zip(scores.tolist(), relevant.tolist(), list_head(scores, relevant, top_k), strict=True):
         order = sorted(range(len(row)), key=lambda i: (-row[i], mask[i]))
         assert [(row[i], mask[i]) for i in head] == [(row[i], mask[i]) for i in order[:top_k]]
+    firsts = first_of(scores, relevant)
+    assert torch.equal(relevant.gather(1, firsts[:, None]), relevant.gather(1, list_head(scores, relevant, 1)))
+    assert torch.equal(scores.gather(1, firsts[:, None])[:, 0], scores.amax(1))
 
 
 def test_a_mask_with_one_relevant_item_is_the_same_as_its_number():

@@ -334,6 +334,8 @@ def evaluate(
         refuse_to_replace(to)
     require_evaluated(experiment)
     predictor = load(checkpoint, num_frames=experiment.model.num_frames)
+    for config in experiment.evaluators.values():
+        config.build().check(predictor)
     experiment = replace(experiment, data=replace(experiment.data, transform=predictor.data.transform))
     tables = {
         evaluator: run_evaluator(predictor, experiment, config, controls, on_progress)

@@ -35,6 +35,13 @@ def retrieval_ranks(
     return ((similarity >= best) & ~relevant).sum(dim=1)
 
 
+def first_of(similarity: Float[Tensor, "Q G"], relevant: Bool[Tensor, "Q G"]) -> Int[Tensor, " Q"]:
+    """The item that comes first in each list; of equal ones, one that is not relevant: ties count against us."""
+    right = similarity.masked_fill(~relevant, float("-inf")).max(dim=1)
+    wrong = similarity.masked_fill(relevant, float("-inf")).max(dim=1)
+    return torch.where(right.values > wrong.values, right.indices, wrong.indices)
+
+
 def list_head(similarity: Float[Tensor, "Q G"], relevant: Bool[Tensor, "Q G"], top_k: int) -> Int[Tensor, "Q K"]:
     """The best `top_k` of each row, the best first. Of equal ones the relevant come last: ties count against us."""
     order = relevant.int().argsort(dim=1, stable=True)

@@ -66,12 +66,13 @@ class Order(Evaluator):
         others = [clips.examples[i] for first, _, _ in pairs for i in (first + 1, first)]
         kinds = [example.kind for example in examples[::2]]
 
-        own = [prefers_own(s) for s in self.both_ways(predictor, frames, chosen, rows, clips.on_progress)]
+        asked = chosen, rows, clips.on_progress
+        own = self.preferred(predictor, frames, *asked, tie=0.0)
         scores = shares(own, kinds)
         if config.control:
             halves = [
-                [prefers_own(s, tie=0.5) for s in self.both_ways(predictor, still, chosen, rows, clips.on_progress)]
-                for still in (frames[:, :, [t]].expand_as(frames) for t in range(frames.shape[2]))
+                self.preferred(predictor, frames[:, :, [t]].expand_as(frames), *asked, tie=0.5)
+                for t in range(frames.shape[2])
             ]
             stills = [torch.stack(some).mean(dim=0) for some in zip(*halves, strict=True)]
             scores |= {f"single_frame/{name}": share for name, share in shares(stills, kinds).items()}
@@ -83,16 +84,18 @@ class Order(Evaluator):
             for example, other, text_right, clip_right in zip(examples, others, t2v, v2t, strict=True)
         ]
 
-    def both_ways(
+    def preferred(
         self,
         predictor: Predictor,
         frames: UInt8[Tensor, "G V T C H W"],
         chosen: Int[Tensor, "P 2"],
         rows: list[list[int]],
         on_progress: Progress | None,
-    ) -> tuple[Float[Tensor, "P 2 2"], Float[Tensor, "P 2 2"]]:
+        tie: float,
+    ) -> list[Float[Tensor, "P 2"]]:
+        """Which texts prefer their own clip, and which clips their own text."""
         scores = self.scores(predictor, frames, chosen, rows, on_progress)
-        return scores, scores.mT
+        return [prefers_own(scores, tie), prefers_own(scores.mT, tie)]
 
     def scores(
         self,

@@ -10,7 +10,7 @@ from torch import Tensor
 from allinone.data.example import Example
 from allinone.evaluators.base import Clips, Evaluator, EvaluatorConfig, Prediction, row_of
 from allinone.inference import Predictor, Progress, all_pairs
-from allinone.metrics import Bootstrap, Score, list_head, retrieval_ranks
+from allinone.metrics import Bootstrap, Score, first_of, list_head, retrieval_ranks
 from allinone.model.heads import ContrastiveHead, MatchingHead
 
 
@@ -76,13 +76,12 @@ class Retrieval(Evaluator):
         similarity = torch.cat(columns, dim=1)[queries]
         first, t2v, v2t = {}, similarity, similarity.T
         if config.mode == "two_stage":
-            ranked = ranks_of(t2v, v2t, relevant)
-            first = {f"dual/{name}": score for name, score in scores_of(*ranked, examples, videos).items()}
+            first = scores_of(similarity, similarity.T, relevant, examples, videos)
             texts = [rows[q] for q in queries]
             t2v, v2t = self.rerank(predictor, similarity, relevant, torch.cat(kept), texts, clips.on_progress)
-        ranked = ranks_of(t2v, v2t, relevant)
-        scores = scores_of(*ranked, examples, videos) | first
-        return scores, found_first(t2v, v2t, relevant, ranked, examples, videos)
+        scores = scores_of(t2v, v2t, relevant, examples, videos)
+        scores |= {f"dual/{name}": score for name, score in first.items()}
+        return scores, found_first(t2v, v2t, relevant, examples, videos)
 
     def rerank(
         self,
@@ -109,18 +108,17 @@ class Retrieval(Evaluator):
         return head_first(similarity, matched, t2v_head), head_first(similarity.T, matched.T, v2t_head)
 
 
-def ranks_of(
-    t2v: Float[Tensor, "Q G"], v2t: Float[Tensor, "G Q"], relevant: Bool[Tensor, "Q G"]
-) -> tuple[Int[Tensor, " Q"], Int[Tensor, " G"]]:
-    return retrieval_ranks(t2v, relevant), retrieval_ranks(v2t, relevant.T)
-
-
 def scores_of(
-    t2v: Int[Tensor, " Q"], v2t: Int[Tensor, " G"], examples: list[Example], videos: list[Example]
+    t2v: Float[Tensor, "Q G"],
+    v2t: Float[Tensor, "G Q"],
+    relevant: Bool[Tensor, "Q G"],
+    examples: list[Example],
+    videos: list[Example],
 ) -> dict[str, Score]:
-    """What the ranks in both directions come to."""
+    """What the similarities in both directions come to."""
     scores = {}
-    for direction, ranks, asked in (("t2v", t2v, examples), ("v2t", v2t, videos)):
+    for direction, similarity, wanted, asked in (("t2v", t2v, relevant, examples), ("v2t", v2t, relevant.T, videos)):
+        ranks = retrieval_ranks(similarity, wanted)
         bootstrap = Bootstrap([example.video_id for example in asked])
         scores |= {f"{direction}/R@{k}": bootstrap.percent(ranks < k) for k in (1, 5, 10)}
         scores[f"{direction}/MedR"] = bootstrap.median_rank(ranks)
@@ -132,24 +130,25 @@ def found_first(
     t2v: Float[Tensor, "Q G"],
     v2t: Float[Tensor, "G Q"],
     relevant: Bool[Tensor, "Q G"],
-    ranks: tuple[Int[Tensor, " Q"], Int[Tensor, " G"]],
     examples: list[Example],
     videos: list[Example],
 ) -> list[Prediction]:
     """For each caption the video that it finds first, and for each video the caption."""
-    best = [list_head(t2v, relevant, 1)[:, 0].tolist(), list_head(v2t, relevant.T, 1)[:, 0].tolist()]
-    t2v_ranks, v2t_ranks = (ranks_.tolist() for ranks_ in ranks)
     predictions = [
         row_of(example)
         | {"direction": "t2v", "text": example.text, "prediction": videos[found].video_id}
         | {"truth": example.video_id, "correct": rank == 0, "rank": rank + 1}
-        for example, found, rank in zip(examples, best[0], t2v_ranks, strict=True)
+        for example, found, rank in zip(
+            examples, first_of(t2v, relevant).tolist(), retrieval_ranks(t2v, relevant).tolist(), strict=True
+        )
     ]
-    for number, (video, found, rank) in enumerate(zip(videos, best[1], v2t_ranks, strict=True)):
+    found, ranks = first_of(v2t, relevant.T).tolist(), retrieval_ranks(v2t, relevant.T).tolist()
+    for number, video in enumerate(videos):
         truths = [examples[q].text for q in relevant[:, number].nonzero().flatten().tolist()]
         predictions.append(
             {"id": None, "video_id": video.video_id, "kind": None, "direction": "v2t"}
-            | {"prediction": examples[found].text, "truth": truths, "correct": rank == 0, "rank": rank + 1}
+            | {"prediction": examples[found[number]].text, "truth": truths}
+            | {"correct": ranks[number] == 0, "rank": ranks[number] + 1}
         )
     return predictions
 
