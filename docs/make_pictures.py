@@ -83,7 +83,7 @@ def take(name: str, size: tuple[int, int], service: Service, act: Callable[[Page
         page.goto(url)
         act(page)
         page.wait_for_function("[...document.images].every(image => image.complete)")
-        page.wait_for_timeout(500)  # Gradio fades things in
+        page.wait_for_timeout(3000)  # Gradio fades things in
         path = PICTURES / f"{name}.png"
         page.screenshot(path=path)
         browser.close()

@@ -1,6 +1,7 @@
 import json
 import shutil
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -242,10 +243,18 @@ def test_more_requests_than_may_wait_are_told_to_come_back(client: httpx.Client,
         while len(statuses) < 4:
             pass
         assert all(answer.status_code == 503 and answer.headers["retry-after"] for answer in statuses)
-        assert "2 requests wait already; try again" in statuses[0].json()["detail"]
+        assert "3 such requests are here already; try again" in statuses[0].json()["detail"]
     for thread in threads:
         thread.join()
     assert sorted(answer.status_code for answer in statuses) == [200] * LIMITS.max_waiting + [503] * 4
+
+
+def test_only_so_many_uploads_are_on_their_way_at_once(client: httpx.Client, served: Served):
+    with ExitStack() as others:
+        for _ in range(LIMITS.max_receiving):
+            others.enter_context(served.service.receiving.enter())
+        assert client.post("/api/uploads", content=b"x", headers=VIDEO).status_code == 503
+    assert client.post("/api/uploads", content=b"x", headers=VIDEO).status_code == 422
 
 
 def test_a_checkpoint_that_lacks_a_head_says_what_to_do(served: Served, tmp_path: Path):

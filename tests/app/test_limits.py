@@ -60,7 +60,7 @@ def test_a_gate_lets_one_in_and_few_wait_and_sends_the_others_away():
     for other in others:
         other.join()
     assert sorted("no turn" in outcome for outcome in outcomes) == [False, True]
-    assert any("wait already; try again" in outcome for outcome in outcomes)
+    assert any("are here already; try again" in outcome for outcome in outcomes)
     release.set()
     holder.join()
     with gate.enter():

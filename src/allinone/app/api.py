@@ -100,7 +100,7 @@ def add_api(app: FastAPI, service: Service) -> None:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not kind.startswith(("video/", "image/")) and kind != "application/octet-stream":
             raise HTTPException(415, f"a video or an image is wanted, got {kind[:80] or 'no content type'}")
-        with tempfile.NamedTemporaryFile(prefix="allinone-upload-") as file:
+        with service.receiving.enter(), tempfile.NamedTemporaryFile(prefix="allinone-upload-") as file:
             async for part in request.stream():
                 file.write(part)
             file.flush()
@@ -132,9 +132,7 @@ def add_media(app: FastAPI, service: Service) -> None:
 def add_handlers(app: FastAPI) -> None:
     """Errors are one sentence, in JSON."""
 
-    def refuse(
-        status: int, headers: dict[str, str] | None = None
-    ) -> Callable[[Request, Exception], Awaitable[Response]]:
+    def refuse(status: int, headers: dict[str, str] | None = None) -> Handler:
         async def handler(request: Request, error: Exception) -> Response:
             return JSONResponse({"detail": one_line(error)}, status, headers)
 

@@ -56,11 +56,13 @@ class Limits:
     """Bounds of a server.
 
     One request at a time is at the model, since it uses all processors; `max_waiting` may wait for it, each for
-    `wait_sec`. Uploads are decoded two at a time, and `max_uploads` of them remembered, by their frames alone.
+    `wait_sec`. `max_receiving` uploads may be on their way, since each takes `max_upload_mb` on disk; they are decoded
+    two at a time, and `max_uploads` of them remembered, by their frames alone.
     """
 
     max_upload_mb: int = 100
     upload_sec: int = 120
+    max_receiving: int = 4
     max_uploads: int = 64
     max_body_kb: int = 512
     body_sec: int = 20
@@ -96,13 +98,15 @@ class Gate:
     def __init__(self, num_inside: int, max_waiting: int, wait_sec: int | float):
         self.inside = threading.BoundedSemaphore(num_inside)
         self.places = threading.BoundedSemaphore(num_inside + max_waiting)
-        self.max_waiting = max_waiting
+        self.num_places = num_inside + max_waiting
         self.wait_sec = wait_sec
 
     @contextmanager
     def enter(self) -> Iterator[None]:
         if not self.places.acquire(blocking=False):
-            raise Busy(f"the server is busy: {self.max_waiting} requests wait already; try again in a few seconds")
+            raise Busy(
+                f"the server is busy: {self.num_places} such requests are here already; try again soon"
+            )
         try:
             if not self.inside.acquire(timeout=self.wait_sec):
                 raise Busy(f"the server is busy: no turn within {self.wait_sec:g} s; try again later")

@@ -53,6 +53,7 @@ class Service:
         self.limits = limits
         self.model = Gate(1, limits.max_waiting, limits.wait_sec)
         self.reading = Gate(2, limits.max_waiting, limits.wait_sec)
+        self.receiving = Gate(limits.max_receiving, 0, 0)  # nobody waits, so the event loop does not
         self.uploads: OrderedDict[str, Seen] = OrderedDict()
         self.lock = threading.Lock()
         self.abilities = abilities(self.predictor)
