@@ -104,9 +104,7 @@ class Gate:
     @contextmanager
     def enter(self) -> Iterator[None]:
         if not self.places.acquire(blocking=False):
-            raise Busy(
-                f"the server is busy: {self.num_places} such requests are here already; try again soon"
-            )
+            raise Busy(f"the server is busy: {self.num_places} such requests are here already; try again soon")
         try:
             if not self.inside.acquire(timeout=self.wait_sec):
                 raise Busy(f"the server is busy: no turn within {self.wait_sec:g} s; try again later")
