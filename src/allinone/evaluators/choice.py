@@ -160,11 +160,12 @@ def joined(first: Evaluation, second: Evaluation) -> Evaluation:
     for stage in (first, second):
         scores |= {name: score for name, score in stage.scores.items() if "/" in name}
     left_out = first.left_out | second.left_out
-    counts = {name: first.scores[name] for name in ("missing_records",) if name in first.scores}
-    if "missing" in first.scores:
-        counts["missing"] = Score(float(len(left_out)))
+    counts = {"missing": float(len(left_out))} if "missing" in first.scores else {}
+    short = [stage.scores["missing_records"].value for stage in (first, second) if "missing_records" in stage.scores]
+    if short:
+        counts["missing_records"] = sum(short)
     return Evaluation(
-        scores=scores | counts,
+        scores=scores | {name: Score(count) for name, count in counts.items()},
         predictions=[*first.predictions, *second.predictions],
         num_samples=len(both),
         left_out=left_out,
