@@ -29,7 +29,7 @@ def add_commands(commands: Any) -> None:
     add_question(classify)
     commands.add_subcommand("classify", classify, help="choose one of some labels for a video")
 
-    serve = ArgumentParser(description="Search and ask in a browser, or over HTTP. Only this machine can reach it.")
+    serve = ArgumentParser(description="Search and ask in a browser, or over HTTP; by default only this machine can.")
     serve.add_argument("--index", type=str, required=True, metavar="INDEX", help="made by `allinone index`")
     serve.add_argument("--model", type=str, metavar="M", help="if the model is no longer where it was when indexing")
     serve.add_argument("--port", type=int, default=7860, help="(default: %(default)s; 0 takes a free one)")
