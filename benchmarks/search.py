@@ -30,7 +30,7 @@ from allinone.inference import Predictor
 from allinone.model.config import NANO, SIZES
 from allinone.model.heads import ContrastiveHead
 from allinone.model.model import AllInOne
-from allinone.search import Filters, VideoIndex
+from allinone.search import Filters, VideoIndex, Windows, lancedb
 from allinone.search.embedding import plan_chunks, read_ahead
 from allinone.search.files import VideoFile
 from allinone.search.table import schema
@@ -54,9 +54,9 @@ def main() -> None:
         command.add_argument("--thumbnail-bytes", type=int, default=4000)
     speed = commands.add_parser("speed")
     speed.add_argument("--size", choices=["nano", *sorted(SIZES)], default="tiny")
-    speed.add_argument("--videos", type=int, default=24)
+    speed.add_argument("--videos", type=int, default=64)
     speed.add_argument("--threads", type=int, default=1, help="that decode; the model has as many")
-    speed.add_argument("--rounds", type=int, default=3)
+    speed.add_argument("--rounds", type=int, default=2)
     speed.set_defaults(run=run_speed)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -194,6 +194,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def run_speed(folder: Path, options: argparse.Namespace) -> None:
+    lancedb()  # is slow to import
     torch.set_num_threads(options.threads)
     config = NANO if options.size == "nano" else SIZES[options.size]
     predictor = Predictor(AllInOne.build(config, {"contrastive": ContrastiveHead.Config()}))
@@ -220,7 +221,7 @@ def run_speed(folder: Path, options: argparse.Namespace) -> None:
 
 def read(videos: list[Path], predictor: Predictor, num_threads: int) -> Iterator[torch.Tensor]:
     """The frames of every segment, as `add` reads them."""
-    reader, cut = predictor.reader(), VideoIndex.open("unused.index", predictor).made.cut
+    reader, cut = predictor.reader(), Windows()
     with ThreadPoolExecutor(num_threads) as pool:
         files = (VideoFile.of(path) for path in videos)
         plans = read_ahead(pool, lambda file: plan_chunks(file, reader, cut, ()), files, 2 * num_threads)

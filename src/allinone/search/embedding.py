@@ -2,9 +2,12 @@
 
 import hashlib
 import os
+import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -119,9 +122,8 @@ def embed_videos(
 
         rows: list[dict[str, Any]] = []
         failure: str | None = None
-        for group in grouped(
-            read_ahead(pool, lambda chunk: chunk.read(reader), plans(), num_ahead), predictor.data.batch_size
-        ):
+        chunks = read_ahead(pool, lambda chunk: chunk.read(reader), plans(), num_ahead)
+        for group in prefetched(grouped(chunks, min(predictor.data.batch_size, CHUNK)), 2):
             frames = torch.cat([chunk.frames for chunk in group])
             vectors = iter(predictor.embed_clips(frames[:, None]).numpy() if len(frames) else ())
             for chunk in group:
@@ -196,6 +198,36 @@ def read_ahead(
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+def prefetched(items: Iterable[Item], num_ahead: int) -> Iterator[Item]:
+    """The same items, taken by a thread of its own, so that they go on being made while the caller is busy."""
+    waiting: queue.Queue[Item | BaseException | None] = queue.Queue(num_ahead)
+    stopped = threading.Event()
+
+    def feed() -> None:
+        try:
+            for item in items:
+                waiting.put(item)
+                if stopped.is_set():
+                    return
+            waiting.put(None)
+        except BaseException as error:
+            waiting.put(error)
+
+    feeder = threading.Thread(target=feed, daemon=True)
+    feeder.start()
+    try:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        while feeder.is_alive():  # it may be waiting for room
+            with suppress(queue.Empty):
+                waiting.get(timeout=0.05)
+        feeder.join()
 
 
 def grouped(chunks: Iterable[Chunk], size: int) -> Iterator[list[Chunk]]:
