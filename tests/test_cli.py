@@ -105,4 +105,5 @@ def test_help_needs_no_torch_and_names_the_commands():
     code = "import sys; from allinone.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     code += "assert 'torch' not in sys.modules"
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert all(command in shown for command in ("demo", "train", "evaluate", "convert", "index", "search", "ask"))
+    commands = ("demo", "train", "evaluate", "convert", "data", "index", "search", "ask", "classify", "serve")
+    assert all(command in shown for command in commands)

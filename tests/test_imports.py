@@ -33,11 +33,13 @@ ALLOWED = {
     "experiments": {"experiment", "data", "datasets", "evaluators", "objectives", "model", "train", "video"},
     "app": {
         "experiment", "experiments", "datasets", "data", "inference", "search", "plots", "video", "evaluators",
-        "results",
+        "results", "asking",
     },
+    "asking": {"inference", "data", "model", "text", "video"},
     "tools": {"data", "datasets", "video"},
     "cli": {
         "app", "convert", "experiment", "experiments", "inference", "search", "train", "results", "tools", "datasets",
+        "asking",
     },
     "__main__": {"cli"},
     "__init__": {"inference", "search"},
