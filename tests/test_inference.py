@@ -133,7 +133,7 @@ def test_choosing_reads_question_and_option_together(videos: list[Path]):
     heads = {"ranking": RankingHead.Config(), "choice": ChoiceHead.Config(hidden=8), **HEADS}
     options = ["red", "a dog"]
     texts = option_texts("which?", options)
-    assert texts == ["which? red", "which? a dog"]
+    assert texts == ("which? red", "which? a dog")
     assert option_texts("", options) == tuple(options)
     for left_out, used in (((), ChoiceHead), (("choice",), RankingHead)):
         predictor = tiny_predictor(heads={kind: c for kind, c in heads.items() if kind not in left_out})
