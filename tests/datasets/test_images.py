@@ -127,7 +127,7 @@ def test_the_files_of_albef_are_read_as_karpathys(tmp_path: Path):
     ],
 )
 def test_tables_of_captions_are_read_in_all_their_forms(name: str, table: str, tmp_path: Path):
-    root = write(tmp_path, {name: table, "test.txt": "7\n"})
+    root = write(tmp_path, {name: table, "test.txt": "7\n7.jpg\n"})
     examples = list(flickr30k.Captions("entities-test").examples(root))
     assert [(e.id, e.text) for e in examples] == [("7#0", "A dog , a cat ."), ("7#1", "A | dog")]
 
@@ -243,6 +243,7 @@ def test_a_clip_of_nlvr2_is_the_left_and_the_right_photo(folder: str, tmp_path: 
         (pair(identifier="10-2"), "an identifier like train-10171-2-0"),
         (pair() + "\n" + pair(label="False"), "'train-10-2-0' occurs twice"),
         ('{"identifier": "train-10-2-0"}', "record 1 has no sentence, label"),
+        (pair(sentence=None), "record 1 has no sentence"),
         ("{", "line 1: not JSON"),
     ],
 )
@@ -316,7 +317,7 @@ def test_images_are_found_by_the_number_of_their_row_as_the_first_image_tells(th
 
 
 def test_rows_without_a_caption_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    root = write(tmp_path, {"cc12m.tsv": "http://example.com/0.jpg\t \nhttp://example.com/1.jpg\ta boat\n"})
+    root = write(tmp_path, {"cc12m.tsv": "http://example.com/0.jpg\t \n \nhttp://example.com/1.jpg\ta boat\n"})
     assert [example.id for example in cc12m.Captions().examples(root)] == ["000000001"]
     assert "left out 1 records without a text" in caplog.text
 

@@ -1,4 +1,5 @@
 import csv
+import gzip
 import io
 import json
 import math
@@ -17,6 +18,7 @@ from allinone.data.example import Example, HasServer
 from allinone.datasets import activitynet_qa, msrvtt_qa, msvd_qa, nextqa, tgif_qa, tvqa, vcr
 from allinone.datasets.base import Size, published
 from allinone.datasets.files import MissingFile
+from allinone.datasets.questions import right_option
 from allinone.video.tint import COLORS
 from real import DATA, needs_data
 
@@ -125,6 +127,7 @@ LAYOUTS = {
     "UTF-16": ("test.csv", as_csv(QUESTIONS).encode("utf-16")),
     "table": ("test.csv", as_csv(QUESTIONS).encode()),
     "tabs": ("test.csv", as_csv(QUESTIONS, "\t").encode()),
+    "encoded": ("msrvtt_test_qa_encode.json", json.dumps(numbered(QUESTIONS)).encode()),
     "Singularity": (
         "qa_test.json",
         json.dumps([row | {"video": row["video_id"] + ".mp4"} for row in QUESTIONS]).encode(),
@@ -167,6 +170,9 @@ def test_questions_and_answers_in_two_files_are_joined_by_their_ids(tmp_path):
     assert [(e.id, e.answer, e.kind) for e in examples] == [
         ("q0", "a0", "motion"), ("q1", "a1", "spatial"), ("q2", "a2", "temporal"),
     ]  # fmt: skip
+    (tmp_path / "test_q.json.gz").write_bytes(gzip.compress((tmp_path / "test_q.json").read_bytes()))
+    (tmp_path / "test_q.json").unlink()
+    assert list(activitynet_qa.Questions("test").examples(tmp_path)) == examples
     (tmp_path / "test_a.json").write_text(json.dumps(told[:2]))
     with pytest.raises(ValueError, match="record 2: no answer to question 'q1'"):
         list(activitynet_qa.Questions("test").examples(tmp_path))
@@ -180,6 +186,17 @@ def test_an_exact_repeat_is_left_out_and_another_question_of_the_same_id_is_an_e
     (tmp_path / "val_qa.json").write_text(json.dumps([*rows, rows[1] | {"answer": "dog"}]))
     with pytest.raises(ValueError, match="the id '1' occurs twice with different content"):
         list(msrvtt_qa.Questions("val").examples(tmp_path))
+
+
+@pytest.mark.parametrize(("written", "right"), [("2", 2), (2.0, 2), ("2.0", 2), ("", None), (None, None)])
+def test_the_number_of_the_right_option_is_read_as_it_is_written(written, right):
+    assert right_option(written, 5, "here") == right
+
+
+@pytest.mark.parametrize("written", ["5", -1, 2.5, "2.5", "x", [2], "nan"])
+def test_what_numbers_no_option_is_an_error(written):
+    with pytest.raises(ValueError, match="here: wanted the number of the right option, 0 to 4"):
+        right_option(written, 5, "here")
 
 
 TGIF = "gif_name\tquestion\ta1\ta2\ta3\ta4\ta5\tanswer\tvid_id\tkey\n"

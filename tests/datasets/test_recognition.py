@@ -116,7 +116,7 @@ def test_rows_of_another_split_and_repeated_rows_are_left_out(tmp_path: Path, ca
 
 
 def test_a_test_table_without_labels_keeps_them_secret(tmp_path: Path):
-    files = {"label_map_k400.txt": "abseiling\n", "test.csv": "youtube_id,time_start,time_end,split\nx,1,11,test\n"}
+    files = {"kinetics_label_map.txt": "abseiling\n", "test.csv": "youtube_id,time_start,time_end,split\nx,1,11,test\n"}
     [example] = kinetics400.Labels("test").examples(write(tmp_path, files))
     assert (example.task, example.label) == ("label", "")
 
@@ -182,6 +182,17 @@ def test_a_list_of_ucf101_that_contradicts_itself_is_an_error(lines: str, messag
 def test_classes_of_ucf101_that_are_not_counted_from_1_are_an_error(tmp_path: Path):
     with pytest.raises(ValueError, match="numbered from 1"):
         ucf101.Labels("train1").classes(write(tmp_path, {"classInd.txt": "0 Archery\n1 Biking\n"}))
+
+
+def test_the_pairs_of_lists_of_hmdb51_are_read(tmp_path: Path):
+    lists = {"train": "wave/a.avi 50\nbrush_hair/b.avi 0\n", "val": "wave/c.avi 50\n"}
+    root = write(tmp_path, {f"hmdb51_{part}_split_2_videos.txt": lines for part, lines in lists.items()})
+    train, test = (list(hmdb51.Labels(split).examples(root)) for split in ("train2", "test2"))
+    assert [(e.video_id, e.label) for e in train] == [("a", "wave"), ("b", "brush hair")]
+    assert [(e.video_id, e.label, e.video) for e in test] == [("c", "wave", root / "videos/wave/c.avi")]
+    write(root, {"hmdb51_val_split_2_videos.txt": "c.avi 50\n"})
+    with pytest.raises(ValueError, match=r"got 'c\.avi' without a folder"):
+        list(hmdb51.Labels("test2").examples(root))
 
 
 @pytest.mark.parametrize("line", ["a.avi 3", "a.avi"])

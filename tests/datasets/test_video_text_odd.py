@@ -91,6 +91,11 @@ HEARD["denoised"] += [{"noisyasr": "cut the bred now", "cleanasr": "Cut the whit
             didemo.Captions("val"),
             [("a", "second first")],
         ),
+        (  # names with and without their ending
+            {"val_data.json": [MOMENT], "val_list.txt": "a\n"},
+            didemo.Captions("val"),
+            [("a", "first")],
+        ),
         ({"DiDeMo_test.tsv": "caption\tname\na b\tx@1.\n"}, didemo.Captions("test"), [("x@1.", "a b")]),
         ({"didemo_ret_val.json": [{"video": "x.mp4", "caption": ["a", "b"]}]}, didemo.Captions("val"), [("x", "a b")]),
         ({"val_2.json": {"v_x": TOLD}}, activitynet.Captions("val_2"), [("v_x", "First a. Then b.")]),
@@ -104,6 +109,21 @@ HEARD["denoised"] += [{"noisyasr": "cut the bred now", "cleanasr": "Cut the whit
             {"msrvtt_ret_test1k.json": [{"video": "video7020.mp4", "caption": "a"}]},
             msrvtt.Captions("1kA"),
             [("video7020", "a")],
+        ),
+        (  # as MIL-NCE calls it, ids with their extension, blank lines between
+            {"msrvtt_test.csv": "key,vid_key,video_id,sentence\r\n\r\nret0,msr7020,video7020.mp4,a\r\n , ,,\r\n"},
+            msrvtt.Captions("1kA"),
+            [("video7020", "a")],
+        ),
+        (  # the files of MSRVTT.zip
+            {
+                "high-quality/structured-symlinks/train_list_jsfusion.txt": "video9\n",
+                "annotation/MSR_VTT.json": {
+                    "annotations": [{"id": n, "image_id": f"video{n}", "caption": "a"} for n in (8, 9)]
+                },
+            },
+            msrvtt.Captions("train9k"),
+            [("video9", "a")],
         ),
         (  # quotes are text, a repeated line counts once
             {"LSMDC16_annos_val.csv": f'{ROW}\t"Hey. \r\n{ROW}\tHe nods.\r\n{ROW}\tHe nods.\r\n\r\n'},
@@ -119,6 +139,14 @@ HEARD["denoised"] += [{"noisyasr": "cut the bred now", "cleanasr": "Cut the whit
             {"validation_youcook.csv": "end,start,task,text,video_id\n5,1,101,cut,x\n"},
             youcook2.Captions("val"),
             [("x#t=1,5", "cut")],
+        ),
+        (  # the real table has one span with two texts; a repeated row counts once
+            {
+                "validation_youcook.csv": "end,start,task,text,video_id\n5,1,9,cut,x.mp4\n5,1,9,stir,x.mp4\n"
+                "5,1,9,cut,x.mp4\n"
+            },
+            youcook2.Captions("val"),
+            [("x#t=1,5", "cut"), ("x#t=1,5", "stir")],
         ),
         (  # a second caption in quotes over two lines, one without a text, a repeated row
             {"results_2M_val.csv": WEB + '7,"a, \nb",1,d,,u\n8,,1,d,,u\n7,"a, \nb",1,d,,u\n'},
@@ -195,6 +223,11 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
             "the id 1 occurs twice with different content",
         ),
         (
+            {"val_data.json": [MOMENT | {"description": None}], "val_list.txt": "a.mov"},
+            didemo.Captions("val"),
+            "record 1 has no description",
+        ),
+        (
             {"val_data.json": [MOMENT | {"times": [[1]]}], "val_list.txt": "a.mov"},
             didemo.Captions("val"),
             "annotation 1: wanted times",
@@ -227,6 +260,7 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
             youcook2.Captions("train"),
             "x: wanted videos with a subset, and annotations",
         ),
+        ({"yc2_annotations_trainval.json": b'{"database": {"x'}, youcook2.Captions("train"), "line 1: not JSON"),
         ({"yc2_annotations_trainval.json": []}, youcook2.Captions("train"), "database: wanted videos with a subset"),
         (
             {"val_data.json": [{"video": "a.mov"}], "val_list.txt": "a.mov"},
@@ -261,6 +295,7 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
             "question 0: wanted the number of the right option",
         ),
         ({"results_2M_val.csv": "videoid,contentUrl\n1,u\n"}, webvid.Captions("val2M"), "no column name"),
+        ({"results_2M_val.csv": WEB + ",a,1,d,,u\n"}, webvid.Captions("val2M"), "line 2: nothing in column videoid"),
         ({"results_2M_val.csv": WEB + "7,a\n"}, webvid.Captions("val2M"), "line 2: 2 fields, but 6 columns"),
         ({"results_2M_val.csv": WEB + "7,a,1,d,,u\n7,b,1,d,,u\n"}, webvid.Captions("val2M"), "the id '7' occurs twice"),
         ({"caption.json": {"x": SAID | {"end": [1]}}}, howto100m.Captions(), "x: wanted start, end and text"),
@@ -269,6 +304,17 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
             {"caption.json": {}, "HowTo100M_v1.csv": "id\nx\n"},
             howto100m.Captions(),
             "no column video_id; there are: id",
+        ),
+        *(
+            ({name: content}, dataset, f"{name}: there is nothing in it")
+            for name, content, dataset in (
+                ("results_2M_val.csv", "", webvid.Captions("val2M")),
+                ("results_2M_val.csv", WEB, webvid.Captions("val2M")),
+                ("LSMDC16_annos_val.csv", "\n \n", lsmdc.Captions("val")),
+                ("msrvtt_mc_test.jsonl", "", msrvtt.Choices()),
+                ("msrvtt_mc_test.json", [], msrvtt.Choices()),
+                ("train_list_jsfusion.txt", "\ufeff\n", msrvtt.Captions("train9k")),
+            )
         ),
         ({"a.grover.json": HEARD | {"info": {}}}, yt_temporal.Captions(), "wanted info with an id"),
         ({}, yt_temporal.Captions(), "no annotation files"),
@@ -387,3 +433,9 @@ def test_videos_of_howto100m_may_be_webm_and_missing_captions_are_counted(tmp_pa
         assert {e.files[0].name for e in howto100m.Captions().examples(root)} == {"x.webm"}
     assert "no captions of 1 listed videos (y, ...)" in caplog.text
     assert "left out 1 records without a text" in caplog.text
+
+
+def test_of_several_files_of_a_name_the_one_that_is_read_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    written(tmp_path, {"a/val_1.json": {"v": TOLD}, "b/val_1.json.gz": {"w": TOLD}})
+    assert [example.id for example in activitynet.Captions("val_1").examples(tmp_path)] == ["v"]
+    assert f"{tmp_path / 'a' / 'val_1.json'}: read, of 2 files val_1.json below {tmp_path}" in caplog.text

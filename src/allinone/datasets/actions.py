@@ -49,9 +49,9 @@ def listed(file: Annotation, classes: Sequence[str]) -> Iterator[Clip]:
     """
     places = {key(name): place for place, name in enumerate(classes)}
     first: int | None = None
-    for line, content in enumerate(file.stream(), start=1):
-        if not (match := LINE.fullmatch(content.strip())):
-            continue
+    for line, content in file.numbered():
+        match = LINE.fullmatch(content.strip())
+        assert match
         name, number = match[1].replace("\\", "/"), match[2]
         place = places.get(key(PurePosixPath(name).parent.name))
         if number is not None and place is not None and first is None:

@@ -72,10 +72,10 @@ def paragraphs(root: Path, split: str) -> Iterator[tuple[str, str]]:
         file.objects("annotation_id", "video", "description", "times"), file, key=itemgetter("annotation_id")
     ):
         moments.setdefault(record["video"], []).append(moment(record, file))
-    wanted = set(names.lines())
-    if missing := sorted(wanted - moments.keys()):
+    wanted = {bare(name): name for name in names.lines()}
+    if missing := sorted(wanted[video] for video in wanted.keys() - set(map(bare, moments))):
         raise ValueError(f"{file}: no description of {len(missing)} videos of {names}: {', '.join(missing[:3])}")
-    yield from ((video, in_order_of_time(found)) for video, found in moments.items() if video in wanted)
+    yield from ((video, in_order_of_time(found)) for video, found in moments.items() if bare(video) in wanted)
 
 
 def moment(record: dict[str, Any], file: Annotation) -> tuple[float, float, str]:

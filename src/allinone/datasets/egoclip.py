@@ -54,7 +54,8 @@ class Captions:
         file, clips = find(root, "egoclip.csv", "egoclip_metadata.csv"), Clips(root)
 
         def examples() -> Iterator[Example]:
-            for number, row in enumerate(file.rows("video_uid", "clip_start", "clip_end", "clip_text", delimiter="\t")):
+            rows = file.rows("video_uid", "clip_start", "clip_end", delimiter="\t", may_be_empty=("clip_text",))
+            for number, row in enumerate(rows):
                 name = row.get("clip_idx") or str(number)
                 yield clips.example(row, row["clip_text"], name, f"{file}: clip {name}")
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -72,6 +72,7 @@ class Annotation:
         except (OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{self}: cannot be read ({error})") from error
 
+    @cached_property
     def encoding(self) -> str:
         decoder, line = codecs.getincrementaldecoder("utf-8")(), 1
         with self.open() as file:
@@ -90,8 +91,7 @@ class Annotation:
 
     @contextmanager
     def decoded(self) -> Iterator[io.TextIOWrapper]:
-        encoding = self.encoding()
-        with self.open() as file, io.TextIOWrapper(file, encoding, errors="replace", newline="") as text:
+        with self.open() as file, io.TextIOWrapper(file, self.encoding, errors="replace", newline="") as text:
             yield text
 
     def stream(self) -> Iterator[str]:
@@ -102,9 +102,23 @@ class Annotation:
     def text(self) -> str:
         return "".join(self.stream())
 
+    def numbered(self) -> Iterator[tuple[int, str]]:
+        """Lines that are not blank, one after another, with their numbers and without their ends."""
+        lines = ((number, line.rstrip("\r\n")) for number, line in enumerate(self.stream(), start=1) if line.strip())
+        return self.some(lines)
+
     def lines(self) -> list[str]:
         """Lines that are not blank, without white space around them."""
-        return [line.strip() for line in self.text().splitlines() if line.strip()]
+        return [line.strip() for _, line in self.numbered()]
+
+    def some(self, records: Iterable[T]) -> Iterator[T]:
+        """The records; a file without any, as a download that failed leaves it, is an error."""
+        none = True
+        for record in records:
+            none = False
+            yield record
+        if none:
+            raise ValueError(f"{self}: there is nothing in it; download it again")
 
     def json(self) -> Any:
         try:
@@ -128,50 +142,52 @@ class Annotation:
         for place, record in self.values():
             if not isinstance(record, dict):
                 raise ValueError(f"{self}: record {place}: wanted an object, got {record!r:.40}")
-            if missing := [name for name in names if name not in record]:
+            if missing := [name for name in names if record.get(name) is None]:
                 raise ValueError(f"{self}: record {place} has no {', '.join(missing)}; it has: {', '.join(record)}")
             yield record
 
     def values(self) -> Iterator[tuple[int, Any]]:
         """What a JSON Lines file or a JSON list holds, with line or place."""
         with self.decoded() as text:
-            is_list = text.read(100).lstrip().startswith("[")
-            text.seek(0)
-            if is_list:
-                yield from enumerate(self.parsed(list_values(text)), start=1)
+            if text.read(100).lstrip().startswith("["):
+                text.seek(0)
+                yield from self.some(enumerate(self.parsed(list_values(text)), start=1))
                 return
-            for line, content in enumerate(text, start=1):
-                if content.strip():
-                    try:
-                        value = json.loads(content)
-                    except json.JSONDecodeError as error:
-                        raise ValueError(f"{self}: line {line}: not JSON ({error.msg})") from error
-                    yield line, value
+        for line, content in self.numbered():
+            try:
+                value = json.loads(content)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{self}: line {line}: not JSON ({error.msg})") from error
+            yield line, value
 
     def records(self, *names: str) -> list[dict[str, Any]]:
         """All `objects`."""
         return list(self.objects(*names))
 
     def rows(
-        self, *columns: str, delimiter: str = ",", header: Sequence[str] | None = None
+        self,
+        *columns: str,
+        delimiter: str = ",",
+        header: Sequence[str] | None = None,
+        may_be_empty: Sequence[str] = (),
     ) -> Iterator[dict[str, str]]:
-        """The rows of a csv file by column, one after another, names in lower case; `columns` must be there.
+        """The rows of a csv file by column, one after another, names in lower case.
 
-        `header` names the columns of a file that has no line for that.
+        `columns` must be there and filled, those that `may_be_empty` must be there. `header` names the columns of a
+        file that has no line for that.
         """
-        rows = csv.reader(self.stream(), delimiter=delimiter)
-        names = [name.strip().lower() for name in (header or next(rows, []))]
-        if missing := [column for column in columns if column not in names]:
+        lines = csv.reader(self.stream(), delimiter=delimiter)
+        filled = (fields for fields in lines if any(map(str.strip, fields)))
+        names = [name.strip().lower() for name in (header or next(self.some(filled)))]
+        if missing := [column for column in (*columns, *may_be_empty) if column not in names]:
             raise ValueError(f"{self}: no column {', '.join(missing)}; there are: {', '.join(names)}")
-        for row in rows:
-            if len(row) == len(names):
-                yield {name: value.strip() for name, value in zip(names, row, strict=True)}
-            elif any(value.strip() for value in row):
-                raise ValueError(f"{self}: line {rows.line_num}: {len(row)} fields, but {len(names)} columns")
-
-    def table(self, *columns: str, delimiter: str = ",", header: Sequence[str] | None = None) -> list[dict[str, str]]:
-        """All `rows`."""
-        return list(self.rows(*columns, delimiter=delimiter, header=header))
+        for fields in self.some(filled):
+            if len(fields) != len(names):
+                raise ValueError(f"{self}: line {lines.line_num}: {len(fields)} fields, but {len(names)} columns")
+            row = {name: value.strip() for name, value in zip(names, fields, strict=True)}
+            if empty := [column for column in columns if not row[column]]:
+                raise ValueError(f"{self}: line {lines.line_num}: nothing in column {', '.join(empty)}")
+            yield row
 
 
 def find(root: Path, *names: str) -> Annotation:
@@ -186,8 +202,10 @@ def find(root: Path, *names: str) -> Annotation:
     files = annotation_files(root)
     archives = matching(files, "*.zip")
     for name in names:
-        for path in matching(files, name, f"{name}.gz"):
-            return Annotation(path)
+        if found := matching(files, name, f"{name}.gz"):
+            if len(found) > 1:
+                log.warning("%s: read, of %d files %s below %s", found[0], len(found), name, root)
+            return Annotation(found[0])
         for archive in archives:
             if member := find_member(archive, name):
                 return Annotation(archive, member)

@@ -4,7 +4,8 @@ Licence: CC BY 4.0. Get: serre.lab.brown.edu/hmdb51.html (`hmdb51_org.rar`, `tes
 `hmdb51.csv` of MIL-NCE (github.com/antoine77340/MIL-NCE_HowTo100M).
 
     root/testTrainMulti_7030_splits/brush_hair_test_split1.txt      a file for each class and fold; or instead
-    root/hmdb51.csv                                                 all of them
+    root/hmdb51.csv                                                 all of them; or mmaction2's two lists a fold,
+    root/hmdb51_train_split_1_videos.txt   hmdb51_val_split_1_videos.txt
     root/videos/brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0.avi
 
 Splits: three folds, `train1`, `test1` to `train3`, `test3`, of 3,570 and 1,530 clips: 70 and 30 of each class; 1,666
@@ -12,16 +13,17 @@ clips of each fold are left out on purpose. Results are the mean of the three.
 
 Scored by top-1 accuracy. All-in-One reports a linear probe.
 
-One record of `brush_hair_test_split1.txt` and of `hmdb51.csv` (0: not used, 1: training, 2: test):
+One record of `brush_hair_test_split1.txt`, of `hmdb51.csv` (0: not used, 1: training, 2: test), and of the list:
 
     April_09_brush_hair_u_nm_np1_ba_goo_0.avi 1
     April_09_brush_hair_u_nm_np1_ba_goo_0.avi,brush_hair_test,1,1,2
+    brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0.avi 0
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from allinone.data.example import Example
 from allinone.datasets.actions import Clip, labelled, words
@@ -63,7 +65,9 @@ def uses(root: Path, fold: str) -> Iterator[tuple[str, str, str]]:
     ending = f"_test_split{fold}.txt"
     tables = find_some(root, "hmdb51.csv")
     lists = [] if tables else find_all(root, f"*{ending}")
-    if not tables and not lists:
+    pair = find_some(root, *(f"hmdb51_{part}_split_{fold}_videos.txt" for part in ("train", "val")))
+    pair = [] if tables or lists or len(pair) < 2 else pair
+    if not tables and not lists and not pair:
         raise MissingFile(f"{root}: no hmdb51.csv, and no folder testTrainMulti_7030_splits with *{ending}")
     in_tables = (
         (file, row["label"].removesuffix("_test"), row["video_id"], row[f"split{fold}"])
@@ -73,9 +77,16 @@ def uses(root: Path, fold: str) -> Iterator[tuple[str, str, str]]:
     in_lists = (
         (file, file.path.name[: -len(ending)], *line.rpartition(" ")[::2]) for file in lists for line in file.lines()
     )
-    for file, folder, name, use in chain(in_tables, in_lists):
+    in_pair = (
+        (file, path.parent.name, path.name, use)
+        for file, use in zip(pair, USES.values(), strict=False)
+        for path in (PurePosixPath(line.rpartition(" ")[0]) for line in file.lines())
+    )
+    for file, folder, name, use in chain(in_tables, in_lists, in_pair):
         if use not in ("0", "1", "2"):
             raise ValueError(f"{file}: {name}: wanted 0 (not used), 1 (training) or 2 (test), got {use!r}")
+        if not folder:
+            raise ValueError(f"{file}: wanted lines 'brush_hair/name.avi 0', got {name!r} without a folder")
         yield folder, name, use
 
 

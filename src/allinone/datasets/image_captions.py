@@ -84,10 +84,10 @@ def in_table(file: Annotation) -> dict[str, Captioned]:
                 raise ValueError(f"{file}: wanted columns image and caption, got {', '.join(row)}")
             found[image].append(text)
     else:
-        for line, content in enumerate(file.stream(), start=1):
+        for line, content in file.numbered():
             if match := TOKEN.fullmatch(content.strip()):
                 found[match[1]].append(match[3])
-            elif content.strip() and not (line == 1 and first.startswith("image")):
+            elif not (line == 1 and first.startswith("image")):
                 raise ValueError(f"{file}: line {line}: wanted image.jpg#0 and a caption, got {content.strip()!r:.40}")
     return {bare(image): numbered((image,), texts) for image, texts in found.items()}
 
@@ -98,8 +98,8 @@ def numbered(files: tuple[str, ...], texts: Iterable[str]) -> Captioned:
 
 
 def listed(file: Annotation, names: Iterable[str], images: dict[str, Captioned]) -> Iterator[Captioned]:
-    """The images of a list, in its order; `file` is their table."""
-    for name in names:
-        if bare(name) not in images:
+    """The images of a list, in its order and each once; `file` is their table."""
+    for name in dict.fromkeys(map(bare, names)):
+        if name not in images:
             raise ValueError(f"{file}: no caption of image {name!r}, which the list of the split names")
-        yield images[bare(name)]
+        yield images[name]

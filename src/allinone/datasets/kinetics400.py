@@ -12,7 +12,8 @@ A video is looked for as `ID_start_end`, then as `ID`: a file of that name is ta
 lists (`kinetics400_train_list_videos.txt`: `abseiling/ID_000059_000069.mp4 0`, folder optional) are read too, and
 need the label map. Without the map the classes are those of the tables, by alphabet: the official order.
 
-Splits: `train` 246,534 clips, `val` 19,906, `test` 39,805 (its labels came later; without them they are empty).
+Splits: `train` 246,534 clips, `val` 19,906, `test` 39,805 (its labels came later; without them they are empty; the
+table without labels in the crawler of ActivityNet has 38,685).
 
 Scored by top-1 and top-5 accuracy. All-in-One reports a linear probe.
 
@@ -51,7 +52,7 @@ class Labels:
         check_split(self.split, SPLITS)
 
     def classes(self, root: Path) -> list[str]:
-        if maps := find_some(root, "label_map*.txt"):
+        if maps := find_some(root, "*label_map*.txt"):
             return [words(name) for name in maps[0].lines()]
         names = set[str]()
         for split in SPLITS:

@@ -128,8 +128,7 @@ class Row:
 
 def rows(file: Annotation, *nums_columns: int) -> Iterator[Row]:
     """The lines, all with as many columns as the first; quotes are a part of the text."""
-    lines = enumerate(file.stream(), start=1)
-    found = (Row(line, tuple(map(tidy, text.rstrip().split("\t")))) for line, text in lines if text.strip())
+    found = (Row(line, tuple(map(tidy, text.rstrip("\t ").split("\t")))) for line, text in file.numbered())
     for row in distinct(found, file, key=attrgetter("columns")):
         if len(row.columns) not in nums_columns:
             wanted = " or ".join(map(str, nums_columns))

@@ -12,8 +12,9 @@ Licence: none is stated; the videos are YouTube's, for research. Annotations: th
     root/msrvtt_mc_test.jsonl              the choices
     root/videos/video0.mp4
 
-Also read: `annotation/MSR_VTT.json`, all captions as `MSRVTT.zip` has them (Frozen, All-in-One), and Singularity's
-lists of captions, `msrvtt_ret_train9k.json`, `msrvtt_ret_train7k.json` and `msrvtt_ret_test1k.json`.
+Also read: `annotation/MSR_VTT.json` and `train_list_jsfusion.txt`, captions and ids of `train9k` in `MSRVTT.zip`
+(Frozen, All-in-One); `msrvtt_test.csv`, MIL-NCE's name of the pairs of `1kA`; and Singularity's lists of captions,
+`msrvtt_ret_train9k.json`, `msrvtt_ret_train7k.json` and `msrvtt_ret_test1k.json`.
 
 Splits: `full-train`, `full-val` and `full-test` are those of 2016 (6,513, 497 and 2,990 videos; 20 captions each, all
 of them queries). `1kA` has 1,000 test videos with one caption each (Yu et al., JSFusion, 2018); `train9k` is all
@@ -58,9 +59,9 @@ FULL = {"full-train": range(6513), "full-val": range(6513, 7010), "full-test": r
 """Numbers of the videos of the splits of 2016."""
 
 LISTS = {
-    "train9k": ("MSRVTT_train.9k.csv", "msrvtt_ret_train9k.json"),
+    "train9k": ("MSRVTT_train.9k.csv", "msrvtt_ret_train9k.json", "train_list_jsfusion.txt"),
     "train7k": ("MSRVTT_train.7k.csv", "msrvtt_ret_train7k.json"),
-    "1kA": ("MSRVTT_JSFUSION_test.csv", "msrvtt_ret_test1k.json"),
+    "1kA": ("MSRVTT_JSFUSION_test.csv", "msrvtt_test.csv", "msrvtt_ret_test1k.json"),
 }
 WHOLE = ("MSRVTT_data.json", "MSR_VTT.json")
 PARTS = ("train_val_videodatainfo.json", "test_videodatainfo.json")
@@ -137,9 +138,11 @@ def captions(root: Path, split: str) -> Iterator[Caption]:
         told = ((bare(video), text) for video, texts in pairs(file) for text in texts)
         return ((f"{video}#{number}", video, text) for number, (video, text) in enumerate(told))
     if split == "1kA":
-        rows = ((row["key"], row["video_id"], row["sentence"]) for row in file.rows("key", "video_id", "sentence"))
-        return distinct(rows, file, key=itemgetter(0))
-    return chosen(root, {row["video_id"] for row in file.rows("video_id")}, split)
+        rows = file.rows("key", "video_id", "sentence")
+        told = ((row["key"], bare(row["video_id"]), row["sentence"]) for row in rows)
+        return distinct(told, file, key=itemgetter(0))
+    names = file.lines() if file.name.endswith(".txt") else (row["video_id"] for row in file.rows("video_id"))
+    return chosen(root, set(map(bare, names)), split)
 
 
 def chosen(root: Path, videos: Set[str], split: str) -> Iterator[Caption]:

@@ -93,7 +93,7 @@ def described(source: Annotation) -> Iterator[tuple[str, list[str]]]:
             if not clip.startswith("#"):  # remarks; ids may begin with - and _ alone
                 yield bare(clip), [text]
     else:
-        for row in source.rows("videoid", "start", "end", "language", "description"):
+        for row in source.rows("videoid", "start", "end", may_be_empty=("language", "description")):
             if row["language"].lower() == "english":
                 yield f"{row['videoid']}_{row['start']}_{row['end']}", [row["description"]]
 

@@ -57,7 +57,7 @@ class Choices:
         path = cache(lambda video: videos.path(folders.get(video, video), video))
 
         def examples() -> Iterator[Example]:
-            rows = file.rows("video", "question", "answer", "qid", "type", *OPTIONS)
+            rows = file.rows("video", "question", "qid", "type", may_be_empty=("answer", *OPTIONS))
             for number, row in enumerate(rows, start=1):
                 where, video = f"{file}: record {number}", bare(row["video"])
                 if row["type"][:1] not in KINDS:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
@@ -69,10 +69,9 @@ def read_questions(root: Path, *names: str) -> tuple[Annotation, list[Question]]
     A question without an id is called after its video and its number there.
     """
     file = find(root, *names)
-    name = PurePosixPath(file.member or file.path.name).name
     answers = None
-    if "_q.json" in name.lower():
-        others = find(root, name.lower().replace("_q.json", "_a.json"))
+    if file.name.endswith("_q.json"):
+        others = find(root, file.name.replace("_q.json", "_a.json"))
         answers = {required(record, where, *IDS): record for where, record in records(others)}
     numbers: Counter[str] = Counter()
     found = []
@@ -98,7 +97,7 @@ def read_questions(root: Path, *names: str) -> tuple[Annotation, list[Question]]
 
 def file_names(split: str) -> tuple[str, ...]:
     """What the file of a split is called: officially (`train_qa.json`), and where it is republished."""
-    patterns = ("{}_qa.json", "{}.jsonl", "{}.json", "{}.csv", "*qa_{}.json*", "{}_q.json")
+    patterns = ("{}_qa.json", "{}.jsonl", "{}.json", "{}.csv", "*qa_{}.json*", "*{}_qa*.json", "{}_q.json")
     return tuple(pattern.format(split) for pattern in patterns)
 
 
@@ -133,12 +132,12 @@ def right_option(value: Any, num_options: int, where: str) -> int | None:
     if value is None or value == "":
         return None
     try:
-        right = int(value)
+        right = float(value)  # pandas writes a whole column as floats where one number is missing
     except (TypeError, ValueError):
         right = -1
-    if not 0 <= right < num_options:
+    if right not in range(num_options):
         raise ValueError(f"{where}: wanted the number of the right option, 0 to {num_options - 1}, got {value!r}")
-    return right
+    return int(right)
 
 
 def question_word(question: Question) -> str | None:

@@ -59,11 +59,9 @@ def in_table(file: Annotation) -> Iterator[tuple[str, str]]:
     A header, which img2dataset wants, is left out.
     """
     url_at = None
-    for line, content in enumerate(file.stream(), start=1):
-        fields = content.rstrip("\r\n").split("\t")
+    for line, content in file.numbered():
+        fields = content.split("\t")
         if line == 1 and {field.strip().lower() for field in fields} == {"caption", "url"}:
-            continue
-        if fields == [""]:
             continue
         if url_at is None:
             url_at = next((place for place, text in enumerate(fields) if is_url(text)), 0)

@@ -67,7 +67,7 @@ def titles(file: Annotation) -> Iterator[tuple[str, str]]:
     if file.name.endswith(".tsv"):
         yield from ((video, text) for video, texts in pairs(file) for text in texts)
         return
-    for row in file.rows("videoid", "name", "contenturl"):
+    for row in file.rows("videoid", may_be_empty=("name", "contenturl")):
         folder = row.get("page_dir")
         yield f"{folder}/{row['videoid']}" if folder else row["videoid"], row["name"]
 

@@ -10,7 +10,7 @@ Also read: `validation_youcook.csv` (MIL-NCE; columns video_id, start, end, text
 
 A clip is a step: its span of the video, and the instruction for it. Splits: `train` 10,337 clips of 1,333 videos, `val`
 3,492 of 457; those of the test videos are secret. Many papers have fewer, since videos are gone from YouTube: on `val`
-3,350 clips since Miech et al. (2019), or 3,305.
+3,350 clips of 436 videos since Miech et al. (2019; their table has one span twice, with two texts), or 3,305.
 
 Scored by recall at 1, 5, 10 and the median rank among the clips of `val`, text to video.
 
@@ -20,6 +20,7 @@ One record, under "database":
                     "annotations": [{"segment": [90, 102], "id": 0, "sentence": "spread margarine on the bread"}, ...]}
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from typing import Any
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, Reading, Size, check_split, distinct, part
-from allinone.datasets.files import Annotation, Videos, find, parse_span, tidy
+from allinone.datasets.files import Annotation, Videos, bare, find, parse_span, tidy
 
 SPLITS = {"train": Size(records=10_337, videos=1_333), "val": Size(records=3_492, videos=457)}
 SUBSETS = {"train": "training", "val": "validation"}
@@ -62,9 +63,9 @@ class Captions:
 
 
 def steps_of_database(file: Annotation, subset: str) -> Iterator[Step]:
-    video, record = "database", None
+    video, record, content = "database", None, file.json()
     try:
-        for video, record in file.json()["database"].items():
+        for video, record in content["database"].items():
             if record["subset"] == subset:
                 for step in record["annotations"]:
                     start, end = step["segment"]
@@ -75,8 +76,12 @@ def steps_of_database(file: Annotation, subset: str) -> Iterator[Step]:
 
 
 def steps_of_table(file: Annotation) -> Iterator[Step]:
-    for row in file.rows("video_id", "start", "end", "text"):
-        yield f"{row['start']}-{row['end']}", row["video_id"], row["text"], row["start"], row["end"]
+    numbers: Counter[str] = Counter()
+    rows = file.rows("video_id", "start", "end", "text")
+    for row in distinct(rows, file, key=lambda row: tuple(row.values())):
+        video = bare(row["video_id"])
+        yield str(numbers[video]), video, row["text"], row["start"], row["end"]
+        numbers[video] += 1
 
 
 CARD = Card(
