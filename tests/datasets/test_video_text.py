@@ -159,7 +159,7 @@ def plain(text: str) -> str:
         (layouts.write_yt_temporal, yt_temporal.Captions(num_words=10), ("train",)),
         (layouts.write_hollywood2, captioned.Captions(file="val_original.csv"), ("val",)),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_captions_come_back_with_their_videos(write, dataset: Dataset, splits: tuple[str, ...], items, tmp_path: Path):
     write(tmp_path / "root", items)
@@ -176,7 +176,7 @@ def test_captions_come_back_with_their_videos(write, dataset: Dataset, splits: t
         (layouts.write_egoclip, egoclip.Captions()),
         (layouts.write_howto100m, howto100m.Captions()),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_parts_of_videos_come_back_with_their_times(write, dataset: Dataset, items, tmp_path: Path):
     write(tmp_path / "root", items)
@@ -193,7 +193,7 @@ def test_parts_of_videos_come_back_with_their_times(write, dataset: Dataset, ite
         (layouts.write_activitynet, activitynet.Captions("val_1"), "test"),
         (layouts.write_activitynet, activitynet.Captions("val_2"), "val"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_sentences_become_one_paragraph_in_order_of_time(write, dataset: Dataset, split: str, items, tmp_path: Path):
     write(tmp_path / "root", items)
@@ -211,7 +211,7 @@ def test_sentences_become_one_paragraph_in_order_of_time(write, dataset: Dataset
         (layouts.write_msrvtt, msrvtt.Captions("1kA"), "test"),
         (layouts.write_webvid, webvid.Captions("train2M"), "train"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_one_caption_a_video_is_the_first(write, dataset: Dataset, split: str, items, tmp_path: Path):
     write(tmp_path / "root", items)
