@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from allinone.video import decode
-from allinone.video.decode import VideoError, probe, read_frames
+from allinone.video.decode import VideoError, VideoFile, probe, read_frames
 from allinone.video.encode import write_mp4
 
 NUM_FRAMES = 50
@@ -469,3 +469,16 @@ def test_probe_reports_what_the_header_says(tmp_path):
     assert (info.name, info.width, info.height, info.num_frames) == (str(path), 72, 48, NUM_FRAMES)
     assert (info.duration_sec, info.fps, info.rotation, info.is_image) == (2.0, 25.0, 0, False)
     assert info.codec in ("h264", "mpeg4")
+
+
+def test_a_file_opened_once_tells_what_probing_tells_and_reads_as_often_as_wanted(made):
+    _, path, _, _ = made
+    info = probe(path)
+    with VideoFile(path) as file:
+        claims = (file.duration_sec, file.fps, file.is_image, file.short_side)
+        for times_sec in ([0.3, 1.1], [1e6], [0.0]):
+            wanted = read_frames(path, times_sec=times_sec)
+            got = file.read(times_sec=times_sec)
+            assert torch.equal(got.frames, wanted.frames)
+            assert torch.equal(got.times_sec, wanted.times_sec)
+    assert claims == (info.duration_sec, info.fps, info.is_image, min(info.width, info.height))

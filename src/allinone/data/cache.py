@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from allinone.video.decode import VideoError, VideoInfo, probe, read_frames
+from allinone.video.decode import VideoError, probe, read_frames
 
 _TOLERANCE_SEC = 0.0005  # as in decoding: a time this little before a frame's own means that frame
 
@@ -98,8 +98,9 @@ class FrameCache:
 
     def decode(self, video: Path) -> WholeVideo | None:
         info = probe(video)
-        size = decoding_size(info, self.size)
-        scale = 1 if size is None else size / min(info.width, info.height)
+        short_side = min(info.width, info.height)
+        size = decoding_size(short_side, self.size)
+        scale = 1 if size is None else size / short_side
         num_frames = info.num_frames or 0
         num_bytes = num_frames * 3 * int(info.width * scale) * int(info.height * scale)
         has_length = bool(num_frames) and (info.is_image or bool(info.duration_sec))
@@ -112,6 +113,6 @@ class FrameCache:
         return WholeVideo(clip.frames.numpy(), clip.times_sec.double().numpy(), info.duration_sec or 0.0)
 
 
-def decoding_size(info: VideoInfo, size: int) -> int | None:
+def decoding_size(short_side: int, size: int) -> int | None:
     """The short side to decode at: `size`, but small videos as they are."""
-    return size if min(info.width, info.height) > size else None
+    return size if short_side > size else None

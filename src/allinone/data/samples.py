@@ -13,7 +13,7 @@ from torch import Tensor
 
 from allinone.data.cache import FrameCache, decoding_size
 from allinone.data.example import Example, Region
-from allinone.video.decode import VideoError, probe, read_frames
+from allinone.video.decode import VideoError, VideoFile, read_frames
 from allinone.video.sampling import segment_times
 from allinone.video.tint import tint
 from allinone.video.transforms import Transform
@@ -108,26 +108,31 @@ class ClipReader:
         if whole:
             start, end = bounds(span, whole.duration_sec)
             return [whole.at(segment_times(start, end, num_frames, rng, view, num_views))]
-        facts = self.look_up(video)
-        start, end = bounds(span, facts.duration_sec)
-        times = segment_times(start, end, num_frames, rng, view, num_views)
-        return [read_frames(video, times_sec=times, size=facts.size).frames]
+        known = self.facts.get(video) if isinstance(video, Path) else None
+        with VideoFile(video) as file:
+            facts = known or self.measure(file)
+            if isinstance(video, Path):
+                self.facts[video] = facts
+            start, end = bounds(span, facts.duration_sec)
+            times = segment_times(start, end, num_frames, rng, view, num_views)
+            return [file.read(times_sec=times, size=facts.size).frames]
 
-    def look_up(self, video: Path | bytes) -> Facts:
-        if isinstance(video, bytes):
-            return self.measure(video)
+    def look_up(self, video: Path) -> Facts:
         if video not in self.facts:
-            self.facts[video] = self.measure(video)
+            with VideoFile(video) as file:
+                self.facts[video] = self.measure(file)
         return self.facts[video]
 
-    def measure(self, video: Path | bytes) -> Facts:
+    def measure(self, file: VideoFile) -> Facts:
         """Where the header tells no duration, up to the end of the last frame that decodes; 0 for an image."""
-        info = probe(video)
-        size = decoding_size(info, self.transform.config.resize)
-        if info.is_image or info.duration_sec:
-            return Facts(info.duration_sec or 0.0, size)
-        last = read_frames(video, times_sec=[1e6], size=16).times_sec[-1].item()
-        return Facts(last + 1 / (info.fps or 25), size)
+        side, resize = file.short_side, self.transform.config.resize
+        if side is None:
+            side = min(file.read(times_sec=[0]).frames.shape[-2:])
+        size = decoding_size(side, resize)
+        if file.is_image or file.duration_sec:
+            return Facts(file.duration_sec or 0.0, size)
+        last = file.read(times_sec=[1e6], size=16).times_sec[-1].item()
+        return Facts(last + 1 / (file.fps or 25), size)
 
 
 def bounds(span: Span, duration_sec: float) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
@@ -107,19 +107,54 @@ def read_frames(
     an error. From a decoding error on, frames are left out until the next keyframe. The clip's times are the
     frames' own; its id is the name of the file without its ending, unless one is given.
     """
-    keys = times_sec if indices is None else indices
-    if keys is None or (times_sec is not None and indices is not None):
-        raise ValueError("give times_sec or indices, and not both")
-    if len(keys) == 0:
-        raise ValueError("no frame asked for: the list of times or indices is empty")
-    if not all(math.isfinite(key) for key in keys) or (indices is not None and min(indices) < 0):
-        raise ValueError(f"times are finite numbers of seconds, indices count from 0; got {list(keys)}")
-    if size is not None and size < 1:
-        raise ValueError(f"size is the short side in pixels, 1 or more; got {size}")
+    with VideoFile(source, timeout_sec=timeout_sec) as file:
+        clip = file.read(times_sec=times_sec, indices=indices, size=size)
+        return clip if video_id is None else replace(clip, video_id=video_id)
 
-    with _Video(source, timeout_sec) as video:
+
+class VideoFile:
+    """A file that is opened once, to be looked at and then read.
+
+    What it says of itself is the header's claim, as in `VideoInfo`; nothing was decoded for it. `short_side`, of the
+    frames as displayed, is None where the header does not give it.
+    """
+
+    def __init__(self, source: str | Path | bytes, *, timeout_sec: int | float = 60):
+        self.video = _Video(source, timeout_sec)
+        self.is_image = self.video.is_image
+        self.duration_sec, _, self.fps = (None, 1, None) if self.is_image else self.video.claims()
+        sides = _with_square_pixels(self.video, self.video.width, self.video.height)
+        self.short_side = min(sides) or None
+
+    def __enter__(self) -> "VideoFile":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.video.__exit__(*error)
+
+    def read(
+        self,
+        *,
+        times_sec: Sequence[int | float] | None = None,
+        indices: Sequence[int] | None = None,
+        size: int | None = None,
+    ) -> Clip:
+        """Frames as `read_frames` gives them."""
+        keys = times_sec if indices is None else indices
+        if keys is None or (times_sec is not None and indices is not None):
+            raise ValueError("give times_sec or indices, and not both")
+        if len(keys) == 0:
+            raise ValueError("no frame asked for: the list of times or indices is empty")
+        if not all(math.isfinite(key) for key in keys) or (indices is not None and min(indices) < 0):
+            raise ValueError(f"times are finite numbers of seconds, indices count from 0; got {list(keys)}")
+        if size is not None and size < 1:
+            raise ValueError(f"size is the short side in pixels, 1 or more; got {size}")
+
+        video = self.video
+        if not video.untouched:
+            video.reopen()
         clip = _read_sparse(video, times_sec, indices, size) or _read_in_order(video, times_sec, indices, size)
-        return Clip(*clip, video_id if video_id is not None else video.stem)
+        return Clip(*clip, video.stem)
 
 
 class FrameStream:
@@ -592,6 +627,15 @@ def _marked(packets: Iterable[av.Packet], ticks: list[int]) -> Iterator[tuple[av
             return
 
 
+def _with_square_pixels(video: _Video, width: int, height: int) -> tuple[int, int]:
+    aspect = (None if video.animation else video.stream.sample_aspect_ratio) or Fraction(1)
+    if 1 < aspect <= _WORST_PIXEL_ASPECT:
+        return round(width * aspect), height
+    if Fraction(1, _WORST_PIXEL_ASPECT) <= aspect < 1:
+        return width, round(height / aspect)
+    return width, height
+
+
 @dataclass(frozen=True)
 class _Layout:
     """How decoded pixels become upright ones: scaled to `scaled_*`, perhaps transposed, perhaps mirrored."""
@@ -612,12 +656,7 @@ class _Layout:
 
     @classmethod
     def of(cls, frame: av.VideoFrame, video: _Video, size: int | None) -> "_Layout":
-        width, height = video.width or frame.width, video.height or frame.height
-        aspect = (None if video.animation else video.stream.sample_aspect_ratio) or Fraction(1)
-        if aspect > 1 and aspect <= _WORST_PIXEL_ASPECT:
-            width = round(width * aspect)
-        elif aspect < 1 and aspect >= Fraction(1, _WORST_PIXEL_ASPECT):
-            height = round(height / aspect)
+        width, height = _with_square_pixels(video, video.width or frame.width, video.height or frame.height)
         if size is not None:
             short = min(width, height)
             width, height = round(width * size / short), round(height * size / short)
