@@ -12,9 +12,9 @@ from pathlib import Path
 
 import av
 import numpy as np
+from videos import write_video
 
 from allinone.video.decode import probe, read_frames
-from allinone.video.encode import write_mp4
 from allinone.video.sampling import segment_times
 
 
@@ -31,18 +31,7 @@ def main() -> None:
 
 
 def made_videos(folder: Path) -> list[Path]:
-    """Ten seconds of drifting blocks with some noise, which makes encoders use B-frames and motion."""
-    rng = np.random.default_rng(0)
-    scene = rng.integers(0, 256, (45, 80, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
-    noise = rng.integers(0, 12, scene.shape, dtype=np.uint8)
-    frames = np.stack(
-        [np.roll(scene, (t, 3 * t), axis=(0, 1)) // 2 + np.roll(noise, 7 * t, axis=1) for t in range(250)]
-    )
-    paths = []
-    for gop in (12, 250):
-        paths.append(folder / f"gop{gop}.mp4")
-        write_mp4(paths[-1], frames, fps=25, gop=gop)
-    return paths
+    return [write_video(folder / f"gop{gop}.mp4", 640, 360, gop) for gop in (12, 250)]
 
 
 def compare(video: Path, num_frames: int, num_clips: int, size: int | None) -> None:
