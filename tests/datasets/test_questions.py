@@ -190,10 +190,10 @@ def test_an_exact_repeat_is_left_out_and_another_question_of_the_same_id_is_an_e
 
 @pytest.mark.parametrize(("written", "right"), [("2", 2), (2.0, 2), ("2.0", 2), ("", None), (None, None)])
 def test_the_number_of_the_right_option_is_read_as_it_is_written(written, right):
-    assert right_option(written, 5, "here") == right
+    assert right_option(written, 5, "here", may_be_secret=True) == right
 
 
-@pytest.mark.parametrize("written", ["5", -1, 2.5, "2.5", "x", [2], "nan"])
+@pytest.mark.parametrize("written", ["5", -1, 2.5, "2.5", "x", [2], "nan", "", None])
 def test_what_numbers_no_option_is_an_error(written):
     with pytest.raises(ValueError, match="here: wanted the number of the right option, 0 to 4"):
         right_option(written, 5, "here")

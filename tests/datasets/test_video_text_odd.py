@@ -306,7 +306,7 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
             "no column video_id; there are: id",
         ),
         *(
-            ({name: content}, dataset, f"{name}: there is nothing in it")
+            ({name: content}, dataset, f"{name}: there are no records in it")
             for name, content, dataset in (
                 ("results_2M_val.csv", "", webvid.Captions("val2M")),
                 ("results_2M_val.csv", WEB, webvid.Captions("val2M")),
@@ -371,6 +371,7 @@ def test_large_files_are_read_record_by_record(files: dict, dataset: Dataset, tm
     "files",
     [
         {"msrvtt_mc_test.jsonl": [ASKED]},
+        {"msrvtt_retrieval_mc_test.jsonl": [ASKED]},
         {"msrvtt_mc_test.json": [{"video": "video7010.mp4", "caption": ASKED["options"], "answer": 4}]},
         {"MSR_MC_test.csv": "key\tvid_key\ta1\ta2\ta3\ta4\ta5\tanswer\r\n1\tmsr7010\ta\tb\tc\td\te\t4\r\n"},
     ],

@@ -118,7 +118,7 @@ class Annotation:
             none = False
             yield record
         if none:
-            raise ValueError(f"{self}: there is nothing in it; download it again")
+            raise ValueError(f"{self}: there are no records in it; download it again")
 
     def json(self) -> Any:
         try:
@@ -143,7 +143,8 @@ class Annotation:
             if not isinstance(record, dict):
                 raise ValueError(f"{self}: record {place}: wanted an object, got {record!r:.40}")
             if missing := [name for name in names if record.get(name) is None]:
-                raise ValueError(f"{self}: record {place} has no {', '.join(missing)}; it has: {', '.join(record)}")
+                has = ", ".join(name for name, value in record.items() if value is not None)
+                raise ValueError(f"{self}: record {place} has no {', '.join(missing)}; it has: {has}")
             yield record
 
     def values(self) -> Iterator[tuple[int, Any]]:

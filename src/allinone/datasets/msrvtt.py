@@ -67,7 +67,7 @@ WHOLE = ("MSRVTT_data.json", "MSR_VTT.json")
 PARTS = ("train_val_videodatainfo.json", "test_videodatainfo.json")
 
 CHOICES = {"test": Size(records=2_990, videos=2_990)}
-CHOICE_NAMES = ("msrvtt_mc_test.jsonl", "msrvtt_mc_test.json", "MSR_MC_test.csv", "MSRVTT_MC_test.csv")
+CHOICE_NAMES = ("msrvtt*_mc_test.jsonl", "msrvtt_mc_test.json", "MSR_MC_test.csv", "MSRVTT_MC_test.csv")
 CHOICE_VIDEO = ("clip_name", "video_id", "video", "vid_key", "gif_name")
 NUM_OPTIONS = 5
 

@@ -127,9 +127,9 @@ def optional(record: dict[str, Any], *fields: str) -> str | None:
     return tidy(str(value)) or None if isinstance(value, str | int) else None
 
 
-def right_option(value: Any, num_options: int, where: str) -> int | None:
+def right_option(value: Any, num_options: int, where: str, may_be_secret: bool = False) -> int | None:
     """The number of the right option; None where it is kept secret, with no value."""
-    if value is None or value == "":
+    if may_be_secret and value in (None, ""):
         return None
     try:
         right = float(value)  # pandas writes a whole column as floats where one number is missing

@@ -92,7 +92,7 @@ class Choices:
                 end_sec=span[1] if span and not frames else None,
                 text=" ".join([*said, required(record, where, "q")]),
                 options=tuple(required(record, where, option) for option in OPTIONS),
-                right=right_option(record.get("answer_idx"), len(OPTIONS), where),
+                right=right_option(record.get("answer_idx"), len(OPTIONS), where, self.split == "test_public"),
                 kind=optional(record, "show_name"),
             )
 

@@ -136,7 +136,7 @@ class Record:
             self.choices[name] = values[f"{name}_choices"]
             if len(self.choices[name]) != NUM_OPTIONS:
                 raise ValueError(f"{where}: wanted {NUM_OPTIONS} {name}_choices, got {len(self.choices[name])}")
-            self.right[name] = right_option(values.get(f"{name}_label"), NUM_OPTIONS, where)
+            self.right[name] = right_option(values.get(f"{name}_label"), NUM_OPTIONS, where, may_be_secret=True)
         self.numbers: dict[int, int] = {}
         for old in self.mentioned(self.question, *self.choices["answer"], *self.choices["rationale"]):
             self.numbers[old] = len(self.numbers)
