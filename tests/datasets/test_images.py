@@ -108,6 +108,7 @@ def test_the_files_of_albef_are_read_as_karpathys(tmp_path: Path):
                 {"image": "flickr30k-images/1.jpg", "caption": "again one", "image_id": "a"},
             ],
             "flickr30k_test.json": [{"image": "flickr30k-images/3.jpg", "caption": ["three", "four"]}],
+            "coco_test.json": [{"image": "val2014/COCO_val2014_000000000005.jpg", "caption": ["five"]}],
             "flickr30k-images/1.jpg": "a photo",
         },
     )
@@ -115,6 +116,7 @@ def test_the_files_of_albef_are_read_as_karpathys(tmp_path: Path):
     assert [(e.id, e.text) for e in train] == [("1#0", "one"), ("1#1", "again one"), ("2#0", "two")]
     assert train[0].video == root / "flickr30k-images" / "1.jpg"
     assert [(e.video_id, e.text) for e in test] == [("3", "three"), ("3", "four")]
+    assert [e.text for e in coco.Captions("test").examples(root)] == ["five"]
 
 
 @pytest.mark.parametrize(

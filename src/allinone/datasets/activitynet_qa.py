@@ -1,7 +1,8 @@
 """ActivityNet-QA: 58,000 questions by people on long web videos of activities, ten a video (Yu et al., AAAI 2019).
 
-Licence: Apache-2.0 (questions); the videos are YouTube's, for research. Questions: github.com/MILVLG/activitynet-qa.
-Videos: those of ActivityNet 200 (activity-net.org).
+Licence: Apache-2.0 by the file with the questions, MIT and not for commerce by the page before it; the videos are
+YouTube's, for research. Questions: github.com/MILVLG/activitynet-qa. Videos: those of ActivityNet 200
+(activity-net.org).
 
     root/train_q.json   root/val_q.json   root/test_q.json          questions
     root/train_a.json   root/val_a.json   root/test_a.json          answers; or both in a csv (just-ask) or JSON Lines
@@ -59,7 +60,7 @@ class Questions:
 
 CARD = Card(
     title="ActivityNet-QA: 58,000 questions on web videos of activities",
-    licence="Apache-2.0 (questions); videos of YouTube, for research",
+    licence="Apache-2.0 (questions), not for commerce; videos of YouTube, for research",
     get="github.com/MILVLG/activitynet-qa; the videos of ActivityNet 200: activity-net.org",
     metric="accuracy, over all questions and by kind",
     readings={"questions": Reading(reader=Questions, splits=SPLITS)},

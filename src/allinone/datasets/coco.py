@@ -4,7 +4,7 @@ Licence: captions CC BY 4.0; photos are Flickr's, under their own terms. Get: ph
 from cocodataset.org; splits in `caption_datasets.zip` of cs.stanford.edu/people/karpathy/deepimagesent, which is read
 packed or unpacked.
 
-    root/dataset_coco.json                                all splits; or coco_karpathy_train.json, _val, _test (ALBEF)
+    root/dataset_coco.json                                all splits; or coco_karpathy_train.json or coco_train.json
     root/train2014/COCO_train2014_000000000009.jpg        or below root/images/
     root/val2014/COCO_val2014_000000391895.jpg            or as in the release of 2017: 000000391895.jpg
 
@@ -43,7 +43,7 @@ class Captions:
         check_split(self.split, SPLITS)
 
     def examples(self, root: Path) -> Iterator[Example]:
-        file = find(root, "dataset_coco.json", f"coco_karpathy_{self.split}.json")
+        file = find(root, "dataset_coco.json", f"coco_karpathy_{self.split}.json", f"coco_{self.split}.json")
         is_karpathy = file.name == "dataset_coco.json"
         yield from captions(in_karpathy(file, KARPATHY[self.split]) if is_karpathy else in_albef(file), photos(root))
 

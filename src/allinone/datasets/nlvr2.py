@@ -7,7 +7,7 @@ github.com/lil-lab/nlvr, folder nlvr2.
     root/images/train/61/train-10171-2-img0.png                 the folders may be left out
     root/images/dev/dev-850-0-img0.png
 
-Splits: `train` 86,373 sentences, `dev` 6,982, `test1` 6,967, `test2` 6,970.
+Splits: `train` 86,373 sentences, `dev` 6,982 on 8,102 photos, `test1` 6,967 on 8,082, `test2` 6,970 on 8,148.
 
 A clip is the pair: left photo, then right photo. The answer is 'true' or 'false'.
 
@@ -32,9 +32,9 @@ from allinone.datasets.files import Annotation, Videos, find, tidy
 
 SPLITS = {
     "train": Size(records=86_373),
-    "dev": Size(records=6_982),
-    "test1": Size(records=6_967),
-    "test2": Size(records=6_970),
+    "dev": Size(records=6_982, videos=8_102),
+    "test1": Size(records=6_967, videos=8_082),
+    "test2": Size(records=6_970, videos=8_148),
 }
 
 
