@@ -313,6 +313,8 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
                 ("LSMDC16_annos_val.csv", "\n \n", lsmdc.Captions("val")),
                 ("msrvtt_mc_test.jsonl", "", msrvtt.Choices()),
                 ("msrvtt_mc_test.json", [], msrvtt.Choices()),
+                ("val_1.json", {}, activitynet.Captions("val_1")),
+                ("DiDeMo_test.tsv", "caption\tname\n", didemo.Captions("test")),
                 ("train_list_jsfusion.txt", "\ufeff\n", msrvtt.Captions("train9k")),
             )
         ),

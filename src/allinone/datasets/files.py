@@ -129,7 +129,7 @@ class Annotation:
     def members(self) -> Iterator[tuple[str, Any]]:
         """Names and values of one JSON object that may be larger than memory, one after another."""
         with self.decoded() as text:
-            yield from self.parsed(object_members(text))
+            yield from self.some(self.parsed(object_members(text)))
 
     def parsed(self, values: Iterator[T]) -> Iterator[T]:
         try:

@@ -16,7 +16,7 @@ VIDEO = ("video", "clip_name", "video_id")
 def pairs(file: Annotation) -> Iterator[tuple[str, list[str]]]:
     """What each record calls its video, and its captions."""
     if file.name.endswith(".tsv"):
-        for row in islice(file.rows(delimiter="\t", header=("caption", "video")), 1, None):
+        for row in file.some(islice(file.rows("video", delimiter="\t", header=("caption", "video")), 1, None)):
             yield row["video"], [row["caption"]]
         return
     for number, record in enumerate(file.objects("caption"), start=1):
