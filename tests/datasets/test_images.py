@@ -151,7 +151,15 @@ def test_a_broken_table_of_captions_is_an_error_that_names_the_place(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [([], "wanted an object with a list `images`"), ({"images": [{"split": "val"}]}, "image 1 has no 'filename'")],
+    [
+        ([], "wanted an object with a list 'images'"),
+        ({"images": [{"split": "val"}]}, "images, record 1 has no filename, sentences; it has: split"),
+        ({"images": ["x"]}, "images, record 1: wanted an object, got 'x'"),
+        (
+            {"images": [{"split": "val", "filename": "a.jpg", "cocoid": None, "sentences": [{"raw": "x"}]}]},
+            "a sentence of a.jpg has no sentid",
+        ),
+    ],
 )
 def test_a_broken_file_of_splits_is_an_error(content: Any, message: str, tmp_path: Path):
     with pytest.raises(ValueError, match=message):
@@ -209,6 +217,7 @@ def test_questions_of_vqas_tests_have_secret_answers_and_a_file_for_the_server(s
     [
         (QUESTIONS, {"annotations": []}, "question 9000 has no record in the annotations"),
         (QUESTIONS, {"annotations": [{"question_id": 9000}]}, "record 1 has no answers, answer_type"),
+        ({"questions": [QUESTIONS["questions"][0] | {"question": None}]}, ANNOTATIONS, "record 1 has no question"),
         ([], ANNOTATIONS, "wanted an object with a list 'questions'"),
     ],
 )
@@ -380,6 +389,7 @@ def test_a_broken_row_is_an_error_that_names_its_line_and_rows_before_it_are_rea
     ("files", "message"),
     [
         ({"sbu-captions-all.json": {"captions": ["a"], "image_urls": []}}, "1 captions, but 0 addresses"),
+        ({"sbu-captions-all.json": {"captions": ["a"], "image_urls": None}}, "wanted an object with lists captions"),
         ({"sbu-captions-all.json": ["a"]}, "wanted an object with lists captions and image_urls"),
         (
             {"SBU_captioned_photo_dataset_urls.txt": "http://a\nhttp://b\n", "captions.txt": "a\n"},

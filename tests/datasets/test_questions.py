@@ -242,6 +242,7 @@ BROKEN = {
     ),
     "VCR label": (vcr.Answers("val"), "val.jsonl", as_lines([STILL | {"rationale_label": 4}]), "right option, 0 to 3"),
     "VCR options": (vcr.Answers("val"), "val.jsonl", as_lines([STILL | {"answer_choices": []}]), "4 answer_choices"),
+    "VCR secret": (vcr.Answers("val"), "val.jsonl", as_lines([STILL | {"answer_label": None}]), "has no answer_label"),
     "VCR field": (vcr.Answers("val"), "val.jsonl", as_lines([{"annot_id": "val-0"}]), "record 1 has no img_fn"),
 }  # fmt: skip
 

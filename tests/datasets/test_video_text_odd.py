@@ -244,7 +244,7 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
             activitynet.Captions("val_1"),
             "record 1: wanted one of video",
         ),
-        ({"LSMDC16_annos_val.csv": f"{ROW}\tx\n{ROW}"}, lsmdc.Captions("val"), "line 2: wanted 6 columns .* got 5"),
+        ({"LSMDC16_annos_val.csv": f"{ROW}\tx\n{ROW}"}, lsmdc.Captions("val"), "line 2: wanted a clip and 5 .* got 5"),
         (
             {"LSMDC16_multiple_choice_test_randomized.csv": ROW + "\ta" * 5 + "\t6"},
             lsmdc.Choices("test"),
@@ -253,7 +253,12 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
         (
             {"LSMDC16_multiple_choice_test_randomized.csv": ROW + "\ta" * 5 + "\t1\n" + ROW + "\ta" * 5},
             lsmdc.Choices("test"),
-            "line 2: wanted 11 columns between tabs, got 10",
+            "line 2: wanted a clip and 10 more columns between tabs, got 10",
+        ),
+        (
+            {"LSMDC16_annos_val.csv": f"{ROW[len(CLIP) :]}\tx"},
+            lsmdc.Captions("val"),
+            "line 1: wanted a clip .* the first ''",
         ),
         (
             {"yc2_annotations_trainval.json": {"database": {"x": {"subset": "training"}}}},
@@ -283,7 +288,7 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
         ),
         ({"msrvtt_mc_test.jsonl": [ASKED | {"options": ["a"]}]}, msrvtt.Choices(), "and 5 options"),
         ({"msrvtt_mc_test.jsonl": [ASKED, ASKED | {"answer": 0}]}, msrvtt.Choices(), "the id '3' occurs twice"),
-        ({"MSRVTT_data.json": {"videos": []}}, msrvtt.Captions("full-val"), "wanted sentences with sen_id"),
+        ({"MSRVTT_data.json": {"videos": []}}, msrvtt.Captions("full-val"), "an object with a list 'sentences'"),
         ({"MSRVTT_data.json": {"sentences": []}}, msrvtt.Captions("full-val"), "no caption of full-val"),
         ({"egoclip.csv": "video_uid\tclip_text\nu\ta\n"}, egoclip.Captions(), "no column clip_start, clip_end"),
         ({"egoclip.csv": EGO + "0\tu\tsoon\t2\ta\n"}, egoclip.Captions(), "clip 0: wanted clip_start and clip_end"),

@@ -140,12 +140,24 @@ class Annotation:
     def objects(self, *names: str) -> Iterator[dict[str, Any]]:
         """The objects of a JSON Lines file, one after another, or of a JSON list; each must have these names."""
         for place, record in self.values():
-            if not isinstance(record, dict):
-                raise ValueError(f"{self}: record {place}: wanted an object, got {record!r:.40}")
-            if missing := [name for name in names if record.get(name) is None]:
-                has = ", ".join(name for name, value in record.items() if value is not None)
-                raise ValueError(f"{self}: record {place} has no {', '.join(missing)}; it has: {has}")
-            yield record
+            yield self.checked(record, f"record {place}", names)
+
+    def under(self, name: str, *names: str) -> Iterator[dict[str, Any]]:
+        """The objects of the list `name` in one JSON object; each must have these names."""
+        content = self.json()
+        if not isinstance(content, dict) or not isinstance(content.get(name), list):
+            raise ValueError(f"{self}: wanted an object with a list {name!r}")
+        for place, record in enumerate(content[name], start=1):
+            yield self.checked(record, f"{name}, record {place}", names)
+
+    def checked(self, record: Any, place: str, names: Iterable[str]) -> dict[str, Any]:
+        """The record, which must be an object and have something under these names."""
+        if not isinstance(record, dict):
+            raise ValueError(f"{self}: {place}: wanted an object, got {record!r:.40}")
+        if missing := [name for name in names if record.get(name) is None]:
+            has = ", ".join(name for name, value in record.items() if value is not None)
+            raise ValueError(f"{self}: {place} has no {', '.join(missing)}; it has: {has}")
+        return record
 
     def values(self) -> Iterator[tuple[int, Any]]:
         """What a JSON Lines file or a JSON list holds, with line or place."""

@@ -18,9 +18,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from allinone.data.example import Example
+from allinone.datasets.base import distinct
 from allinone.datasets.files import Annotation, Videos, bare, tidy
 
 TOKEN = re.compile(r"([^#|\t]+?)\s*[#|]\s*(\d+)\s*[|\s]\s*(.*)")
@@ -49,18 +51,14 @@ def captions(images: Iterable[Captioned], videos: Videos) -> Iterator[Example]:
 def in_karpathy(file: Annotation, splits: Iterable[str]) -> Iterator[Captioned]:
     """The images of some splits; those of COCO may be named as in its release of 2017, too."""
     wanted = frozenset(splits)
-    content = file.json()
-    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
-        raise ValueError(f"{file}: wanted an object with a list `images`, as in Karpathy's dataset_coco.json")
-    for place, image in enumerate(content["images"], start=1):
-        try:
-            if image["split"] in wanted:
-                name = image["filename"]
-                files = [f"{image['filepath']}/{name}"] if image.get("filepath") else []
-                files += [name] + ([f"{image['cocoid']:012d}"] if "cocoid" in image else [])
-                yield Captioned(tuple(files), tuple((str(s["sentid"]), s["raw"]) for s in image["sentences"]))
-        except KeyError as error:
-            raise ValueError(f"{file}: image {place} has no {error}") from error
+    for image in distinct(file.under("images", "split", "filename", "sentences"), file, key=itemgetter("filename")):
+        if image["split"] not in wanted:
+            continue
+        name = image["filename"]
+        files = [f"{image['filepath']}/{name}"] if image.get("filepath") else []
+        files += [name] + ([f"{image['cocoid']:012d}"] if image.get("cocoid") is not None else [])
+        sentences = [file.checked(said, f"a sentence of {name}", ("sentid", "raw")) for said in image["sentences"]]
+        yield Captioned(tuple(files), tuple((str(said["sentid"]), said["raw"]) for said in sentences))
 
 
 def in_albef(file: Annotation) -> Iterator[Captioned]:

@@ -90,7 +90,7 @@ class Choices:
 
     def examples(self, root: Path) -> Iterator[Example]:
         file, clips = find(root, *CHOICE_FILES[self.split]), Clips(root)
-        for row in rows(file, 10, 11):
+        for row in rows(file, 11 if self.split == "test" else 10):
             clip, options, answer = row.columns[0], row.columns[5:10], (*row.columns[10:], "1")[0]
             if answer not in ("1", "2", "3", "4", "5"):
                 raise ValueError(f"{file}: line {row.line}: wanted an answer from 1 to 5, got {answer!r}")
@@ -126,14 +126,13 @@ class Row:
     columns: tuple[str, ...]
 
 
-def rows(file: Annotation, *nums_columns: int) -> Iterator[Row]:
-    """The lines, all with as many columns as the first; quotes are a part of the text."""
+def rows(file: Annotation, num_columns: int) -> Iterator[Row]:
+    """The lines; quotes are a part of the text."""
     found = (Row(line, tuple(map(tidy, text.rstrip("\t ").split("\t")))) for line, text in file.numbered())
     for row in distinct(found, file, key=attrgetter("columns")):
-        if len(row.columns) not in nums_columns:
-            wanted = " or ".join(map(str, nums_columns))
-            raise ValueError(f"{file}: line {row.line}: wanted {wanted} columns between tabs, got {len(row.columns)}")
-        nums_columns = (len(row.columns),)
+        if len(row.columns) != num_columns or not row.columns[0]:
+            wanted = f"wanted a clip and {num_columns - 1} more columns between tabs"
+            raise ValueError(f"{file}: line {row.line}: {wanted}, got {len(row.columns)}, the first {row.columns[0]!r}")
         yield row
 
 

@@ -64,6 +64,10 @@ LISTS = {
     "1kA": ("MSRVTT_JSFUSION_test.csv", "msrvtt_test.csv", "msrvtt_ret_test1k.json"),
 }
 WHOLE = ("MSRVTT_data.json", "MSR_VTT.json")
+SENTENCES = ("sentences", "sen_id", "video_id", "caption")
+ANNOTATIONS = ("annotations", "id", "image_id", "caption")
+"""The list of an annotation file, and the fields of a caption: as they are published, and in `MSR_VTT.json`."""
+
 PARTS = ("train_val_videodatainfo.json", "test_videodatainfo.json")
 
 CHOICES = {"test": Size(records=2_990, videos=2_990)}
@@ -160,14 +164,10 @@ def chosen(root: Path, videos: Set[str], split: str) -> Iterator[Caption]:
 
 def sentences(file: Annotation) -> Iterator[Caption]:
     """Every caption of an annotation file."""
-    content = file.json()
-    try:
-        if "annotations" in content:
-            yield from ((str(s["id"]), s["image_id"], s["caption"]) for s in content["annotations"])
-        else:
-            yield from ((str(s["sen_id"]), s["video_id"], s["caption"]) for s in content["sentences"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{file}: wanted sentences with sen_id, video_id and caption, but {error!r} fails") from error
+    name, *fields = ANNOTATIONS if file.name == "msr_vtt.json" else SENTENCES
+    for said in file.under(name, *fields):
+        number, video, caption = (said[field] for field in fields)
+        yield str(number), video, caption
 
 
 CARD = Card(

@@ -49,9 +49,9 @@ def photos(root: Path) -> Iterator[tuple[str, str]]:
     if file.name == URLS.lower():
         return in_lines(file, find(root, CAPTIONS, "captions.txt"))
     content = file.json()
-    if not isinstance(content, dict) or not {"captions", "image_urls"} <= content.keys():
+    texts, urls = map(content.get, ("captions", "image_urls")) if isinstance(content, dict) else (None, None)
+    if not isinstance(texts, list) or not isinstance(urls, list):
         raise ValueError(f"{file}: wanted an object with lists captions and image_urls")
-    texts, urls = content["captions"], content["image_urls"]
     if len(texts) != len(urls):
         raise ValueError(f"{file}: {len(texts)} captions, but {len(urls)} addresses")
     return zip(texts, urls, strict=True)

@@ -85,7 +85,7 @@ class Answers:
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = annotations(root, self.split)
-        return distinct((record.answers() for record in read(file, Path(root), self.outlines)), file)
+        return distinct((record.answers() for record in read(file, self.split, Path(root), self.outlines)), file)
 
     def submission(self, predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
         return submission(predictions)
@@ -103,7 +103,7 @@ class Rationales:
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = annotations(root, self.split)
-        records = read(file, Path(root), self.outlines)
+        records = read(file, self.split, Path(root), self.outlines)
         return distinct((record.rationales(given) for record in records for given in record.given()), file)
 
     def submission(self, predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
@@ -114,10 +114,11 @@ def annotations(root: Path, split: str) -> Annotation:
     return find(root, f"{split}.jsonl", f"{split}_*.jsonl")
 
 
-def read(file: Annotation, root: Path, outlines: bool) -> Iterator["Record"]:
+def read(file: Annotation, split: str, root: Path, outlines: bool) -> Iterator["Record"]:
     videos = Videos(root, folders=("vcr1images", "images"), suffix=".jpg")
     seen = lru_cache(maxsize=256)(lambda path: read_outlines(path, outlines))
-    for number, values in enumerate(file.objects(*FIELDS), start=1):
+    fields = FIELDS if split == "test" else (*FIELDS, "answer_label", "rationale_label")
+    for number, values in enumerate(file.objects(*fields), start=1):
         yield Record(f"{file}: record {number}", values, videos.path(values["img_fn"]), seen)
 
 

@@ -26,13 +26,14 @@ One record of the questions, and the one of the annotations that belongs to it:
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split
+from allinone.datasets.base import Card, Reading, Size, check_split, distinct
 from allinone.datasets.coco import photos
-from allinone.datasets.files import Annotation, find, tidy
+from allinone.datasets.files import find, tidy
 
 SPLITS = {
     "train": Size(records=443_757, videos=82_783),
@@ -57,7 +58,8 @@ class Questions:
         file = find(root, f"v2_OpenEnded_mscoco_{part}_questions.json")
         answers = answers_by_question(root, part) if part.endswith("2014") else None
         folder, images = part.replace("-dev", ""), photos(root)
-        for question in under(file, "questions", "question_id", "image_id", "question"):
+        questions = file.under("questions", "question_id", "image_id", "question")
+        for question in distinct(questions, file, key=itemgetter("question_id")):
             name, number = str(question["question_id"]), str(question["image_id"]).zfill(12)
             image = f"COCO_{folder}_{number}"
             if answers is not None and name not in answers:
@@ -79,7 +81,7 @@ class Questions:
 def answers_by_question(root: Path, part: str) -> dict[str, Mapping[str, Any]]:
     file = find(root, f"v2_mscoco_{part}_annotations.json")
     wanted = ("question_id", "answers", "answer_type", "multiple_choice_answer")
-    return {str(record["question_id"]): record for record in under(file, "annotations", *wanted)}
+    return {str(record["question_id"]): record for record in file.under("annotations", *wanted)}
 
 
 def answered(example: Example, record: Mapping[str, Any]) -> Example:
@@ -89,17 +91,6 @@ def answered(example: Example, record: Mapping[str, Any]) -> Example:
         human_answers=tuple(tidy(person["answer"]) for person in record["answers"]),
         kind=record["answer_type"],
     )
-
-
-def under(file: Annotation, name: str, *wanted: str) -> Iterator[dict[str, Any]]:
-    """The records of the list `name` of an official file."""
-    content = file.json()
-    if not isinstance(content, dict) or not isinstance(content.get(name), list):
-        raise ValueError(f"{file}: wanted an object with a list {name!r}")
-    for place, record in enumerate(content[name], start=1):
-        if missing := [key for key in wanted if key not in record]:
-            raise ValueError(f"{file}: {name}, record {place} has no {', '.join(missing)}; it has: {', '.join(record)}")
-        yield record
 
 
 CARD = Card(

@@ -82,7 +82,8 @@ def spoken(root: Path) -> Iterator[tuple[str, list[Word]]]:
     )
     for file, record in records:
         try:
-            video, heard = record["info"]["id"], [(said["word"], float(said["time"])) for said in record["subtitles"]]
+            video = record["info"]["id"].strip()
+            heard = [(str(said["word"]), float(said["time"])) for said in record["subtitles"]]
             texts = [text.get("cleanasr") or text["noisyasr"] for text in record["denoised"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             wanted = "info with an id, denoised with texts, and subtitles with words and times"
