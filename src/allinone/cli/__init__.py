@@ -8,7 +8,7 @@ import sys
 
 from jsonargparse import ArgumentParser
 
-from allinone.cli import asking, data, searching, training
+from allinone.cli import asking, data, export, searching, training
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -16,11 +16,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser = build_parser()
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for chatty in ("httpx", "httpcore", "huggingface_hub"):
+    for chatty in ("httpx", "httpcore", "huggingface_hub", "onnx_ir", "onnxscript"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     command = str(chosen.command)
     try:
-        (training.COMMANDS | searching.COMMANDS | asking.COMMANDS | data.COMMANDS)[command](chosen[command])
+        (training.COMMANDS | searching.COMMANDS | asking.COMMANDS | data.COMMANDS | export.COMMANDS)[command](
+            chosen[command]
+        )
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
@@ -38,4 +40,5 @@ def build_parser() -> ArgumentParser:
     searching.add_commands(commands)
     asking.add_commands(commands)
     data.add_commands(commands)
+    export.add_commands(commands)
     return parser

@@ -69,18 +69,18 @@ class VideoTextEncoder(nn.Module):
         """
         num_frames, num_words = frames.shape[1], text_ids.shape[1]
         if patch_perm is None and self.config.patch_order == "random":
-            patch_perm = self.draw_order(len(frames), num_frames)
+            patch_perm = self.draw_order(frames.shape[0], num_frames)
         words = (self.text(text_ids) + self.modality[self.TEXT])[:, None].expand(-1, num_frames, -1, -1)
         if self.config.text_time:
             assert self.vision.time is not None
             words = words + self.vision.time[:num_frames, None]
         vision, vision_mask = self.vision(self.normalise(frames), patch_perm, real_grid)
         if vision_mask is None:
-            vision_mask = text_mask.new_ones(len(frames), vision.shape[2])
+            vision_mask = text_mask.new_ones(frames.shape[0], vision.shape[2])
         tokens = torch.cat([words, vision + self.modality[self.VISION]], dim=2)  # [B, T, L + N, D]
         key_mask = torch.cat([text_mask, vision_mask], dim=1)
         if trace is not None:
-            trace.sources = self.trace_rolling(len(frames), num_frames, patch_perm)
+            trace.sources = self.trace_rolling(frames.shape[0], num_frames, patch_perm)
         tokens = self.run(tokens, key_mask, num_text=num_words, trace=trace, keep=keep)
         return Encoded(text=tokens[:, :num_words], video=tokens[:, num_words:])
 

@@ -1,0 +1,22 @@
+"""`allinone export`."""
+
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+
+def add_commands(commands: Any) -> None:
+    export = ArgumentParser(description="Write ONNX files of a model, each checked against torch.")
+    export.add_argument("model", type=str, metavar="M", help="checkpoint folder, run folder or hub id")
+    export.add_argument("to", type=str, metavar="OUT", help="the folder for video.onnx, text.onnx, joint_*.onnx")
+    commands.add_subcommand("export", export, help="a model to ONNX files")
+
+
+def run_export(options: Namespace) -> None:
+    from allinone.export import export
+
+    for exported in export(options.model, options.to):
+        print(f"{exported.path}: differs from torch by {exported.difference:.1e} at most")
+
+
+COMMANDS = {"export": run_export}
