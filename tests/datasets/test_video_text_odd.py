@@ -324,6 +324,12 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
             )
         ),
         ({"a.grover.json": HEARD | {"info": {}}}, yt_temporal.Captions(), "wanted info with an id"),
+        ({"a.grover.json": HEARD | {"info": {"id": None}}}, yt_temporal.Captions(), "wanted info with an id"),
+        (
+            {"a.grover.json": HEARD | {"subtitles": [{"word": None, "time": 1}]}},
+            yt_temporal.Captions(),
+            "subtitles with words and times",
+        ),
         ({}, yt_temporal.Captions(), "no annotation files"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -23,8 +23,8 @@ order, but writes "person 0", and for either task tints what both mention. `outl
 outline instead, as MERLOT does, at the price of memory: outlines have hundreds of corners.
 
 Scored by the three accuracies. `submission` writes the csv of the server: `annot_id`, `answer_0` to `answer_3`, and
-`rationale_conditioned_on_a0_0` to `rationale_conditioned_on_a3_3`, probabilities of which the largest counts
-(github.com/allenai/mosaic-leaderboard, folder `vcr`).
+`rationale_conditioned_on_a0_0` to `rationale_conditioned_on_a3_3`, probabilities of which the largest counts, a row for
+each question in the order of `test.jsonl`, by which the scorer goes (github.com/allenai/mosaic-leaderboard, `vcr`).
 
 One record of `val.jsonl`, in part:
 

@@ -83,7 +83,7 @@ def spoken(root: Path) -> Iterator[tuple[str, list[Word]]]:
     for file, record in records:
         try:
             video = record["info"]["id"].strip()
-            heard = [(str(said["word"]), float(said["time"])) for said in record["subtitles"]]
+            heard = [(said["word"].strip(), float(said["time"])) for said in record["subtitles"]]
             texts = [text.get("cleanasr") or text["noisyasr"] for text in record["denoised"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             wanted = "info with an id, denoised with texts, and subtitles with words and times"
