@@ -1,5 +1,6 @@
 """`allinone export`."""
 
+import logging
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -13,6 +14,7 @@ def add_commands(commands: Any) -> None:
 
 
 def run_export(options: Namespace) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses packages that are not needed
     from allinone.export import export
 
     for exported in export(options.model, options.to):
