@@ -6,7 +6,7 @@ import torch
 from allinone.datasets.captioned import Captions
 from allinone.datasets.synthetic import make_world
 from allinone.experiment import describe, evaluate, numbers, override, train
-from allinone.experiments import experiments, find
+from allinone.experiments import find
 from allinone.inference import load
 from allinone.model.config import NANO
 
@@ -29,8 +29,9 @@ SPECIAL = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(experiments()))
-def test_every_experiment_trains_and_evaluates(name, root, tmp_path):
+# Those of public data sets: tests/experiments.
+@pytest.mark.parametrize("name", ["captioned", "recognition", "world_contrast", "world_joint"])
+def test_an_experiment_trains_and_evaluates(name, root, tmp_path):
     settings = [*QUICK, f"data.root={root}", *SPECIAL.get(name, [])]
     experiment = override(find(name), settings)
     result = train(experiment, tmp_path / "run")
@@ -91,7 +92,7 @@ def test_settings_reach_into_the_experiment():
 
 
 def test_an_unknown_experiment_lists_those_there_are():
-    with pytest.raises(ValueError, match="no experiment called 'nothing'; there are: captioned"):
+    with pytest.raises(ValueError, match=r"no experiment called 'nothing'; there are: .*, captioned, "):
         find("nothing")
 
 

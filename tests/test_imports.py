@@ -20,6 +20,7 @@ ALLOWED = {
     "checkpoint": {"types", "model", "text"},
     "convert": {"checkpoint", "model", "text"},
     "inference": {"types", "model", "video", "text", "data", "checkpoint"},
+    "export": {"checkpoint", "model"},
     "complete": {"data", "datasets.base"},
     "evaluators": {"types", "metrics", "inference", "model", "text", "data", "complete"},
     "results": {"checkpoint", "evaluators", "metrics"},
@@ -39,7 +40,7 @@ ALLOWED = {
     "tools": {"data", "datasets", "video"},
     "cli": {
         "app", "convert", "experiment", "experiments", "inference", "search", "train", "results", "tools", "datasets",
-        "asking",
+        "asking", "export",
     },
     "__main__": {"cli"},
     "__init__": {"inference", "search"},

@@ -69,7 +69,7 @@ def background(service: "Service", password: str | None = None) -> Iterator[str]
         # Built in a thread, since an event loop may run in this one.
         app = builder.submit(build_app, service, password=password).result()
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
