@@ -99,8 +99,12 @@ class Reference:
         logits = (query @ key.transpose(-2, -1)) * query.shape[-1] ** -0.5
         logits = logits.masked_fill(~key_mask[:, None, None, :], float("-inf"))
         attended = (logits.softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
-        x = x + block.attn.dropout(block.attn.proj(attended))
-        return x + block.mlp(block.norm2(x))
+        x = x + self.dropout(block.attn.proj(attended))
+        hidden = self.dropout(F.gelu(block.mlp.fc1(block.norm2(x))))
+        return x + self.dropout(block.mlp.fc2(hidden))
+
+    def dropout(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.config.dropout, self.model.training)
 
     def pool(self, text: Float[Tensor, "B L D"]) -> Float[Tensor, "B D"]:
         return self.model.encoder.pooler(text[:, 0]).tanh()

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 from parity import Fixture, compare, left_out
+from reference import Reference
 
 from real import SHARED, needs_parity
 
@@ -17,3 +19,20 @@ def test_every_output_of_the_released_model_is_within_tolerance(folder):
     assert [str(c) for c in comparisons if not c.within] == []
     compared = {c.name for c in comparisons}
     assert {name for name in fixture.expected if not left_out(name)} <= compared
+
+
+def test_the_plain_reference_of_the_benchmark_gives_the_released_outputs_too():
+    fixture = Fixture(SMALL)
+    reference, frames, (ids, mask) = Reference(fixture.model.eval()), fixture.inputs["image"], fixture.text()
+    with torch.inference_mode():
+        text, video = reference.joint(frames, ids, mask, fixture.raster)
+        outputs = {
+            "joint.text_feats": text,
+            "joint.image_feats": video,
+            "joint.cls_feats": reference.pool(text),
+            "text_only.feats": reference.text(ids, mask, frames.shape[1]),
+            "video_only.feats": reference.video(frames),
+            "ot.distance": reference.transport(text, video[:, 1:], mask),
+        }
+    for name, output in outputs.items():
+        assert torch.allclose(output, fixture.expected[name], atol=2e-5), name
