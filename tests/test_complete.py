@@ -5,24 +5,18 @@ import pytest
 
 from allinone.complete import require_complete
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size
+from allinone.datasets.base import OfSplit, Size
 from fixed import Fixed, example
 
 
 @dataclass(frozen=True)
-class Published(Fixed):
-    """As a reader whose module has a card."""
+class Published(OfSplit, Fixed):
+    """As a reader whose split is published to hold so much."""
 
+    splits = {"test": Size(records=4, videos=3)}
     split: str = "test"
 
 
-CARD = Card(
-    title="made",
-    licence="none",
-    get="nowhere",
-    metric="none",
-    readings={"made": Reading(reader=Published, splits={"test": Size(records=4, videos=3)})},
-)
 ITEMS = tuple(example(video, text) for video, text in ((0, "a"), (0, "b"), (1, "c"), (2, "d")))
 
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from allinone.checkpoint import save_checkpoint
+from allinone.data.example import option_texts
 from allinone.data.samples import Span
-from allinone.inference import Predictor, all_pairs, load, option_texts
+from allinone.inference import Predictor, all_pairs, load
 from allinone.model.heads import ChoiceHead, ContrastiveHead, MatchingHead, RankingHead
 from allinone.model.model import AllInOne
 from allinone.video.decode import VideoError, read_frames

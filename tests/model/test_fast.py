@@ -99,6 +99,7 @@ def test_dropout_drops_its_share_evenly_and_follows_torch_seed():
     torch.manual_seed(3)
     assert torch.equal(y, dropout(x))
     assert not torch.equal(y, dropout(x))
+    assert x.grad is not None
     assert torch.equal(x.grad, y.detach())  # scaled where kept, none where dropped
     assert y.unique().tolist() == [0.0, pytest.approx(1 / 0.9)]
     assert (y == 0).float().mean().item() == pytest.approx(0.1, abs=0.005)

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split
+from allinone.datasets.base import Card, OfSplit, Reading, Size
 from allinone.datasets.files import Annotation, Videos, bare, find, in_order_of_time, tidy
 from allinone.datasets.pairs import pairs
 
@@ -44,13 +44,10 @@ REPUBLISHED = {
 
 
 @dataclass(frozen=True)
-class Captions:
+class Captions(OfSplit):
     """One paragraph a video, in the order of the annotation file."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def examples(self, root: Path) -> Iterator[Example]:
         videos = Videos(root, folders=("videos", "Activity_Videos"))

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split
+from allinone.datasets.base import Card, OfSplit, Reading, Size
 from allinone.datasets.files import Videos, bare
 from allinone.datasets.questions import file_names, named_kind, open_questions
 
@@ -39,13 +39,10 @@ KINDS = ("motion", "spatial", "temporal", "yes/no", "color", "object", "location
 
 
 @dataclass(frozen=True)
-class Questions:
+class Questions(OfSplit):
     """Every question with its answer, of one or more words. A video is called `v_` and its YouTube id."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def examples(self, root: Path) -> Iterator[Example]:
         videos = Videos(root)

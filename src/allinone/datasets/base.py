@@ -1,12 +1,11 @@
 """What every reader tells of its data set beside the examples: a `Card` with licence, source, tasks and sizes."""
 
 import logging
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from allinone.data.example import Dataset, Example
 
@@ -44,11 +43,19 @@ class Card:
     readings: Mapping[str, Reading]
 
 
-def check_split(split: str, known: Iterable[str]) -> None:
-    """Splits keep their published names, and none stands in for another."""
-    known = tuple(known)
-    if split not in known:
-        raise ValueError(f"no split {split!r}; there are: {', '.join(known)}")
+@dataclass(frozen=True)
+class OfSplit:
+    """Base of the readers that take a split: one of `splits`, which keep their published names and sizes.
+
+    None stands in for another.
+    """
+
+    splits: ClassVar[Mapping[str, Size]]
+    split: str
+
+    def __post_init__(self):
+        if self.split not in self.splits:
+            raise ValueError(f"no split {self.split!r}; there are: {', '.join(self.splits)}")
 
 
 def distinct(records: Iterable[T], source: object, key: Callable[[T], Any] = attrgetter("id")) -> Iterator[T]:
@@ -96,9 +103,5 @@ def part(video: Path, name: str, start_sec: float, end_sec: float, text: str, id
 
 
 def published(dataset: Dataset) -> Size | None:
-    """What the card of its module says about a data set's split; None where there is no card."""
-    card = getattr(sys.modules[type(dataset).__module__], "CARD", None)
-    if not isinstance(card, Card):
-        return None
-    readings = (reading for reading in card.readings.values() if reading.reader is type(dataset))
-    return next((reading.splits.get(getattr(dataset, "split", "")) for reading in readings), None)
+    """What a data set's split is published to hold; None where nothing is."""
+    return dataset.splits[dataset.split] if isinstance(dataset, OfSplit) else None

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split
+from allinone.datasets.base import Card, OfSplit, Reading, Size
 from allinone.datasets.files import find
 from allinone.datasets.web_images import Images, captions, in_table
 
@@ -39,13 +39,11 @@ FOLDERS = {"train": ("train", "training", "images"), "val": ("val", "validation"
 
 
 @dataclass(frozen=True)
-class Captions:
+class Captions(OfSplit):
     """Every caption with its image."""
 
+    splits = SPLITS
     split: str = "train"
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
 
     def examples(self, root: Path) -> Iterator[Example]:
         yield from captions(lambda: in_table(find(root, *FILES[self.split])), Images(root, FOLDERS[self.split]))

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split
+from allinone.datasets.base import Card, OfSplit, Reading, Size
 from allinone.datasets.files import Videos, find
 from allinone.datasets.image_captions import captions, in_albef, in_karpathy
 
@@ -34,13 +34,10 @@ KARPATHY = {"train": ("train", "restval"), "val": ("val",), "test": ("test",)}
 
 
 @dataclass(frozen=True)
-class Captions:
+class Captions(OfSplit):
     """Every caption with its photo."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = find(root, "dataset_coco.json", f"coco_karpathy_{self.split}.json", f"coco_{self.split}.json")

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
 from allinone.datasets.files import Annotation, Videos, bare, find, find_some, in_order_of_time, tidy
 from allinone.datasets.pairs import pairs
 
@@ -45,13 +45,10 @@ SPLITS = {
 
 
 @dataclass(frozen=True)
-class Captions:
+class Captions(OfSplit):
     """One paragraph a video, in the order of the annotation file."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def examples(self, root: Path) -> Iterator[Example]:
         videos = Videos(root, folders=("videos", "video"))

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, part, with_texts
+from allinone.datasets.base import Card, OfSplit, Reading, Size, part, with_texts
 from allinone.datasets.files import Videos, find, tidy
 from allinone.datasets.questions import right_option
 
@@ -42,13 +42,11 @@ SHORTEST_SEC = 0.1
 
 
 @dataclass(frozen=True)
-class Captions:
+class Captions(OfSplit):
     """Every narration with its clip, in the order of the file."""
 
+    splits = CAPTIONS
     split: str = "train"
-
-    def __post_init__(self):
-        check_split(self.split, CAPTIONS)
 
     def examples(self, root: Path) -> Iterator[Example]:
         file, clips = find(root, "egoclip.csv", "egoclip_metadata.csv"), Clips(root)
@@ -63,13 +61,11 @@ class Captions:
 
 
 @dataclass(frozen=True)
-class Choices:
+class Choices(OfSplit):
     """Which of five clips does the narration tell?"""
 
+    splits = CHOICES
     split: str = "val"
-
-    def __post_init__(self):
-        check_split(self.split, CHOICES)
 
     def examples(self, root: Path) -> Iterator[Example]:
         file, places = find(root, "egomcq.json"), Clips(root)

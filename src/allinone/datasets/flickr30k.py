@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split
+from allinone.datasets.base import Card, OfSplit, Reading, Size
 from allinone.datasets.files import Videos, find
 from allinone.datasets.image_captions import Captioned, captions, in_albef, in_karpathy, in_table, listed
 
@@ -36,13 +36,10 @@ SPLITS = {
 
 
 @dataclass(frozen=True)
-class Captions:
+class Captions(OfSplit):
     """Every caption with its photo."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def examples(self, root: Path) -> Iterator[Example]:
         videos = Videos(root, folders=("flickr30k-images", "flickr30k_images", "images"), suffix=".jpg")

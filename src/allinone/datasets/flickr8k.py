@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split
+from allinone.datasets.base import Card, OfSplit, Reading, Size
 from allinone.datasets.files import Videos, find, find_some
 from allinone.datasets.image_captions import Captioned, captions, in_karpathy, in_table, listed
 
@@ -39,13 +39,10 @@ LISTS = {"train": "trainImages", "val": "devImages", "test": "testImages"}
 
 
 @dataclass(frozen=True)
-class Captions:
+class Captions(OfSplit):
     """Every caption with its photo."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def examples(self, root: Path) -> Iterator[Example]:
         videos = Videos(root, folders=("Images", "Flicker8k_Dataset", "Flickr8k_Dataset"), suffix=".jpg")

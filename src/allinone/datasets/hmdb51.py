@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 
 from allinone.data.example import Example
 from allinone.datasets.actions import Clip, labelled, words
-from allinone.datasets.base import Card, Reading, Size, check_split
+from allinone.datasets.base import Card, OfSplit, Reading, Size
 from allinone.datasets.files import MissingFile, Videos, bare, find_all, find_some
 
 SPLITS = {
@@ -39,13 +39,10 @@ USES = {"train": "1", "test": "2"}
 
 
 @dataclass(frozen=True)
-class Labels:
+class Labels(OfSplit):
     """The clips with their classes."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def classes(self, root: Path) -> list[str]:
         return sorted({words(folder) for folder, _, _ in uses(root, self.split[-1])})

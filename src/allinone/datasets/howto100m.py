@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, part, with_texts
+from allinone.datasets.base import Card, OfSplit, Reading, Size, part, with_texts
 from allinone.datasets.files import Annotation, Videos, bare, find, find_some, tidy
 
 log = logging.getLogger(__name__)
@@ -48,15 +48,16 @@ Spoken = tuple[float, float, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Captions:
+class Captions(OfSplit):
     """Every text with its part of the video, in the order of the file of captions."""
 
+    splits = SPLITS
     split: str = "train"
     text: str = "processed"
     min_sec: float = 0.0
 
     def __post_init__(self):
-        check_split(self.split, SPLITS)
+        super().__post_init__()
         if self.text not in CAPTIONS:
             raise ValueError(f"no text {self.text!r}; there are: {', '.join(CAPTIONS)}")
         if self.min_sec < 0:

@@ -30,7 +30,7 @@ from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.actions import Clip, key, labelled, listed, words
-from allinone.datasets.base import Card, Reading, Size, check_split
+from allinone.datasets.base import Card, OfSplit, Reading, Size
 from allinone.datasets.files import Annotation, MissingFile, Videos, find, find_some
 
 SPLITS = {
@@ -43,13 +43,10 @@ NAMES = {"train": ("train",), "val": ("val", "validate", "validation"), "test": 
 
 
 @dataclass(frozen=True)
-class Labels:
+class Labels(OfSplit):
     """The clips with their classes."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def classes(self, root: Path) -> list[str]:
         if maps := find_some(root, "*label_map*.txt"):

@@ -33,7 +33,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
 from allinone.datasets.files import Annotation, Videos, bare, find, tidy
 from allinone.datasets.pairs import pairs
 
@@ -60,13 +60,10 @@ CHOICE_FILES = {
 
 
 @dataclass(frozen=True)
-class Captions:
+class Captions(OfSplit):
     """Every sentence with its clip, in the order of the annotation file."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, CAPTIONS)
+    splits = CAPTIONS
 
     def examples(self, root: Path) -> Iterator[Example]:
         file, clips = find(root, *CAPTION_FILES[self.split]), Clips(root)
@@ -80,13 +77,10 @@ class Captions:
 
 
 @dataclass(frozen=True)
-class Choices:
+class Choices(OfSplit):
     """Which of five sentences belongs to the clip?"""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, CHOICES)
+    splits = CHOICES
 
     def examples(self, root: Path) -> Iterator[Example]:
         file, clips = find(root, *CHOICE_FILES[self.split]), Clips(root)

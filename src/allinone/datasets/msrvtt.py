@@ -42,7 +42,7 @@ from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
 from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find, find_some, tidy
 from allinone.datasets.pairs import pairs
 from allinone.datasets.questions import right_option
@@ -80,13 +80,10 @@ Caption = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Captions:
+class Captions(OfSplit):
     """Every caption with its video, in the order of the annotation file."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def examples(self, root: Path) -> Iterator[Example]:
         videos = Videos(root)
@@ -97,13 +94,11 @@ class Captions:
 
 
 @dataclass(frozen=True)
-class Choices:
+class Choices(OfSplit):
     """Which of five captions is the video's own?"""
 
+    splits = CHOICES
     split: str = "test"
-
-    def __post_init__(self):
-        check_split(self.split, CHOICES)
 
     def examples(self, root: Path) -> Iterator[Example]:
         file, videos = find(root, *CHOICE_NAMES), Videos(root)

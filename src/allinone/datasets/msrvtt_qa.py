@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split
+from allinone.datasets.base import Card, OfSplit, Reading, Size
 from allinone.datasets.files import Videos, bare
 from allinone.datasets.questions import file_names, open_questions, question_word
 
@@ -38,13 +38,10 @@ SPLITS = {
 
 
 @dataclass(frozen=True)
-class Questions:
+class Questions(OfSplit):
     """Every question with its answer, one word."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def examples(self, root: Path) -> Iterator[Example]:
         return open_questions(

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, with_texts
+from allinone.datasets.base import Card, OfSplit, Reading, Size, with_texts
 from allinone.datasets.files import Annotation, Videos, bare, find, find_some, tidy
 from allinone.datasets.msvd_qa import clip_names
 from allinone.datasets.pairs import pairs
@@ -41,13 +41,10 @@ SOURCES = ("captions_msvd.json", "*video*corpus*.csv", "AllVideoDescriptions.txt
 
 
 @dataclass(frozen=True)
-class Captions:
+class Captions(OfSplit):
     """Every caption with its clip; clips in the order of the split's list."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def examples(self, root: Path) -> Iterator[Example]:
         videos = Videos(root, folders=("YouTubeClips", "videos", "clips"), suffix=".avi")

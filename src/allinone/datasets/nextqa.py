@@ -26,7 +26,7 @@ from functools import cache
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
 from allinone.datasets.files import Videos, bare, find, find_some, tidy
 from allinone.datasets.questions import right_option
 
@@ -40,13 +40,10 @@ OPTIONS = ("a0", "a1", "a2", "a3", "a4")
 
 
 @dataclass(frozen=True)
-class Choices:
+class Choices(OfSplit):
     """Every question with its five options. Its id is the official one, of the video and the question's number."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = find(root, f"{self.split}.csv", f"nextqa_{self.split}.csv")

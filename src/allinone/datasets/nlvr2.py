@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
 from allinone.datasets.files import Annotation, Videos, find, tidy
 
 SPLITS = {
@@ -39,13 +39,10 @@ SPLITS = {
 
 
 @dataclass(frozen=True)
-class Questions:
+class Questions(OfSplit):
     """Every sentence with its pair, as a question to be answered by 'true' or 'false'."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = find(root, f"{self.split}.json")

@@ -22,7 +22,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split
+from allinone.datasets.base import Card, OfSplit, Reading, Size
 from allinone.datasets.files import Annotation, find
 from allinone.datasets.web_images import Images, captions
 
@@ -31,13 +31,11 @@ URLS, CAPTIONS = "SBU_captioned_photo_dataset_urls.txt", "SBU_captioned_photo_da
 
 
 @dataclass(frozen=True)
-class Captions:
+class Captions(OfSplit):
     """Every caption with its photo."""
 
+    splits = SPLITS
     split: str = "train"
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
 
     def examples(self, root: Path) -> Iterator[Example]:
         yield from captions(lambda: photos(root), Images(root))

@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
 from allinone.datasets.files import Videos, bare, find, tidy
 from allinone.datasets.questions import (
     IDS,
@@ -64,52 +64,40 @@ KINDS = ("object", "number", "color", "location")
 
 
 @dataclass(frozen=True)
-class Actions:
+class Actions(OfSplit):
     """What is done so many times: one of five."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, ACTIONS)
+    splits = ACTIONS
 
     def examples(self, root: Path) -> Iterator[Example]:
         return task_examples(root, task_files("action", self.split), choice)
 
 
 @dataclass(frozen=True)
-class Transitions:
+class Transitions(OfSplit):
     """What is done before, or after, something else: one of five."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, TRANSITIONS)
+    splits = TRANSITIONS
 
     def examples(self, root: Path) -> Iterator[Example]:
         return task_examples(root, task_files("transition", self.split), choice)
 
 
 @dataclass(frozen=True)
-class Counts:
+class Counts(OfSplit):
     """How many times something is done."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, COUNTS)
+    splits = COUNTS
 
     def examples(self, root: Path) -> Iterator[Example]:
         return task_examples(root, task_files("count", self.split), count)
 
 
 @dataclass(frozen=True)
-class Frames:
+class Frames(OfSplit):
     """What can be answered from one frame, in one word."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, FRAMES)
+    splits = FRAMES
 
     def examples(self, root: Path) -> Iterator[Example]:
         names = (*task_files("frameqa", self.split), *file_names(self.split))

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
 from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find, find_some, tidy
 from allinone.datasets.questions import optional, required, right_option
 
@@ -59,19 +59,16 @@ Line = tuple[float, float, str]
 
 
 @dataclass(frozen=True)
-class Choices:
+class Choices(OfSplit):
     """Every question with its five options.
 
     `span` shows the moment that a question is about, else the whole clip. `subtitles` puts what is said meanwhile
     before the question: some 50 words in a span, so make room for it (`model.max_text_len`), or options are cut off.
     """
 
-    split: str
+    splits = SPLITS
     span: bool = True
     subtitles: bool = False
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = find(root, f"tvqa_{self.split}.jsonl")

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.actions import labelled, listed, words
-from allinone.datasets.base import Card, Reading, Size, check_split
+from allinone.datasets.base import Card, OfSplit, Reading, Size
 from allinone.datasets.files import Videos, bare, find
 
 SPLITS = {
@@ -38,13 +38,10 @@ SPLITS = {
 
 
 @dataclass(frozen=True)
-class Labels:
+class Labels(OfSplit):
     """The clips with their classes."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def classes(self, root: Path) -> list[str]:
         file = find(root, "classInd.txt")

@@ -44,7 +44,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from allinone.data.example import Example, Point, Region
-from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
 from allinone.datasets.files import Annotation, MissingFile, Videos, find, tidy
 from allinone.datasets.questions import right_option
 
@@ -74,14 +74,11 @@ Outlines = Sequence[tuple[tuple[Point, ...], ...]]
 
 
 @dataclass(frozen=True)
-class Answers:
+class Answers(OfSplit):
     """Q->A: every question with its four answers."""
 
-    split: str
+    splits = SPLITS
     outlines: bool = False
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = annotations(root, self.split)
@@ -92,14 +89,11 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Rationales:
+class Rationales(OfSplit):
     """QA->R: every question and its right answer with four rationales; in `test`, with each of the answers."""
 
-    split: str
+    splits = RATIONALES
     outlines: bool = False
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = annotations(root, self.split)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, with_texts
+from allinone.datasets.base import Card, OfSplit, Reading, Size, with_texts
 from allinone.datasets.files import Annotation, Videos, find, find_some, tidy
 
 SPLITS = {"train": Size()}
@@ -31,13 +31,11 @@ FOLDERS = ("VG_100K_2", "VG_100K")
 
 
 @dataclass(frozen=True)
-class Captions:
+class Captions(OfSplit):
     """Every phrase about a region, with the whole photo."""
 
+    splits = SPLITS
     split: str = "train"
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = find(root, "region_descriptions.json")

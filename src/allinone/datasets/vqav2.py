@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, distinct
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
 from allinone.datasets.coco import photos
 from allinone.datasets.files import find, tidy
 
@@ -45,13 +45,10 @@ FILES = {"train": "train2014", "val": "val2014", "test2015": "test2015", "test-d
 
 
 @dataclass(frozen=True)
-class Questions:
+class Questions(OfSplit):
     """Every question with the ten people's answers."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def examples(self, root: Path) -> Iterator[Example]:
         part = FILES[self.split]

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, distinct, with_texts
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct, with_texts
 from allinone.datasets.files import Annotation, Videos, bare, find, tidy
 from allinone.datasets.pairs import pairs
 
@@ -42,13 +42,10 @@ SPLITS = {split: Size() for split in NAMES}
 
 
 @dataclass(frozen=True)
-class Captions:
+class Captions(OfSplit):
     """Every title with its clip, in the order of the file."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = find(root, *NAMES[self.split])

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, distinct, part
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct, part
 from allinone.datasets.files import Annotation, Videos, bare, find, parse_span, tidy
 
 SPLITS = {"train": Size(records=10_337, videos=1_333), "val": Size(records=3_492, videos=457)}
@@ -39,13 +39,10 @@ Step = tuple[str, str, str, Any, Any]
 
 
 @dataclass(frozen=True)
-class Captions:
+class Captions(OfSplit):
     """Every step with its instruction, in the order of the annotation file."""
 
-    split: str
-
-    def __post_init__(self):
-        check_split(self.split, SPLITS)
+    splits = SPLITS
 
     def examples(self, root: Path) -> Iterator[Example]:
         videos = Videos(root, folders=("raw_videos", "videos"))

@@ -29,7 +29,7 @@ from itertools import chain
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, Size, check_split, part
+from allinone.datasets.base import Card, OfSplit, Reading, Size, part
 from allinone.datasets.files import Annotation, MissingFile, Videos, find_all
 
 SPLITS = {"train": Size()}
@@ -46,14 +46,15 @@ Word = tuple[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Captions:
+class Captions(OfSplit):
     """Texts of so many neighbouring words, with their part of the video, in the order of the files."""
 
+    splits = SPLITS
     split: str = "train"
     num_words: int = 32
 
     def __post_init__(self):
-        check_split(self.split, SPLITS)
+        super().__post_init__()
         if self.num_words < 1:
             raise ValueError(f"a text has at least one word; got num_words={self.num_words}")
 
