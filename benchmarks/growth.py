@@ -3,8 +3,8 @@
     python benchmarks/growth.py [--size base] [--to FILE.json]
 
 Token rolling is ours. Flattened attention lets all tokens of all frames and one copy of the text attend to each other;
-divided attention lets each patch attend to its place in the other frames, and then to its own frame and the text. Both
-have the same blocks, and exist here alone. Seconds a clip, joint mode, float32, token 0 and all others computed, beside
+divided attention lets each patch attend to its place in the other frames (an attention and a linear layer more in each
+block, as in TimeSformer), and then to its own frame and the text. Both exist here alone. Seconds a clip, joint mode, float32, token 0 and all others computed, beside
 the operations counted by torch.
 """
 
@@ -44,6 +44,7 @@ class TimeModels(nn.Module):
         self.over_time = nn.ModuleList(
             Attention(config.width, config.num_heads, config.dropout) for _ in range(config.depth)
         )
+        self.after_time = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(config.depth))
 
     def inputs(self, frames: Tensor, ids: Tensor) -> tuple[Float[Tensor, "B L D"], Tokens]:
         vision, _ = self.encoder.vision(self.encoder.normalise(frames))
@@ -66,10 +67,10 @@ class TimeModels(nn.Module):
         x = torch.cat([words[:, None].expand(-1, num_frames, -1, -1), vision], dim=2)
         key_mask = torch.cat([mask, mask.new_ones(vision.shape[0], vision.shape[2])], dim=1)
         key_mask = key_mask.repeat_interleave(num_frames, dim=0)
-        for block, over_time in zip(self.encoder.blocks, self.over_time, strict=True):
+        for block, over_time, after_time in zip(self.encoder.blocks, self.over_time, self.after_time, strict=True):
             patches = x[:, :, num_words:].transpose(1, 2).flatten(0, 1)  # [B x N, T, D]
             moved, _ = over_time(patches, None)
-            patches = (patches + moved).unflatten(0, (batch, -1)).transpose(1, 2)
+            patches = (patches + after_time(moved)).unflatten(0, (batch, -1)).transpose(1, 2)
             x = torch.cat([x[:, :, :num_words], patches], dim=2)
             x = block(x.flatten(0, 1), key_mask)[0].unflatten(0, (batch, num_frames))
         return self.encoder.norm(x).mean(dim=1)
