@@ -4,8 +4,8 @@
 
 Token rolling is ours. Flattened attention lets all tokens of all frames and one copy of the text attend to each other;
 divided attention lets each patch attend to its place in the other frames (an attention and a linear layer more in each
-block, as in TimeSformer), and then to its own frame and the text. Both exist here alone. Seconds a clip, joint mode, float32, token 0 and all others computed, beside
-the operations counted by torch.
+block, as in TimeSformer), and then to its own frame and the text. Both exist here alone. Seconds a clip, joint mode,
+float32, all tokens computed, beside the operations counted by torch.
 """
 
 import argparse
