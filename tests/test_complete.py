@@ -1,5 +1,7 @@
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -13,7 +15,7 @@ from fixed import Fixed, example
 class Published(OfSplit, Fixed):
     """As a reader whose split is published to hold so much."""
 
-    splits = {"test": Size(records=4, videos=3)}
+    splits: ClassVar[Mapping[str, Size]] = {"test": Size(records=4, videos=3)}
     split: str = "test"
 
 
