@@ -104,3 +104,14 @@ def test_dropout_drops_its_share_evenly_and_follows_torch_seed():
     assert y.unique().tolist() == [0.0, pytest.approx(1 / 0.9)]
     assert (y == 0).float().mean().item() == pytest.approx(0.1, abs=0.005)
     assert torch.equal(dropout.eval()(x), x)
+
+
+def test_recomputing_gives_the_same_gradient_dropout_included(frames):
+    encoder = VideoTextEncoder(CONFIG.replace(dropout=0.2)).train()
+    gradients = []
+    for encoder.recompute in (False, True):
+        encoder.zero_grad()
+        torch.manual_seed(0)
+        encoder(frames, IDS, MASK).text.square().sum().backward()
+        gradients.append([p.grad.clone() for p in encoder.parameters() if p.grad is not None])
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(*gradients, strict=True))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from allinone.model.config import ModelConfig
 from allinone.model.layers import Block, FrameEmbedding, TextEmbedding
@@ -34,6 +35,9 @@ class VideoTextEncoder(nn.Module):
     """
 
     TEXT, VISION = 0, 1  # rows of the modality embedding, BERT's outer token type
+    recompute = False
+    """Keep only what enters each block, and compute the rest again for the gradient: a third of the memory or less,
+    a third more time."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -125,7 +129,11 @@ class VideoTextEncoder(nn.Module):
             if num_text is not None:
                 tokens = token_rolling(tokens, self.config.num_rolled, num_text)
             kept = keep if block is self.blocks[-1] else None
-            flat, attention = block(tokens.flatten(0, 1), key_mask, want_weights=trace is not None, keep=kept)
+            options = {"want_weights": trace is not None, "keep": kept}
+            if self.recompute and torch.is_grad_enabled():
+                flat, attention = checkpoint(block, tokens.flatten(0, 1), key_mask, use_reentrant=False, **options)
+            else:
+                flat, attention = block(tokens.flatten(0, 1), key_mask, **options)
             tokens = flat.unflatten(0, (batch, num_frames))
             if trace is not None:
                 trace.attention.append(attention.unflatten(0, (batch, num_frames)))

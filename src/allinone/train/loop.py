@@ -61,7 +61,8 @@ class TrainConfig:
     nothing; more than `max_bad_steps` of them among a hundred stop the run. `eval_every` None evaluates at the end
     alone. `keep` is how many checkpoints to keep; `best` names a number of the evaluation, and the weights with its
     highest value are kept in `best/` too. `repeatable` asks for GPU kernels that give the same bits every time.
-    With `freeze_encoder` the heads alone learn, on features of an encoder in evaluation mode: a probe.
+    With `freeze_encoder` the heads alone learn, on features of an encoder in evaluation mode: a probe. With `recompute`
+    each block computes again, for its gradient, what it would have kept: less memory, a third more time.
     """
 
     seed: int = 0
@@ -78,6 +79,7 @@ class TrainConfig:
     device: str | None = None
     repeatable: bool = True
     freeze_encoder: bool = False
+    recompute: bool = False
 
     def __post_init__(self):
         least = {
@@ -241,6 +243,7 @@ class Run:
         self.module = module.to(world.device)
         self.model = module.model
         self.config = config
+        self.model.encoder.recompute = config.recompute
         if config.freeze_encoder:
             self.model.encoder.requires_grad_(False)
         self.to_training_mode()
