@@ -13,6 +13,7 @@ STATE, OPTIMIZER, OBJECTIVES = "state.json", "optimizer.safetensors", "objective
 FREE_TO_CHANGE = (
     "evaluators",
     "data.root",
+    "data.allow_missing",
     "data.num_workers",
     "data.cache_mb",
     "train.log_every",
