@@ -68,14 +68,15 @@ def background(service: "Service", password: str | None = None) -> Iterator[str]
     with listen("127.0.0.1", 0) as listening, ThreadPoolExecutor(1) as builder:
         # Built in a thread, since an event loop may run in this one.
         app = builder.submit(build_app, service, password=password).result()
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        # A page that is still open listens for events without end, and would be waited for.
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join()
+            thread.join(timeout=10)  # what is still answered then ends with the process
 
 
 def check_access(host: str, password: str | None, no_password: bool) -> None:
