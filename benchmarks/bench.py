@@ -67,7 +67,7 @@ class Bench:
         self.rounds = rounds
         self.folder = folder
         self.report = Report(about=machine())
-        self.limit = dict.fromkeys(("float32", "bfloat16", "int8"), 0.0)
+        self.limit: dict[str, float] = {"float32": 0.0, "bfloat16": 0.0, "int8": 0.0}
         for name in self.limit:
             self.limit_of(name)
         self.report.about["limits"] = {"operations_per_sec": self.limit, "copied_bytes_per_sec": copied_bytes()}
