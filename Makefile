@@ -3,7 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo demo-quick test lint format
+PEERS := .venv-peers
+
+.PHONY: demo demo-quick test lint format bench bench-peers
 
 demo: $(READY)
 	$(BIN)/allinone demo --to runs/demo
@@ -22,6 +24,20 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Ten minutes on a quiet machine: a table, a JSON, and how many of the figures are reached.
+bench: $(READY)
+	$(BIN)/python benchmarks/bench.py --to benchmarks/results/bench.json
+
+# In an environment of their own: transformers brings another version of the tokenizers.
+bench-peers: $(PEERS)/.ready
+	$(PEERS)/bin/python benchmarks/peers.py --to benchmarks/results/peers.json
+
+$(PEERS)/.ready: pyproject.toml constraints.txt benchmarks/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -e '.[plots]' pillow -r benchmarks/requirements.txt
+	touch $@
 
 # torch is named exactly, so that pip takes the CPU build and not gigabytes of CUDA.
 $(READY): pyproject.toml constraints.txt
