@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 PEERS := .venv-peers
 
-.PHONY: demo demo-quick test lint format bench bench-peers
+.PHONY: demo demo-quick test lint format bench bench-peers regression
 
 demo: $(READY)
 	$(BIN)/allinone demo --to runs/demo
@@ -28,6 +28,10 @@ format: $(READY)
 # Ten minutes on a quiet machine: a table, a JSON, and how many of the figures are reached.
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py --to benchmarks/results/bench.json
+
+# The short form, against the ratios that are committed.
+regression: $(READY)
+	$(BIN)/python benchmarks/regression.py
 
 # In an environment of their own: transformers brings another version of the tokenizers.
 bench-peers: $(PEERS)/.ready
