@@ -25,7 +25,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Ten minutes on a quiet machine: a table, a JSON, and how many of the figures are reached.
+# Twelve minutes on a quiet machine: a table, a JSON, and how many of the figures are reached.
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py --to benchmarks/results/bench.json
 

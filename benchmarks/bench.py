@@ -5,7 +5,7 @@
 
 Random weights and pixels, captions of the length that MSR-VTT's have. Ours and the reference alternate in one process;
 medians. The last line says how many of the figures that the project set itself are reached. Wants a quiet machine and
-about ten minutes.
+about twelve minutes.
 """
 
 import argparse
