@@ -147,42 +147,33 @@ class AnswerHead(Head):
         return self.layers(pooled)
 
 
-class ChoiceHead(Head):
-    """One number for each option of a multiple-choice question, from the pooled joint feature of both."""
+class OneNumber(Head):
+    """Base of heads that say one number of the pooled joint feature: two layers."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        hidden: int = 256
+        dropout: float = 0.1
+
+    def __init__(self, config: Config, model: ModelConfig):
+        super().__init__(config, model)
+        self.layers = two_layers(model.width, config.hidden, 1, config.dropout)
+        start(self, model)
+
+    def forward(self, pooled: Float[Tensor, "*shape D"]) -> Shaped[Tensor, "*shape"]:
+        return self.layers(pooled)[..., 0]
+
+
+class ChoiceHead(OneNumber):
+    """How good an option of a multiple-choice question is, read together with the question."""
 
     kind = "choice"
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        hidden: int = 256
-        dropout: float = 0.1
 
-    def __init__(self, config: Config, model: ModelConfig):
-        super().__init__(config, model)
-        self.layers = two_layers(model.width, config.hidden, 1, config.dropout)
-        start(self, model)
-
-    def forward(self, pooled: Float[Tensor, "*shape D"]) -> Shaped[Tensor, "*shape"]:
-        return self.layers(pooled)[..., 0]
-
-
-class NumberHead(Head):
-    """A number that answers a question (how many times?), from the pooled joint feature."""
+class NumberHead(OneNumber):
+    """A number that answers a question: how many times?"""
 
     kind = "number"
-
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        hidden: int = 256
-        dropout: float = 0.1
-
-    def __init__(self, config: Config, model: ModelConfig):
-        super().__init__(config, model)
-        self.layers = two_layers(model.width, config.hidden, 1, config.dropout)
-        start(self, model)
-
-    def forward(self, pooled: Float[Tensor, "*shape D"]) -> Shaped[Tensor, "*shape"]:
-        return self.layers(pooled)[..., 0]
 
 
 class LabelHead(Head):
