@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from allinone.data.example import Example
+from allinone.shards import index_of
 
 
 def missing(examples: Iterable[Example]) -> dict[str, list[Path]]:
@@ -25,16 +26,21 @@ def missing(examples: Iterable[Example]) -> dict[str, list[Path]]:
 
 
 class Folders:
-    """Remembers the files of every folder that was asked about."""
+    """Remembers the files of every folder that was asked about, and those packed of it where some are not on disk."""
 
     def __init__(self) -> None:
         self.files: dict[str, frozenset[str]] = {}
+        self.packed: dict[str, frozenset[str]] = {}
 
     def have(self, path: str | Path) -> bool:
         folder, name = os.path.split(path)
         if folder not in self.files:
             self.files[folder] = list_files(folder or ".")
-        return name in self.files[folder]
+        if name in self.files[folder]:
+            return True
+        if folder not in self.packed:
+            self.packed[folder] = list_packed(folder or ".")
+        return name in self.packed[folder]
 
 
 def list_files(folder: str) -> frozenset[str]:
@@ -44,3 +50,8 @@ def list_files(folder: str) -> frozenset[str]:
             return frozenset(entry.name for entry in entries if entry.is_file())
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
+
+
+def list_packed(folder: str) -> frozenset[str]:
+    index = index_of(folder)
+    return frozenset(name for name, is_folder in index.children(folder) if not is_folder) if index else frozenset()

@@ -182,7 +182,7 @@ def read_rows(path: Path, allow_missing: bool) -> tuple[list[Row], bool]:
                 raise ValueError(fields)
             row = parse_row(fields, videos, has_splits)
             if row.path not in is_there:
-                is_there[row.path] = is_file(row.path)
+                is_there[row.path] = is_file(row.path, videos)
             if not is_there[row.path] and not allow_missing:
                 raise ValueError(f"no such video file: {row.path}")
             rows.append(row)
@@ -197,9 +197,9 @@ def read_rows(path: Path, allow_missing: bool) -> tuple[list[Row], bool]:
     return rows, has_splits
 
 
-def is_file(path: Path) -> bool:
+def is_file(path: Path, videos: Videos) -> bool:
     try:
-        return path.is_file()
+        return videos.tree.is_file(path)
     except OSError:  # a name that is too long, a folder that may not be entered
         return False
 
@@ -295,9 +295,9 @@ def parse_row(fields: dict[str, object], videos: Videos, has_splits: bool) -> Ro
     if problems:
         raise ValueError("; ".join(problems))
     path = videos.root / video
-    if name and not is_file(path):
+    if name and not is_file(path, videos):
         path = videos.path(name)
-    if not is_file(path) and is_file(as_mp4(path)):
+    if not is_file(path, videos) and is_file(as_mp4(path), videos):
         path = as_mp4(path)
     return Row(path=path, video=str(PurePosixPath(video)), start=start, end=end, **texts)
 

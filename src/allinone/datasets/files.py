@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from allinone.datasets.streamed import list_values, object_members
+from allinone.shards import Tree
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -271,6 +272,7 @@ def find_member(archive: Path, name: str) -> str | None:
 @dataclass
 class Videos:
     """Where the video of an id lies: in one of `folders` under the root (or in the root), whatever its extension.
+    It may be packed in shards.
 
     A file that is not there gets the path at which it is expected, with `suffix`. `search_below=False`, for collections
     of millions, looks only for the very path.
@@ -284,7 +286,8 @@ class Videos:
 
     def __post_init__(self):
         self.root = Path(self.root)
-        there = [self.root / folder for folder in self.folders if (self.root / folder).is_dir()]
+        self.tree = Tree(self.root)
+        there = [self.root / folder for folder in self.folders if self.tree.is_dir(self.root / folder)]
         self.places = there or [self.root]
         self.expected = there[0] if there else self.root / self.folders[0]
 
@@ -292,9 +295,9 @@ class Videos:
         """The file called `video` (with or without folders and extension), or else by one of the `others` names."""
         for name in (video, *others):
             for place in self.places:
-                if (place / name).is_file():
+                if self.tree.is_file(place / name):
                     return place / name
-                if (place / (name + self.suffix)).is_file():
+                if self.tree.is_file(place / (name + self.suffix)):
                     return place / (name + self.suffix)
         for name in (video, *others) if self.search_below else ():
             if found := self.search(name):
@@ -305,7 +308,7 @@ class Videos:
         if self.by_name is None:
             self.by_name = {}
             for place in self.places:
-                for path in media_files(place):
+                for path in media_files(place, self.tree):
                     self.by_name.setdefault(bare(path.name).lower(), []).append(path)
         alike = self.by_name.get(bare(name).lower(), [])
         exact = [path for path in alike if bare(path.name) == bare(name)]  # ids of YouTube differ by case
@@ -315,13 +318,13 @@ class Videos:
         return found[0] if found else None
 
 
-def media_files(folder: Path) -> Iterator[Path]:
+def media_files(folder: Path, tree: Tree) -> Iterator[Path]:
     """Every video and image below a folder, by name; hidden ones are left out."""
-    for path in sorted(folder.iterdir()):
+    for path, is_folder in tree.children(folder):
         if path.name.startswith("."):
             continue
-        if path.is_dir():
-            yield from media_files(path)
+        if is_folder:
+            yield from media_files(path, tree)
         elif has_suffix(path.name):
             yield path
 

@@ -118,7 +118,9 @@ class Clips:
         self.videos = Videos(root)
         folders = [root / "frames_hq", root / "frames", root]
         self.roots = [
-            folder for folder in folders if any((folder / f"{show}_frames").is_dir() for show in (*SHOWS, "bbt"))
+            folder
+            for folder in folders
+            if any(self.videos.tree.is_dir(folder / f"{show}_frames") for show in (*SHOWS, "bbt"))
         ]
         self.listed = cache(self.in_folder)
 
@@ -126,8 +128,8 @@ class Clips:
         show = next((show for show in SHOWS if clip.startswith(f"{show}_")), "bbt")
         for root in self.roots:
             folder = root / f"{show}_frames" / clip
-            if folder.is_dir():
-                return tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() == ".jpg"))
+            if self.videos.tree.is_dir(folder):
+                return tuple(path for path, _ in self.videos.tree.children(folder) if path.suffix.lower() == ".jpg")
         return ()
 
     def frames(self, clip: str, span: Span | None) -> tuple[Path, ...]:

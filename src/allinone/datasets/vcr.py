@@ -113,16 +113,20 @@ def read(file: Annotation, split: str, root: Path, outlines: bool) -> Iterator["
     seen = lru_cache(maxsize=256)(lambda path: read_outlines(path, outlines))
     fields = FIELDS if split == "test" else (*FIELDS, "answer_label", "rationale_label")
     for number, values in enumerate(file.objects(*fields), start=1):
-        yield Record(f"{file}: record {number}", values, videos.path(values["img_fn"]), seen)
+        image = videos.path(values["img_fn"])
+        yield Record(f"{file}: record {number}", values, image, videos.tree.is_file(image), seen)
 
 
 class Record:
     """One question. `numbers` are the new ones of the objects that its texts mention, by their old ones."""
 
-    def __init__(self, where: str, values: dict[str, Any], image: Path, outlines: Callable[[Path], Outlines]):
+    def __init__(
+        self, where: str, values: dict[str, Any], image: Path, is_there: bool, outlines: Callable[[Path], Outlines]
+    ):
         self.where = where
         self.values = values
         self.image = image
+        self.is_there = is_there
         self.outlines = outlines
         self.question: Tokens = values["question"]
         self.choices: dict[str, list[Tokens]] = {}
@@ -182,7 +186,7 @@ class Record:
 
     def regions(self, shown: list[int]) -> tuple[Region, ...]:
         """Where the objects are; nothing is told of an image that is not there, and that nobody will see."""
-        if not shown or not self.image.is_file():
+        if not shown or not self.is_there:
             return ()
         outlines = self.outlines(self.image.with_name(PurePosixPath(self.values["metadata_fn"]).name))
         if len(outlines) != (num_objects := len(self.values["objects"])):

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from allinone.data.example import Example
 from allinone.datasets.base import with_texts
 from allinone.datasets.files import Annotation, MissingFile, media_files, tidy
+from allinone.shards import Tree
 
 
 def captions(rows: Callable[[], Iterable[tuple[str, str]]], images: "Images") -> Iterator[Example]:
@@ -46,7 +47,7 @@ def in_rows(rows: Iterable[tuple[str, str]], images: "Images") -> Iterator[Examp
 
 def downloaded(images: "Images") -> Iterator[Example]:
     """An example for each image, with the caption beside it."""
-    for path in media_files(images.folder):
+    for path in media_files(images.folder, images.tree):
         text = path.with_suffix(".txt")
         if not text.is_file():
             raise ValueError(f"{path}: no {text.name} with its caption beside it; add it, or the table of captions")
@@ -84,15 +85,23 @@ class Images:
     folders: tuple[str, ...] = ("images",)
 
     @cached_property
+    def tree(self) -> Tree:
+        return Tree(self.root)
+
+    @cached_property
     def folder(self) -> Path:
-        there = [self.root / folder for folder in self.folders if (self.root / folder).is_dir()]
-        shards = any(self.root.glob("[0-9][0-9][0-9][0-9][0-9]/"))
-        return there[0] if there else self.root if shards else self.root / self.folders[0]
+        there = [self.root / folder for folder in self.folders if self.tree.is_dir(self.root / folder)]
+        if there:
+            return there[0]
+        children = self.tree.children(self.root) if self.root.is_dir() else ()
+        inner = (path.name for path, is_folder in children if is_folder)
+        numbered = any(len(name) == 5 and name.isdigit() for name in inner)
+        return self.root if numbered else self.root / self.folders[0]
 
     @cached_property
     def first(self) -> Path | None:
         """An image that was downloaded."""
-        return next(media_files(self.folder), None) if self.folder.is_dir() else None
+        return next(media_files(self.folder, self.tree), None) if self.tree.is_dir(self.folder) else None
 
     @cached_property
     def first_row(self) -> int | None:

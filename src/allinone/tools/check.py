@@ -16,6 +16,7 @@ from typing import Any
 from allinone.data.example import Example
 from allinone.data.presence import Folders
 from allinone.datasets import Known
+from allinone.shards import open_file
 from allinone.tools.info import Found, counts_as_json, differing, survey
 from allinone.tools.journal import Journal, signature
 from allinone.tools.pool import Alive, Failure, work_on
@@ -170,7 +171,9 @@ def readable_sec(path: str | Path, timeout_sec: float, alive: Alive) -> float:
     info = probe(path, timeout_sec=timeout_sec)
     alive()
     if info.is_image:
-        if is_cut_off(Path(path).read_bytes()):
+        with open_file(path) as file:
+            is_whole = not is_cut_off(file.read())
+        if not is_whole:
             raise VideoError(f"{path}: damaged: the end of the picture is not there")
         return 0.0
     duration_sec = info.duration_sec

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from allinone.shards import find_packed
+
 
 class Journal:
     """Records by key, on disk and in memory. The last line of a process that was killed may be cut short: it is not
@@ -41,6 +43,12 @@ class Journal:
 
 
 def signature(path: str | Path) -> list[int]:
-    """Size and time of the last change: a file is taken for the same as long as these are."""
-    facts = os.stat(path)
+    """Size and time of the last change (of its shard): a file is taken for the same as long as these are."""
+    try:
+        facts = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        packed = find_packed(path)
+        if packed is None:
+            raise
+        return [packed.size, os.stat(packed.tar).st_mtime_ns]
     return [facts.st_size, facts.st_mtime_ns]

@@ -25,6 +25,7 @@ from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
+from allinone.shards import find_packed
 from allinone.types import Clip
 from allinone.video.webp import Animation, DamagedError, File, open_animation
 
@@ -311,12 +312,16 @@ class _Video:
         self.sent: deque[int] = deque(maxlen=1000)  # times of decoding of the packets that have given no frame yet
         if isinstance(self.source, bytes):
             self.file = io.BytesIO(self.source)
+            self.is_open_file = True
         else:
             path = Path(self.source)
-            if not path.is_file():
+            on_disk = path.is_file()
+            packed = None if on_disk else find_packed(path)
+            if not on_disk and not packed:
                 raise self.error("is no file" if path.exists() else "no such file")
+            self.is_open_file = packed is not None
             try:
-                self.file = path.open("rb")
+                self.file = packed.open() if packed else path.open("rb")
             except OSError as error:
                 raise self.error(_cause(error)) from error
         try:
@@ -338,7 +343,7 @@ class _Video:
         self.animation: Animation | None = open_animation(self.file)
         self.file.seek(0)
         # "file:" keeps names such as "concat:x" from meaning something; nothing may reach beyond local files.
-        name = self.file if isinstance(self.source, bytes) else f"file:{self.source}"
+        name = self.file if self.is_open_file else f"file:{self.source}"
         options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS), "pattern_type": "none"}
         self.container = container = av.open(
             name, "r", options=options, metadata_errors="replace", timeout=float(self.timeout_sec)

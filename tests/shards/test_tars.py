@@ -1,0 +1,79 @@
+import io
+import json
+import tarfile
+
+import pytest
+
+from allinone.shards import find_packed
+from allinone.shards.tars import BrokenTar, index_of_tar
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def write_tar(path, files, format=tarfile.PAX_FORMAT):
+    with tarfile.open(path, "w", format=format) as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def captions(path):
+    return {entry.name: entry.caption for entry in index_of_tar(str(path))}
+
+
+def test_a_caption_is_that_of_the_text_or_of_the_json_of_its_sample(tmp_path):
+    files = {
+        "0.mp4": b"v", "0.txt": b"a cat", "0.json": json.dumps({"caption": "not this"}).encode(),
+        "1.json": json.dumps({"caption": "a dog"}).encode(), "1.mp4": b"v",
+        "2.mp4": b"v", "2.json": b'{"caption": null}',
+        "3.mp4": b"v", "3.json": b"no json",
+        "4.left.jpg": b"l", "4.right.jpg": b"r", "4.txt": b"two",
+        "in/5.mp4": b"v", "in/5.txt": "Käse".encode(),
+    }  # fmt: skip
+    found = captions(write_tar(tmp_path / "a.tar", files))
+    wanted = {"0.mp4": "a cat", "1.mp4": "a dog", "2.mp4": "", "3.mp4": "", "4.left.jpg": "two", "4.right.jpg": "two"}
+    assert found == wanted | {"in/5.mp4": "Käse"}
+
+
+@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_bytes_are_found_in_tars_of_every_kind_and_under_long_names(tmp_path, format):
+    long = "l" * 90 + "/" + "n" * 90 + ".mp4"
+    path = write_tar(tmp_path / "a.tar", {"a.mp4": b"first", long: b"second"}, format)
+    for name, content in (("a.mp4", b"first"), (long, b"second")):
+        entry = find_packed(path / name)
+        assert entry is not None
+        with entry.open() as file:
+            assert file.read() == content
+    assert find_packed(path / "b.mp4") is None
+
+
+def test_headers_are_read_once_while_the_tar_stays_as_it_is(tmp_path, monkeypatch):
+    path = write_tar(tmp_path / "a.tar", {"a.mp4": b"v", "a.txt": b"one"})
+    assert captions(path) == {"a.mp4": "one"}
+    index_of_tar.cache_clear()
+    monkeypatch.setattr("allinone.shards.tars.scan", None)
+    assert captions(path) == {"a.mp4": "one"}
+    monkeypatch.undo()
+    index_of_tar.cache_clear()
+    write_tar(path, {"a.mp4": b"v", "a.txt": b"two", "b.mp4": b"w"})
+    assert captions(path) == {"a.mp4": "two", "b.mp4": ""}
+
+
+def test_a_tar_that_is_cut_anywhere_or_garbled_is_named_with_how_far_it_reads(tmp_path):
+    whole = write_tar(tmp_path / "a.tar", {f"{n}.mp4": bytes([n]) * 700 for n in range(3)}).read_bytes()
+    size = 512 + 1024  # of a member
+    for end in (0, 100, 600, size, size + 100, 2 * size + 600, 3 * size):
+        (tmp_path / "cut.tar").write_bytes(whole[:end])
+        reached = end // size * size
+        with pytest.raises(
+            BrokenTar, match=rf"cut\.tar: cut off or damaged; it reads up to byte {reached:,} of {end:,}"
+        ):
+            index_of_tar(str(tmp_path / "cut.tar"))
+    (tmp_path / "cut.tar").write_bytes(whole[:size] + b"x" * size + whole[2 * size :])
+    with pytest.raises(BrokenTar, match="up to byte 1,536"):
+        index_of_tar(str(tmp_path / "cut.tar"))
