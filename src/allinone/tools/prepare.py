@@ -5,16 +5,13 @@ are larger are scaled); so the new folder is read as the old one was. The source
 noted in a hidden folder, so that a run that was stopped goes on where it was.
 """
 
-import fcntl
 import json
 import os
 import shutil
 import statistics
 import time
 import uuid
-import zipfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,21 +19,20 @@ from typing import Any
 
 from allinone.data.presence import Folders
 from allinone.datasets import Known
-from allinone.datasets.files import as_mp4, has_suffix
+from allinone.datasets.files import as_mp4
+from allinone.shards import open_file
 from allinone.tools.check import Part, Progress, reach
 from allinone.tools.info import differing, survey
 from allinone.tools.journal import Journal, signature
+from allinone.tools.new_folder import UNFINISHED, apart, copy_annotations, place_in, taken
 from allinone.tools.pool import Alive, Failure, work_on
 from allinone.video.decode import probe, read_frames
 from allinone.video.encode import write_image, written_whole
 from allinone.video.sampling import segment_times
 from allinone.video.transcode import transcode
 
-OWN, UNFINISHED = ".prepared", "unfinished"
-"""The folder in the new one for what is noted, and the one in that for what is being written."""
-
-BULKY = (".tar", ".tgz", ".rar", ".7z", ".h5", ".hdf5", ".npy", ".npz", ".pt", ".pth", ".mdb", ".mp3", ".wav", ".m4a")
-"""Archives of videos, features and sounds are no annotation files; any other file may be one."""
+OWN = ".prepared"
+"""The folder in the new one for what is noted."""
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SCALED = (".jpg", ".jpeg", ".png")
@@ -116,9 +112,7 @@ def prepare(
     on_progress: Progress = lambda what, done, total: None,
 ) -> Report:
     """Do what is not yet done. One process at a time may prepare a folder."""
-    root, to = Path(root).resolve(), Path(to).resolve()
-    if root == to or root in to.parents or to in root.parents:
-        raise ValueError(f"the source {root} is never touched, so it may not hold {to}, nor lie in it")
+    root, to = apart(root, to)
     needed: dict[str, Part] = {}
     found = survey(known, root, each=partial(reach, needed))
     if not needed:
@@ -128,7 +122,8 @@ def prepare(
     missing = [path for path in needed if not folders.have(path)]
     report = Report(len(needed), unread=list(differing(found)), missing=missing)
     places = new_places(there, root)
-    with taken(to, format):
+    with taken(to, OWN):
+        keep_format(to, format)
         copy_annotations(root, to)
         with Journal(to / OWN / "done.jsonl") as journal:
             jobs = [Job(source, place, str(to), journal.get(place), format) for source, place in places.items()]
@@ -146,9 +141,7 @@ def new_places(paths: Iterable[str], root: Path) -> dict[str, str]:
     places: dict[str, str] = {}
     sources: dict[str, str] = {}
     for path in paths:
-        inside = Path(os.path.relpath(path, root))
-        if inside.parts[0] == "..":
-            raise ValueError(f"{path} lies outside {root}, so a copy has no place for it; put it, or a link, inside")
+        inside = place_in(root, path)
         place = str(inside if inside.suffix.lower() in IMAGES else as_mp4(inside))
         other = sources.setdefault(place, str(inside))
         if other != str(inside):
@@ -157,67 +150,13 @@ def new_places(paths: Iterable[str], root: Path) -> dict[str, str]:
     return places
 
 
-@contextmanager
-def taken(to: Path, format: Format) -> Iterator[None]:
-    """The new folder for this process alone. What a killed one left unfinished goes away."""
-    own = to / OWN
-    if to.is_dir() and not own.is_dir() and any(to.iterdir()):
-        raise ValueError(f"{to} is not empty and was not made by this command; take another folder")
-    own.mkdir(parents=True, exist_ok=True)
-    with (own / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{to}: another process is preparing it now; wait for it") from None
-        settings = own / "format.json"
-        if settings.exists() and json.loads(settings.read_text()) != asdict(format):
-            raise ValueError(f"{to} was begun with {settings.read_text()}; go on with these, or take another folder")
-        with written_whole(settings) as unfinished:
-            unfinished.write_text(json.dumps(asdict(format)))
-        shutil.rmtree(own / UNFINISHED, ignore_errors=True)
-        (own / UNFINISHED).mkdir()
-        try:
-            yield
-        finally:
-            shutil.rmtree(own / UNFINISHED, ignore_errors=True)
-
-
-def copy_annotations(root: Path, to: Path) -> None:
-    for path in annotation_files(root):
-        target = to / path.relative_to(root)
-        if not target.is_file() or signature(target) != signature(path):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(target) as unfinished:
-                shutil.copy2(path, unfinished)
-
-
-def annotation_files(root: Path) -> Iterator[Path]:
-    """Every file that may be an annotation; each folder once, since links may go round in a ring."""
-    seen: set[str] = set()
-    for folder, inner, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            inner.clear()
-            continue
-        seen.add(real)
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        yield from (path for name in names if may_be_annotation(path := Path(folder, name)))
-
-
-def may_be_annotation(path: Path) -> bool:
-    if path.name.startswith(".") or has_suffix(path.name) or not path.is_file():
-        return False
-    if set(BULKY) & {suffix.lower() for suffix in path.suffixes}:
-        return False
-    return path.suffix.lower() != ".zip" or not holds_media(path)
-
-
-def holds_media(archive: Path) -> bool:
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            return any(has_suffix(name) for name in opened.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
+def keep_format(to: Path, format: Format) -> None:
+    """All that is in a folder has one format."""
+    settings = to / OWN / "format.json"
+    if settings.exists() and json.loads(settings.read_text()) != asdict(format):
+        raise ValueError(f"{to} was begun with {settings.read_text()}; go on with these, or take another folder")
+    with written_whole(settings) as unfinished:
+        unfinished.write_text(json.dumps(asdict(format)))
 
 
 def note(report: Report, journal: Journal, job: Job, result: tuple[Done, bool] | Failure) -> None:
@@ -263,7 +202,8 @@ def write(source: str, target: str, form: Format, alive: Alive) -> str | None:
         picture = read_frames(source, indices=[0], size=form.short_side).frames[0]
         write_image(target, picture.permute(1, 2, 0).numpy())
     else:
-        shutil.copy2(source, target)
+        with open_file(source) as file, open(target, "wb") as copy:
+            shutil.copyfileobj(file, copy)
     return None
 
 

@@ -1,0 +1,97 @@
+"""A new folder that is read as a data set's own: apart from it, made by one process, with its annotation files.
+
+What a maker notes lies in a hidden folder of its own there.
+"""
+
+import fcntl
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from allinone.datasets.files import has_suffix
+from allinone.shards import INDEX
+from allinone.tools.journal import signature
+from allinone.video.encode import written_whole
+
+UNFINISHED = "unfinished"
+"""Where in the hidden folder a file lies while it is written."""
+
+BULKY = (".tar", ".tgz", ".rar", ".7z", ".h5", ".hdf5", ".npy", ".npz", ".pt", ".pth", ".mdb", ".mp3", ".wav", ".m4a")
+"""Archives of videos, features and sounds are no annotation files; any other file may be one."""
+
+
+def apart(root: Path, to: Path) -> tuple[Path, Path]:
+    """Both, resolved; ValueError where one lies in the other."""
+    root, to = Path(root).resolve(), Path(to).resolve()
+    if root == to or root in to.parents or to in root.parents:
+        raise ValueError(f"the source {root} is never touched, so it may not hold {to}, nor lie in it")
+    return root, to
+
+
+def place_in(root: Path, path: str) -> Path:
+    """Where a file lies, from the root."""
+    inside = Path(os.path.relpath(path, root))
+    if inside.parts[0] == "..":
+        raise ValueError(f"{path} lies outside {root}, so a copy has no place for it; put it, or a link, inside")
+    return inside
+
+
+@contextmanager
+def taken(to: Path, hidden: str) -> Iterator[None]:
+    """The new folder for this process alone. What a killed one left unfinished goes away."""
+    own = to / hidden
+    if to.is_dir() and not own.is_dir() and any(to.iterdir()):
+        raise ValueError(f"{to} is not empty and was not made by this command; take another folder")
+    own.mkdir(parents=True, exist_ok=True)
+    with (own / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{to}: another process is making it now; wait for it") from None
+        shutil.rmtree(own / UNFINISHED, ignore_errors=True)
+        (own / UNFINISHED).mkdir()
+        try:
+            yield
+        finally:
+            shutil.rmtree(own / UNFINISHED, ignore_errors=True)
+
+
+def copy_annotations(root: Path, to: Path) -> None:
+    for path in annotation_files(root):
+        target = to / path.relative_to(root)
+        if not target.is_file() or signature(target) != signature(path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(target) as unfinished:
+                shutil.copy2(path, unfinished)
+
+
+def annotation_files(root: Path) -> Iterator[Path]:
+    """Every file that may be an annotation; each folder once, since links may go round in a ring."""
+    seen: set[str] = set()
+    for folder, inner, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        yield from (path for name in names if may_be_annotation(path := Path(folder, name)))
+
+
+def may_be_annotation(path: Path) -> bool:
+    if path.name.startswith(".") or path.name == INDEX or has_suffix(path.name) or not path.is_file():
+        return False
+    if set(BULKY) & {suffix.lower() for suffix in path.suffixes}:
+        return False
+    return path.suffix.lower() != ".zip" or not holds_media(path)
+
+
+def holds_media(archive: Path) -> bool:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return any(has_suffix(name) for name in opened.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
