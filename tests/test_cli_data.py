@@ -65,7 +65,7 @@ def test_info_counts_as_json_and_says_what_is_absent(tmp_path, capsys):
     assert "--root" in run(capsys, "info", "msrvtt", "--json", code=2).err
 
 
-def test_check_and_prepare_end_with_1_where_something_is_missing(tmp_path, capsys):
+def test_check_prepare_and_shard_end_with_1_where_something_is_missing(tmp_path, capsys):
     own = own_folder(tmp_path / "own", num_clips=3)
     assert "3 files: 3 readable" in run(capsys, "check", "captioned", "--root", own, "--workers", 1).out
     (own / "1.mp4").unlink()
@@ -75,6 +75,13 @@ def test_check_and_prepare_end_with_1_where_something_is_missing(tmp_path, capsy
     told = run(capsys, "prepare", "captioned", "--root", own, "--to", tmp_path / "to", "--workers", 1, code=1)
     assert "3 files: 2 prepared (0 of them before), 1 missing" in told.out
     assert "clips of 3 frames" in told.out
+    told = run(capsys, "shard", "captioned", "--root", own, "--to", tmp_path / "packed", "--max-samples", 1, code=1)
+    assert f"missing: {own}/1.mp4" in told.out
+    assert "3 files: 2 packed (0 of them before), 1 missing, 0 unreadable; 2 new shards" in told.out
+    assert (
+        "max_mb is 1 or more"
+        in run(capsys, "shard", "captioned", "--root", own, "--to", tmp_path / "packed", "--max-mb", 0, code=2).err
+    )
 
 
 def test_of_many_missing_files_the_first_are_shown_and_the_rest_counted(tmp_path, capsys):

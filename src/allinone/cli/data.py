@@ -1,4 +1,4 @@
-"""`allinone data list`, `info`, `check` and `prepare`."""
+"""`allinone data list`, `info`, `check`, `prepare` and `shard`."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ question) or null, "answers" (distinct answers, numbers or labels) or null, "pub
 
 def add_commands(commands: Any) -> None:
     data = ArgumentParser(description="Which data sets there are; what one has on disk; make it fast to read.")
-    commands.add_subcommand("data", data, help="data sets: list, info, check, prepare")
+    commands.add_subcommand("data", data, help="data sets: list, info, check, prepare, shard")
     actions = data.add_subcommands(dest="action", required=True)  # after its parent: jsonargparse wants that order
     actions.add_subcommand("list", ArgumentParser(description="Every data set that is known."), help="all data sets")
 
@@ -42,8 +42,7 @@ def add_commands(commands: Any) -> None:
         "Changes nothing; goes on where an earlier check stopped. Exit code 1 where anything is missing or broken."
     )
     add_name(check, "--root")
-    check.add_argument("--split", type=str, nargs="+", metavar="S", help="these splits alone (default: all)")
-    check.add_argument("--task", type=str, nargs="+", metavar="T", help="these tasks alone (default: all)")
+    add_choice(check)
     check.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
     check.add_argument("--timeout", type=float, default=60, metavar="SEC", help="for one file (default: %(default)s)")
     check.add_argument("--report", type=str, metavar="FILE", help="where the JSON report goes (default: user's cache)")
@@ -60,6 +59,23 @@ def add_commands(commands: Any) -> None:
     prepare.add_argument("--crf", type=int, default=23, help="quality, 0 is best, 51 least (default: %(default)s)")
     prepare.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
     actions.add_subcommand("prepare", prepare, help="make its videos fast to read")
+
+    shard = ArgumentParser(
+        description="Pack the videos, as they are, into few large tar files in WebDataset's layout, in a new folder "
+        "that is read as the old one is. The source is not touched; goes on where an earlier call stopped. Exit code 1 "
+        "where a video is missing or unreadable."
+    )
+    add_name(shard, "--root")
+    shard.add_argument("--to", type=str, required=True, metavar="S", help="the new folder")
+    add_choice(shard)
+    shard.add_argument("--max-mb", type=int, default=512, metavar="MB", help="of one shard (default: %(default)s)")
+    shard.add_argument("--max-samples", type=int, default=10_000, metavar="N", help="in one (default: %(default)s)")
+    actions.add_subcommand("shard", shard, help="pack its videos into few large files")
+
+
+def add_choice(parser: ArgumentParser) -> None:
+    parser.add_argument("--split", type=str, nargs="+", metavar="S", help="these splits alone (default: all)")
+    parser.add_argument("--task", type=str, nargs="+", metavar="T", help="these tasks alone (default: all)")
 
 
 def add_name(parser: ArgumentParser, root: str, required: bool = True) -> None:
@@ -166,6 +182,34 @@ def run_prepare(options: Namespace) -> None:
         sys.exit(1)
 
 
+def run_shard(options: Namespace) -> None:
+    from allinone.datasets import find
+    from allinone.tools.shard import Limits, shard
+
+    limits = Limits(max_mb=options.max_mb, max_samples=options.max_samples)
+    with progress_bars() as show:
+        report = shard(
+            find(options.name),
+            Path(options.root),
+            Path(options.to),
+            limits,
+            splits=options.split,
+            tasks=options.task,
+            on_progress=show,
+        )
+    list_some("not read", report.unread)
+    list_some("missing", report.missing)
+    list_some("unreadable", (f"{path}: {cause}" for path, cause in sorted(report.failed.items())))
+    num_packed = report.num_files - len(report.missing) - len(report.failed)
+    print(
+        f"{report.num_files:,} files: {num_packed:,} packed ({report.num_done_before:,} of them before), "
+        f"{len(report.missing):,} missing, {len(report.failed):,} unreadable; "
+        f"{report.num_shards:,} new shards of {megabytes(report.num_bytes)}"
+    )
+    if not report.complete:
+        sys.exit(1)
+
+
 def show_card(known: "Known") -> None:
     card = known.card
     print(f"{known.name}: {card.title}\n")
@@ -215,5 +259,5 @@ def megabytes(num_bytes: int) -> str:
     return f"{num_bytes / 1e6:,.1f} MB"
 
 
-ACTIONS = {"list": run_list, "info": run_info, "check": run_check, "prepare": run_prepare}
+ACTIONS = {"list": run_list, "info": run_info, "check": run_check, "prepare": run_prepare, "shard": run_shard}
 COMMANDS = {"data": run_data}
