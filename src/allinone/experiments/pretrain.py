@@ -23,6 +23,7 @@ from allinone.datasets import (
     msrvtt,
     sbu,
     visual_genome,
+    webshards,
     webvid,
     yt_temporal,
 )
@@ -62,6 +63,18 @@ def pretrain_webvid() -> Experiment:
     Scored on MSR-VTT's `1kA` (`/data/msrvtt`) without fine-tuning. No figure in the paper.
     """
     return _pretrain({"webvid": _webvid()}, WITH_CONTRAST, num_steps=100_000)
+
+
+def pretrain_shards() -> Experiment:
+    """On the tars of videos with captions that video2dataset wrote into `/data/webshards`, with contrast.
+
+        torchrun --nproc-per-node 8 -m allinone train pretrain_shards --set data.root=/data init=checkpoints/vit-base
+
+    Another folder: `train_data.webshards.folder=NAME`; only those in its folder `train`:
+    `train_data.webshards.data.split=train`. Scored as `pretrain_webvid`. No figure in the paper.
+    """
+    source = Source(data=webshards.Captions(), folder="webshards")
+    return _pretrain({"webshards": source}, WITH_CONTRAST, num_steps=100_000)
 
 
 def pretrain_three() -> Experiment:

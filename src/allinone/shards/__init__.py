@@ -9,9 +9,12 @@ import os
 from pathlib import Path
 
 from allinone.shards.index import INDEX, Entry, Index, write_index
-from allinone.shards.tars import index_of_tar
+from allinone.shards.tars import BrokenTar, index_of_tar
 
-__all__ = ["INDEX", "Entry", "Index", "Tree", "find_packed", "forget_indexes", "index_of", "open_file", "write_index"]
+__all__ = [
+    "INDEX", "BrokenTar", "Entry", "Index", "Tree", "find_packed", "forget_indexes", "index_of", "index_of_tar",
+    "open_file", "write_index",
+]  # fmt: skip
 
 _known: dict[str, Index] = {}
 """The indexes that were found, by the folders that were asked about."""
