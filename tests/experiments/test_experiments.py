@@ -86,7 +86,8 @@ def tiny(experiment: Experiment, root: Path) -> Experiment:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_experiment_trains_and_evaluates_on_the_official_layout(name, clips, tmp_path):
+def test_an_experiment_trains_and_evaluates_on_the_official_layout(name, clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     experiment = tiny(experiments()[name](), tmp_path / "data")
     written = set()
     for folder, dataset in datasets_of(experiment):

@@ -11,8 +11,8 @@ The files of a sample lie together in a tar and share their name up to the first
     000030012.txt           the caption; or else `caption` in the JSON:
     000030012.json          {"url": "https://...", "caption": "a cat jumps on the table", "status": "success", ...}
 
-A sample without a caption is left out, and their number told. A tar that is cut off or damaged is an error that says how
-far it reads. Such files have paths like others: `root/00003.tar/000030012.mp4`.
+A sample without a caption is left out, and their number told. A tar that is cut off or damaged is an error that says
+how far it reads. Such files have paths like others: `root/00003.tar/000030012.mp4`.
 
 Measured by recall at 1, 5, 10, as captions are. The licence is that of the videos.
 """
@@ -40,12 +40,10 @@ class Captions:
 
 
 def find_tars(folder: Path) -> list[Path]:
-    tars = [
-        path for path in folder.rglob("*.tar") if not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    ]
+    tars = sorted(path for path in folder.rglob("*.tar") if "/." not in f"/{path.relative_to(folder).as_posix()}")
     if not tars:
         raise MissingFile(f"{folder}: no file that ends in .tar is there or below; compressed ones want to be unpacked")
-    return sorted(tars)
+    return tars
 
 
 def require_whole(tars: list[Path]) -> None:
