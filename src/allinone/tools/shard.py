@@ -13,7 +13,7 @@ import json
 import os
 import tarfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -113,19 +113,20 @@ def shard(
         before = {place: state for _, (place, _, _, state) in packed(journal, to)}
         samples = (Sample(place, path, signature(path), needed[path]) for place, path in places.items())
         todo = deque(sample for sample in samples if before.get(sample.place) != sample.state)
-        report.num_done_before, num_todo = len(places) - len(todo), len(todo)
+        report.num_done_before, total = len(places) - len(todo), len(todo)
         while todo:
             number = len(journal.records)
             name = f"{number:05d}.tar"
             unfinished = to / OWN / UNFINISHED / name
-            files = write_shard(unfinished, number, todo, limits, report.failed)
+            files = write_shard(
+                unfinished, number, todo, limits, report.failed, lambda left: on_progress("files", total - left, total)
+            )
             if files:
                 report.num_shards += 1
                 report.num_bytes += (size := unfinished.stat().st_size)
                 (to / SHARDS).mkdir(exist_ok=True)
                 os.replace(unfinished, to / SHARDS / name)
                 journal.add(name, [size, files])
-            on_progress("files", num_todo - len(todo), num_todo)
         records = {file[0]: (file[0], f"{SHARDS}/{name}", *file[1:3]) for name, file in packed(journal, to)}
         write_index(to / INDEX, records.values())
     forget_indexes()
@@ -152,7 +153,14 @@ def packed(journal: Journal, to: Path) -> Iterator[tuple[str, Packed]]:
             yield from ((name, file) for file in files)
 
 
-def write_shard(path: Path, number: int, todo: deque[Sample], limits: Limits, failed: dict[str, str]) -> list[Packed]:
+def write_shard(
+    path: Path,
+    number: int,
+    todo: deque[Sample],
+    limits: Limits,
+    failed: dict[str, str],
+    on_left: Callable[[int], object],
+) -> list[Packed]:
     """Take as many of the samples as have room, and write them. Two runs over the same files write the same bytes."""
     files: list[Packed] = []
     with path.open("wb") as tar:
@@ -169,6 +177,7 @@ def write_shard(path: Path, number: int, todo: deque[Sample], limits: Limits, fa
             for ending, text in beside(place, about):
                 put(tar, key + ending, len(text), [text])
             files.append((place, offset, size, state))
+            on_left(len(todo))
         tar.write(bytes(2 * tarfile.BLOCKSIZE))
         tar.flush()
         os.fsync(tar.fileno())  # before its name says that it is complete
