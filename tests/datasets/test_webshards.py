@@ -76,11 +76,21 @@ def test_all_broken_tars_are_one_error(root):
     assert str(error.value).count("cut off or damaged; it reads up to byte 0 of 700") == 2
 
 
-def test_such_a_folder_can_be_checked_and_packed_as_ours(root, tmp_path):
+def test_such_a_folder_can_be_checked_but_not_packed_again(root, tmp_path):
     known = find("webshards")
     report, _ = check(known, root, workers=1)
     assert report.complete
     assert report.num_files == 6
-    assert shard(known, root, tmp_path / "to", Limits(max_samples=4)).complete
-    packed = Captions().examples(tmp_path / "to" / "shards")
-    assert [example.text for example in packed] == [f"clip {n}" for n in range(6)]
+    with pytest.raises(ValueError, match=r"000000000\.mp4 lies in a tar, and is read there"):
+        shard(known, root, tmp_path / "to", Limits())
+
+
+def test_shards_of_ours_are_read_without_their_index(tmp_path, clips):
+    own = tmp_path / "own"
+    own.mkdir()
+    clips[3].rename(own / "a.mp4")
+    (own / "captions.csv").write_text("video,caption\na.mp4,a cat jumps")
+    assert shard(find("captioned"), own, tmp_path / "to", Limits()).complete
+    (tmp_path / "to" / "shards.index").unlink()
+    [example] = Captions().examples(tmp_path / "to")
+    assert (example.video_id, example.text) == ("shards/00000.tar/000000000.mp4", "a cat jumps")

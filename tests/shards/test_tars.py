@@ -56,9 +56,9 @@ def test_headers_are_read_once_while_the_tar_stays_as_it_is(tmp_path, monkeypatc
     path = write_tar(tmp_path / "a.tar", {"a.mp4": b"v", "a.txt": b"one"})
     assert captions(path) == {"a.mp4": "one"}
     index_of_tar.cache_clear()
-    monkeypatch.setattr("allinone.shards.tars.scan", None)
-    assert captions(path) == {"a.mp4": "one"}
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("allinone.shards.tars.scan", None)
+        assert captions(path) == {"a.mp4": "one"}
     index_of_tar.cache_clear()
     write_tar(path, {"a.mp4": b"v", "a.txt": b"two", "b.mp4": b"w"})
     assert captions(path) == {"a.mp4": "two", "b.mp4": ""}

@@ -292,3 +292,17 @@ def test_readers_find_packed_what_they_found_in_an_official_layout(tmp_path, nam
     assert [replace(example, video=()) for example in after] == [replace(example, video=()) for example in before]
     assert before
     assert not missing(after)
+
+
+def test_a_reader_that_chooses_among_files_that_no_record_names_is_told(tmp_path):
+    frames = tmp_path / "root" / "frames_hq" / "friends_frames" / "friends_s01e01_seg01_clip_00"
+    frames.mkdir(parents=True)
+    for number in range(1, 181):
+        (frames / f"{number:05}.jpg").touch()
+    row: dict[str, object] = {"qid": 1, "q": "who?", "vid_name": frames.name, "ts": "1.0-3.0", "answer_idx": 0}
+    write_rows(tmp_path / "root", {"tvqa_val": [row | {f"a{n}": "Ann" for n in range(5)} | {"show_name": "Friends"}]})
+    report = shard(find("tvqa"), tmp_path / "root", tmp_path / "to", Limits(), splits=["val"])
+    assert report.num_files == 6
+    assert not report.missing
+    assert not report.alike
+    assert not report.complete

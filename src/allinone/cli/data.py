@@ -206,6 +206,8 @@ def run_shard(options: Namespace) -> None:
         f"{len(report.missing):,} missing, {len(report.failed):,} unreadable; "
         f"{report.num_shards:,} new shards of {megabytes(report.num_bytes)}"
     )
+    if not report.alike:
+        print("not read as the source is: the reader chooses among the files of a folder, and those alone are packed")
     if not report.complete:
         sys.exit(1)
 

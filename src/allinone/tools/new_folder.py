@@ -34,6 +34,8 @@ def apart(root: Path, to: Path) -> tuple[Path, Path]:
 def place_in(root: Path, path: str) -> Path:
     """Where a file lies, from the root."""
     inside = Path(os.path.relpath(path, root))
+    if any(name.endswith(".tar") for name in inside.parts[:-1]):
+        raise ValueError(f"{path} lies in a tar, and is read there; unpack the tars to make other files of them")
     if inside.parts[0] == "..":
         raise ValueError(f"{path} lies outside {root}, so a copy has no place for it; put it, or a link, inside")
     return inside

@@ -9,6 +9,7 @@ when it is complete, and is never written again: a run that was stopped goes on 
 that finds new videos.
 """
 
+import hashlib
 import json
 import os
 import tarfile
@@ -65,10 +66,12 @@ class Report:
     unread: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    alike: bool = True
+    """Whether the examples name the same files in the new folder; asked where none is missing."""
 
     @property
     def complete(self) -> bool:
-        return not (self.missing or self.failed)
+        return self.alike and not (self.missing or self.failed)
 
 
 class Sample(NamedTuple):
@@ -101,7 +104,8 @@ def shard(
     """Pack what is not yet packed. One process at a time may write to a folder."""
     root, to = apart(root, to)
     needed: dict[str, About] = {}
-    found = survey(known, root, splits, tasks, partial(note_texts, needed))
+    as_read, as_packed = Named(root), Named(to)
+    found = survey(known, root, splits, tasks, partial(note, needed, as_read))
     if not needed:
         raise ValueError(f"{known.name}: nothing to pack; {'; '.join(differing(found))}")
     folders = Folders()
@@ -130,11 +134,30 @@ def shard(
         records = {file[0]: (file[0], f"{SHARDS}/{name}", *file[1:3]) for name, file in packed(journal, to)}
         write_index(to / INDEX, records.values())
     forget_indexes()
+    if report.complete:
+        survey(known, to, splits, tasks, as_packed.add)
+        report.alike = as_packed.digest() == as_read.digest()
     return report
 
 
-def note_texts(needed: dict[str, About], example: Example) -> None:
+class Named:
+    """Which files the examples of a folder name, one after another."""
+
+    def __init__(self, root: Path):
+        self.root = str(root)
+        self.hash = hashlib.blake2b()
+
+    def add(self, example: Example) -> None:
+        for path in example.files:
+            self.hash.update(os.fsencode(str(path).removeprefix(self.root)) + b"\n")
+
+    def digest(self) -> bytes:
+        return self.hash.digest()
+
+
+def note(needed: dict[str, About], named: Named, example: Example) -> None:
     """Note which files an example needs, and what it says of them."""
+    named.add(example)
     for clip in example.clips or (example,):
         for path in clip.files:
             about = needed.setdefault(str(path), About())
