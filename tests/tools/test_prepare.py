@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from layouts.images import write_nlvr2
-from layouts.item import Item
 from layouts.recognition import write_ucf101
 from layouts.video_text import write_msrvtt
 
@@ -17,7 +16,7 @@ from allinone.tools.info import counts_as_json, survey
 from allinone.tools.prepare import Format, prepare
 from allinone.video.decode import probe
 from allinone.video.encode import write_image, write_mp4
-from tools.world import SMALL, state_of, write_small
+from tools.world import SMALL, state_of, write_official, write_small
 
 FORM = Format(short_side=24, gop=4)
 
@@ -125,13 +124,7 @@ def test_readers_find_in_the_copy_what_they_found_in_an_official_layout(tmp_path
     for path in clips:
         pixels = np.full((8, 32, 48, 3), 90, np.uint8)
         write_image(path, pixels[0]) if ending == ".jpg" else write_mp4(path, pixels, fps=8)
-    items = [
-        Item(video=path, split=split, caption=f"clip {n}", answer="true", label="run")
-        for n, path in enumerate(clips)
-        for split in ("train", "test")
-    ]
-    (tmp_path / "root").mkdir()
-    write(tmp_path / "root", items)
+    write_official(tmp_path / "root", write, clips)
     known = find(name)
     before: list[Example] = []
     after: list[Example] = []

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from layouts.images import write_nlvr2
-from layouts.item import Item
 from layouts.recognition import write_ucf101
 from layouts.video_text import write_msrvtt
 
@@ -30,7 +29,7 @@ from allinone.tools.shard import Limits, shard
 from allinone.video.decode import VideoError, probe, read_frames
 from allinone.video.encode import write_image, write_mp4
 from allinone.video.transforms import Transform
-from tools.world import RECORDS, SMALL, state_of, write_rows, write_small
+from tools.world import RECORDS, SMALL, state_of, write_official, write_rows, write_small
 
 LIMITS = Limits(max_samples=2)
 
@@ -274,13 +273,7 @@ def test_readers_find_packed_what_they_found_in_an_official_layout(tmp_path, nam
     clips = [tmp_path / f"{n}{ending}" for n in range(4)]
     for path in clips:
         path.write_bytes(path.name.encode())
-    items = [
-        Item(video=path, split=split, caption=f"clip {n}", answer="true", label="run")
-        for n, path in enumerate(clips)
-        for split in ("train", "test")
-    ]
-    (tmp_path / "root").mkdir()
-    write(tmp_path / "root", items)
+    write_official(tmp_path / "root", write, clips)
     known = find(name)
     before: list[Example] = []
     after: list[Example] = []

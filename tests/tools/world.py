@@ -1,11 +1,12 @@
 """A small data set: clips in shades of grey and a photo, two splits that share a clip, and what was published of it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from layouts.item import Item
 
 from allinone.data.example import Example
 from allinone.datasets import Known
@@ -74,6 +75,13 @@ def write_small(root: Path) -> Path:
 def write_rows(root: Path, records: dict[str, list[dict[str, object]]]) -> None:
     for split, rows in records.items():
         (root / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_official(root: Path, write: Callable[[Path, Sequence[Item]], None], clips: Sequence[Path]) -> None:
+    """Lay clips out as a known data set, each in training and in test."""
+    root.mkdir()
+    splits = [(clip, n, split) for n, clip in enumerate(clips) for split in ("train", "test")]
+    write(root, [Item(video=v, split=split, caption=f"clip {n}", answer="true", label="run") for v, n, split in splits])
 
 
 def state_of(root: Path) -> dict[str, tuple[int, int, bytes]]:
