@@ -239,6 +239,24 @@ def test_pixels_come_out_square(tmp_path, aspect, shape):
     assert (probe(path).height, probe(path).width) == shape
 
 
+def test_pixels_come_out_square_where_the_stream_alone_tells_their_shape(tmp_path):
+    path = encode(tmp_path / "a.mp4", "libx264", X264, pixel_aspect=Fraction(16, 9))
+    path.write_bytes(path.read_bytes().replace(b"pasp", b"free"))
+    assert read_frames(path, times_sec=[0.3]).frames.shape[2:] == (48, 128)
+    assert (probe(path).height, probe(path).width) == (48, 128)
+
+
+def test_a_header_with_another_size_than_the_frames_is_not_believed(tmp_path):
+    path = encode(tmp_path / "a.mp4", "libx264", X264)
+    data = path.read_bytes()
+    width = data.index(b"avc1", data.index(b"stsd")) + 28  # behind the four letters and 24 bytes of the sample entry
+    assert data[width : width + 4] == bytes([0, 72, 0, 48])
+    path.write_bytes(data[:width] + bytes([0, 36, 0, 48]) + data[width + 4 :])
+    frames = read_frames(path, indices=range(21)).frames
+    assert frames.shape[2:] == (48, 144)  # pixels twice as wide, as the header of the track says
+    assert torch.equal(read_frames(path, times_sec=[20 / 25]).frames[0], frames[20])
+
+
 def test_a_cut_off_file_gives_its_beginning_and_its_last_good_frame_for_later_times(tmp_path):
     path = encode(tmp_path / "a.mp4", "libx264", X264, {"movflags": "faststart"})
     whole = path.read_bytes()

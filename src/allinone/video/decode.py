@@ -121,7 +121,7 @@ class VideoFile:
     """
 
     def __init__(self, source: str | Path | bytes, *, timeout_sec: int | float = 60):
-        self.video = _Video(source, timeout_sec)
+        self.video = _Video(source, timeout_sec, quickly=True)
         self.is_image = self.video.is_image
         self.duration_sec, _, self.fps = (None, 1, None) if self.is_image else self.video.claims()
         sides = _with_square_pixels(self.video, self.video.width, self.video.height)
@@ -202,6 +202,8 @@ def _read_sparse(
 ) -> Pixels | None:
     """By seeking; None (with the file open anew) where that is impossible, of no use, or in doubt."""
     if not video.seekable or (indices is not None and set(indices) == set(range(max(indices) + 1))):
+        if video.is_quick:
+            video.reopen()
         return None  # a seek saves nothing where all frames up to one are asked for
     try:
         ticks = [video.tick(t) for t in times_sec] if times_sec is not None else video.ticks_of(indices or ())
@@ -211,6 +213,9 @@ def _read_sparse(
         if pictures.num_filled < len(ticks):
             raise _Doubt
         return pictures.pixels()
+    except _WrongHeader:
+        video.reopen()
+        return _read_sparse(video, times_sec, indices, size)
     except (_Doubt, FFmpegError):
         video.reopen()
         return None
@@ -242,6 +247,10 @@ class _Doubt(Exception):
     """What seeking gave may differ from what reading in order gives."""
 
 
+class _WrongHeader(Exception):
+    """Frames have another size than the header of a file that was opened quickly has it."""
+
+
 class _Shown(NamedTuple):
     """A decoded frame, its timestamp, and which of the wanted ticks (or indices) it answers."""
 
@@ -269,16 +278,20 @@ def _last_shown(timed: Iterable[tuple[int, av.VideoFrame]], ticks: list[int]) ->
 
 
 class _Video:
-    """An open file: its packets and frames, in ticks of the video stream's clock."""
+    """An open file: its packets and frames, in ticks of the video stream's clock.
 
-    def __init__(self, source: str | Path | bytes, timeout_sec: int | float):
+    Opened `quickly`, it is described by the header alone where that is an MP4's, and by no decoded frame: 0.5 to 7 ms
+    less. The shape of its pixels may then show with the first frame. Opened again, it is not quick any more.
+    """
+
+    def __init__(self, source: str | Path | bytes, timeout_sec: int | float, quickly: bool = False):
         self.source = source
         self.name, self.stem = ("<bytes>", "<bytes>") if isinstance(source, bytes) else (str(source), Path(source).stem)
         self.timeout_sec = timeout_sec
         self.deadline = time.monotonic() + timeout_sec
         self.file: File = io.BytesIO()
         self.container: InputContainer | None = None
-        self.open()
+        self.open(quickly)
 
     def __enter__(self) -> "_Video":
         return self
@@ -304,9 +317,9 @@ class _Video:
 
     def reopen(self) -> None:
         self.close()
-        self.open()
+        self.open(quickly=False)
 
-    def open(self) -> None:
+    def open(self, quickly: bool) -> None:
         self.damage: str | None = None
         self.untouched = True  # at the first packet, with a fresh decoder
         self.sent: deque[int] = deque(maxlen=1000)  # times of decoding of the packets that have given no frame yet
@@ -330,6 +343,7 @@ class _Video:
                 raise self.error("the file is empty")
             if head.startswith(_PLAYLISTS):
                 raise self.error("a playlist, no video: give the files it names")
+            self.is_quick = quickly and head[4:8] == b"ftyp"
             self._open_stream()
         except FFmpegError as error:
             self.close()
@@ -345,6 +359,8 @@ class _Video:
         # "file:" keeps names such as "concat:x" from meaning something; nothing may reach beyond local files.
         name = self.file if self.is_open_file else f"file:{self.source}"
         options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS), "pattern_type": "none"}
+        if self.is_quick:
+            options["skip_frame"] = "all"
         self.container = container = av.open(
             name, "r", options=options, metadata_errors="replace", timeout=float(self.timeout_sec)
         )
@@ -633,7 +649,8 @@ def _marked(packets: Iterable[av.Packet], ticks: list[int]) -> Iterator[tuple[av
 
 
 def _with_square_pixels(video: _Video, width: int, height: int) -> tuple[int, int]:
-    aspect = (None if video.animation else video.stream.sample_aspect_ratio) or Fraction(1)
+    known = None if video.animation else video.stream.sample_aspect_ratio or video.decoder.sample_aspect_ratio
+    aspect = known or Fraction(1)
     if 1 < aspect <= _WORST_PIXEL_ASPECT:
         return round(width * aspect), height
     if Fraction(1, _WORST_PIXEL_ASPECT) <= aspect < 1:
@@ -708,10 +725,12 @@ class _Pictures:
 
     def put(self, shown: _Shown) -> None:
         if not self.started:
+            if self.video.is_quick and (shown.frame.width, shown.frame.height) != (self.video.width, self.video.height):
+                raise _WrongHeader
             self.started = True
             self.painter = _Painter(self.video, shown.frame, self.size)
-            shape = (self.num_frames, 3, self.painter.layout.height, self.painter.layout.width)
-            self.frames = np.empty(shape, np.uint8)
+            shape = (self.num_frames, self.painter.layout.height, self.painter.layout.width, 3)
+            self.frames = np.empty(shape, np.uint8).transpose(0, 3, 1, 2)  # as swscale and torch's resizing have them
             self.times_sec = np.empty(self.num_frames)
         first, *others = [row for key in shown.answers for row in self.rows[key]]
         self.painter.draw(shown.frame, self.frames[first])
