@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from allinone.model.config import ModelConfig
 from allinone.model.encoder import VideoTextEncoder
-from allinone.model.layers import Block, attend
+from allinone.model.layers import Block
 
 LEAST_WIDTH = 192
 """Below, float32 is as fast (measured at 96, where bfloat16 loses, and at 192, where it gains)."""
@@ -40,6 +40,9 @@ def pack(encoder: VideoTextEncoder) -> VideoTextEncoder:
         packed.norm = FloatNorm(encoder.norm)  # pyright: ignore[reportAttributeAccessIssue]
     return packed.eval()
 
+
+LOGITS_AT_ONCE = 1 << 21
+"""Attention logits made at a time (4 MB), which stay in the cache until they are weights and used."""
 
 ModuleType = TypeVar("ModuleType", bound=nn.Module)
 
@@ -97,8 +100,31 @@ class PackedBlock(nn.Module):
         normal = self.norm1(x)
         query = self.query(normal[:, :keep]).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         key, value = self.key_value(normal).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        x = self.proj.added_to(x[:, :keep], attend(query, key, value, key_mask).transpose(1, 2).flatten(2))
+        x = self.proj.added_to(x[:, :keep], attend(query, key, value, key_mask))
         return self.fc2.added_to(x, self.fc1(self.norm2(x), then="gelu")), None
+
+
+def attend(
+    query: Float[Tensor, "M heads Q d"],
+    key: Float[Tensor, "M heads S d"],
+    value: Float[Tensor, "M heads S d"],
+    key_mask: Bool[Tensor, "M S"] | None,
+) -> Float[Tensor, "M Q D"]:
+    """As that of `layers`, without gradients: a few rows at a time and in place, heads side by side in the end."""
+    num_rows, heads, queries, width = query.shape
+    hidden, padded = None, 0  # padding is behind the text, so that all keys from `padded` on are seen
+    if key_mask is not None and not key_mask.all():
+        hidden = ~key_mask[:, None, None]
+        padded = int(hidden.any(dim=0).nonzero()[-1, -1]) + 1
+    attended = query.new_empty(num_rows, queries, heads, width)
+    step = max(1, LOGITS_AT_ONCE // (heads * queries * key.shape[2]))
+    for rows in map(slice, range(0, num_rows, step), range(step, num_rows + step, step)):
+        logits = (query[rows] * width**-0.5) @ key[rows].mT
+        if hidden is not None:
+            logits[..., :padded].masked_fill_(hidden[rows, ..., :padded], float("-inf"))
+        torch.softmax(logits, -1, out=logits)
+        attended[rows] = (logits @ value[rows]).transpose(1, 2)
+    return attended.flatten(2)
 
 
 class PackedPatches(nn.Module):
