@@ -215,7 +215,7 @@ class Bench:
             source = write_video(self.folder / "source.mp4", 640, 360, 60) if name.startswith("prepared") else path
             read = video_reader(packed(path) if name.endswith("shard") else path)
             works = {"ours": read, "reference": reference_reader(source), "decoding": decoder(path)}
-            seconds = in_turns(works, 3 * self.rounds)
+            seconds = in_turns(works, 6 * self.rounds)
             ours, slow = seconds["ours"], seconds["reference"]
             share = median_ratio(seconds["decoding"], ours)
             rates = [1 / statistics.median(times) for times in (ours, slow)]
@@ -259,8 +259,9 @@ def real_tokens(ids: torch.Tensor, mask: torch.Tensor) -> list[list[int]]:
 
 
 def video_reader(path: Path) -> Callable[[], torch.Tensor]:
-    rng, transform = np.random.default_rng(0), Transform(Transform.Config(random_crop=True))
-    return lambda: ClipReader(3, transform).read(Span(path), rng)
+    """Its n-th call reads the same random moments as that of the reference's."""
+    seeds, transform = itertools.count(), Transform(Transform.Config(random_crop=True))
+    return lambda: ClipReader(3, transform).read(Span(path), np.random.default_rng(next(seeds)))
 
 
 def packed(path: Path) -> Path:
@@ -274,9 +275,13 @@ def packed(path: Path) -> Path:
 
 
 def reference_reader(path: Path) -> Callable[[], torch.Tensor]:
-    rng, end_sec = np.random.default_rng(0), probe(path).duration_sec or 0.0
+    seeds, end_sec = itertools.count(), probe(path).duration_sec or 0.0
     mean, std = (np.array(x, dtype=np.float32) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    return lambda: read_clip(path, segment_times(0.0, end_sec, 3, rng), mean, std)
+
+    def moments() -> list[float]:
+        return segment_times(0.0, end_sec, 3, np.random.default_rng(next(seeds)))
+
+    return lambda: read_clip(path, moments(), mean, std)
 
 
 def decoder(path: Path) -> Callable[[], None]:

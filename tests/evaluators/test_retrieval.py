@@ -113,7 +113,7 @@ def test_the_head_stands_before_the_rest_whatever_its_scores():
 def test_each_video_is_read_once(predictor: Predictor, root: Path, monkeypatch: pytest.MonkeyPatch):
     opened = []
     real = decode._Video.open
-    monkeypatch.setattr(decode._Video, "open", lambda self: (opened.append(self.name), real(self))[1])
+    monkeypatch.setattr(decode._Video, "open", lambda self, quickly: (opened.append(self.name), real(self, quickly))[1])
     evaluated(Retrieval.Config(data=CAPTIONS), predictor, root)
     once = sorted(opened)
     assert {Path(name).stem for name in once} == set(VIDEOS)

@@ -16,7 +16,7 @@ from allinone.tools.info import counts_as_json, survey
 from allinone.tools.prepare import Format, prepare
 from allinone.video.decode import probe
 from allinone.video.encode import write_image, write_mp4
-from tools.world import SMALL, state_of, write_official, write_small
+from tools.world import SMALL, state_of, write_official, write_small, write_tvqa_frames
 
 FORM = Format(short_side=24, gop=4)
 
@@ -158,3 +158,12 @@ def test_two_videos_that_would_become_one_are_refused(tmp_path):
     (tmp_path / "captions.csv").write_text("video,caption\na.mp4,a cat\na.mkv,a dog\n")
     with pytest.raises(ValueError, match=r"a\.mp4 and a\.mkv would both become a\.mp4; rename one"):
         prepare(find("captioned"), tmp_path, tmp_path.with_name("to"), FORM)
+
+
+def test_a_reader_that_chooses_among_files_that_no_record_names_is_told(tmp_path):
+    write_tvqa_frames(tmp_path / "root")
+    report = prepare(find("tvqa"), tmp_path / "root", tmp_path / "to", FORM, workers=1)
+    assert report.num_files == 6
+    assert not report.failed
+    assert not report.alike
+    assert not report.complete

@@ -29,7 +29,7 @@ from allinone.tools.shard import Limits, shard
 from allinone.video.decode import VideoError, probe, read_frames
 from allinone.video.encode import write_image, write_mp4
 from allinone.video.transforms import Transform
-from tools.world import RECORDS, SMALL, state_of, write_official, write_rows, write_small
+from tools.world import RECORDS, SMALL, state_of, write_official, write_rows, write_small, write_tvqa_frames
 
 LIMITS = Limits(max_samples=2)
 
@@ -288,12 +288,7 @@ def test_readers_find_packed_what_they_found_in_an_official_layout(tmp_path, nam
 
 
 def test_a_reader_that_chooses_among_files_that_no_record_names_is_told(tmp_path):
-    frames = tmp_path / "root" / "frames_hq" / "friends_frames" / "friends_s01e01_seg01_clip_00"
-    frames.mkdir(parents=True)
-    for number in range(1, 181):
-        (frames / f"{number:05}.jpg").touch()
-    row: dict[str, object] = {"qid": 1, "q": "who?", "vid_name": frames.name, "ts": "1.0-3.0", "answer_idx": 0}
-    write_rows(tmp_path / "root", {"tvqa_val": [row | {f"a{n}": "Ann" for n in range(5)} | {"show_name": "Friends"}]})
+    write_tvqa_frames(tmp_path / "root")
     report = shard(find("tvqa"), tmp_path / "root", tmp_path / "to", Limits(), splits=["val"])
     assert report.num_files == 6
     assert not report.missing

@@ -88,3 +88,14 @@ def state_of(root: Path) -> dict[str, tuple[int, int, bytes]]:
     """All that must stay as it is: names, times and contents."""
     files = sorted(path for path in root.rglob("*") if path.is_file())
     return {str(p): (p.stat().st_mtime_ns, p.stat().st_ino, p.read_bytes()) for p in files}
+
+
+def write_tvqa_frames(root: Path) -> None:
+    """One question of TVQA's about six of a clip's 60 frames, which its reader chooses among all in the folder."""
+    clip = "friends_s01e01_seg01_clip_00"
+    frames = root / "frames_hq" / "friends_frames" / clip
+    frames.mkdir(parents=True)
+    for number in range(1, 61):
+        write_image(frames / f"{number:05}.jpg", np.zeros((16, 16, 3), np.uint8))
+    row: dict[str, object] = {"qid": 1, "q": "who?", "vid_name": clip, "ts": "1.0-3.0", "answer_idx": 0}
+    write_rows(root, {"tvqa_val": [row | {f"a{n}": "Ann" for n in range(5)} | {"show_name": "Friends"}]})

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from allinone.datasets.base import Size
     from allinone.tools.info import Found
 
+NOT_ALIKE = "not read as the source is: the reader chooses among the files of a folder, and those alone are"
+
 MAX_SHOWN = 20
 """So many files are named; the rest is counted, and in the report."""
 
@@ -178,6 +180,8 @@ def run_prepare(options: Namespace) -> None:
             f"clips of 3 frames: {gain.source:.1f} a second from the source, {gain.prepared:.1f} now "
             f"({gain.prepared / gain.source:.1f} times; medians of {gain.num_files} files)"
         )
+    if not report.alike:
+        print(f"{NOT_ALIKE} there now")
     if not report.complete:
         sys.exit(1)
 
@@ -207,7 +211,7 @@ def run_shard(options: Namespace) -> None:
         f"{report.num_shards:,} new shards of {megabytes(report.num_bytes)}"
     )
     if not report.alike:
-        print("not read as the source is: the reader chooses among the files of a folder, and those alone are packed")
+        print(f"{NOT_ALIKE} packed")
     if not report.complete:
         sys.exit(1)
 

@@ -4,6 +4,7 @@ What a maker notes lies in a hidden folder of its own there.
 """
 
 import fcntl
+import hashlib
 import os
 import shutil
 import zipfile
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from allinone.data.example import Example
 from allinone.datasets.files import has_suffix
 from allinone.shards import INDEX
 from allinone.tools.journal import signature
@@ -39,6 +41,22 @@ def place_in(root: Path, path: str) -> Path:
     if inside.parts[0] == "..":
         raise ValueError(f"{path} lies outside {root}, so a copy has no place for it; put it, or a link, inside")
     return inside
+
+
+class Named:
+    """Which files the examples of a folder name, one after another, whatever their endings."""
+
+    def __init__(self, root: Path):
+        self.root = str(root)
+        self.hash = hashlib.blake2b()
+
+    def add(self, example: Example) -> None:
+        for path in example.files:
+            name = path.with_suffix("") if has_suffix(path.name) else path
+            self.hash.update(os.fsencode(str(name).removeprefix(self.root)) + b"\n")
+
+    def digest(self) -> bytes:
+        return self.hash.digest()
 
 
 @contextmanager

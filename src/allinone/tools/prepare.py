@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from allinone.data.example import Example
 from allinone.data.presence import Folders
 from allinone.datasets import Known
 from allinone.datasets.files import as_mp4
@@ -24,7 +25,7 @@ from allinone.shards import open_file
 from allinone.tools.check import Part, Progress, reach
 from allinone.tools.info import differing, survey
 from allinone.tools.journal import Journal, signature
-from allinone.tools.new_folder import UNFINISHED, apart, copy_annotations, place_in, taken
+from allinone.tools.new_folder import UNFINISHED, Named, apart, copy_annotations, place_in, taken
 from allinone.tools.pool import Alive, Failure, work_on
 from allinone.video.decode import probe, read_frames
 from allinone.video.encode import write_image, written_whole
@@ -86,11 +87,13 @@ class Report:
     damaged: dict[str, str] = field(default_factory=dict)
     before_bytes: int = 0
     after_bytes: int = 0
+    alike: bool = True
+    """Whether the examples name the same files in the new folder; asked where all were made."""
     gain: "Gain | None" = None
 
     @property
     def complete(self) -> bool:
-        return not (self.missing or self.failed or self.damaged)
+        return self.alike and not (self.missing or self.failed or self.damaged)
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,8 @@ def prepare(
     """Do what is not yet done. One process at a time may prepare a folder."""
     root, to = apart(root, to)
     needed: dict[str, Part] = {}
-    found = survey(known, root, each=partial(reach, needed))
+    as_read, as_prepared = Named(root), Named(to)
+    found = survey(known, root, each=partial(note_needed, needed, as_read))
     if not needed:
         raise ValueError(f"{known.name}: nothing to prepare; {'; '.join(differing(found))}")
     folders = Folders()
@@ -130,10 +134,18 @@ def prepare(
             for done, (job, result) in enumerate(work_on(jobs, do, workers or os.cpu_count() or 1, PATIENCE_SEC), 1):
                 note(report, journal, job, result)
                 on_progress("files", done, len(jobs))
+        if report.complete:
+            survey(known, to, each=as_prepared.add)
+            report.alike = as_prepared.digest() == as_read.digest()
         report.gain = measure([(job.source, job.target) for job in jobs if job.source not in report.failed])
         with written_whole(to / OWN / "report.json") as unfinished:
             unfinished.write_text(json.dumps(asdict(report), indent=2), encoding="utf-8")
     return report
+
+
+def note_needed(needed: dict[str, Part], named: Named, example: Example) -> None:
+    reach(needed, example)
+    named.add(example)
 
 
 def new_places(paths: Iterable[str], root: Path) -> dict[str, str]:

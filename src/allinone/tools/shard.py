@@ -9,7 +9,6 @@ when it is complete, and is never written again: a run that was stopped goes on 
 that finds new videos.
 """
 
-import hashlib
 import json
 import os
 import tarfile
@@ -27,7 +26,7 @@ from allinone.shards import INDEX, forget_indexes, open_file, write_index
 from allinone.tools.check import Progress
 from allinone.tools.info import differing, survey
 from allinone.tools.journal import Journal, signature
-from allinone.tools.new_folder import UNFINISHED, apart, copy_annotations, place_in, taken
+from allinone.tools.new_folder import UNFINISHED, Named, apart, copy_annotations, place_in, taken
 
 OWN, SHARDS = ".sharded", "shards"
 """The folders in the new one for what is noted, and for the tars."""
@@ -138,21 +137,6 @@ def shard(
         survey(known, to, splits, tasks, as_packed.add)
         report.alike = as_packed.digest() == as_read.digest()
     return report
-
-
-class Named:
-    """Which files the examples of a folder name, one after another."""
-
-    def __init__(self, root: Path):
-        self.root = str(root)
-        self.hash = hashlib.blake2b()
-
-    def add(self, example: Example) -> None:
-        for path in example.files:
-            self.hash.update(os.fsencode(str(path).removeprefix(self.root)) + b"\n")
-
-    def digest(self) -> bytes:
-        return self.hash.digest()
 
 
 def note(needed: dict[str, About], named: Named, example: Example) -> None:
