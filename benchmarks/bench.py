@@ -1,6 +1,6 @@
 """How fast is it: against a plain reference of the released code's cost, and against what this machine can do.
 
-    python benchmarks/bench.py [--only joint text video training data epoch] [--size tiny small base] [--rounds 7]
+    python benchmarks/bench.py [--only joint text video onnx training data epoch] [--size tiny small base] [--rounds 7]
                                [--to FILE.json]
 
 Random weights and pixels, captions of the length that MSR-VTT's have. Ours and the reference alternate in one process;
@@ -15,7 +15,10 @@ import statistics
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -41,6 +44,7 @@ from allinone.data.example import Example
 from allinone.data.loader import DataConfig, Loader
 from allinone.data.samples import ClipReader, Span
 from allinone.datasets import find
+from allinone.export import export
 from allinone.inference import Predictor
 from allinone.model.config import SIZES, ModelConfig
 from allinone.model.heads import ContrastiveHead, MatchingHead
@@ -181,6 +185,30 @@ class Bench:
                 goals=dict.fromkeys(SIZES, (10, 14)),
             )
 
+    def onnx(self) -> None:
+        """The video mode as `allinone export` writes it, in ONNX Runtime."""
+        onnxruntime: Any = import_module("onnxruntime")
+        for size in self.sizes:
+            config = SIZES[size]
+            model = AllInOne.build(config, {"contrastive": ContrastiveHead.Config()}).eval()
+            [path] = [done.path for done in export(model, self.folder / size) if done.path.stem == "video"]
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = torch.get_num_threads()
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            frames, normal = some_frames(config, CLIPS)
+            inputs = {"frames": frames.numpy()}
+            works: dict[str, Work] = {
+                "reference": partial(Reference(model).video, normal),
+                "ONNX Runtime": partial(session.run, None, inputs),
+            }
+            with torch.inference_mode():
+                seconds = in_turns(works, self.rounds)
+            slow, fast = ([s / CLIPS for s in seconds[name]] for name in works)
+            rate = 1 / statistics.median(fast)
+            share = needed_operations(config, config.num_frames, 0) * rate / self.limit_of("float32")
+            name = f"video {size}, float32, ONNX Runtime"
+            self.add(name, rate, "clips/s", 1 / statistics.median(slow), median_ratio(slow, fast), share)
+
     def training(self) -> None:
         """Steps of pre-training; peak memory each in a process of its own."""
         for size in self.sizes:
@@ -303,7 +331,7 @@ def decoder(path: Path) -> Callable[[], None]:
     return decode
 
 
-PARTS = ("joint", "video", "text", "training", "data", "epoch")
+PARTS = ("joint", "video", "text", "onnx", "training", "data", "epoch")
 
 
 def main() -> None:
