@@ -1,6 +1,6 @@
 """How cost grows: with frames for three ways of modelling time, with the length of the text, with the batch.
 
-    python benchmarks/growth.py [--size base] [--to FILE.json]
+    python benchmarks/growth.py [--size base] [--to FILE.json] [--picture FILE.png]
 
 Token rolling is ours. Flattened attention lets all tokens of all frames and one copy of the text attend to each other;
 divided attention lets each patch attend to its place in the other frames (an attention and a linear layer more in each
@@ -15,10 +15,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from bench import real_tokens, some_frames
 from jaxtyping import Bool, Float
+from matplotlib.figure import Figure
 from measure import machine
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -124,15 +126,37 @@ def over_text_and_batch(config: ModelConfig) -> list[dict[str, float | str]]:
     return rows
 
 
+def draw(rows: list[dict[str, Any]], picture: Path) -> None:
+    """Seconds a clip against frames, tokens of text, and clips of a batch."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    for axis, axes in zip(("frames", "text", "batch"), figure.subplots(1, 3), strict=True):
+        shown = [row for row in rows if axis in row]
+        for way in dict.fromkeys(row["way"] for row in shown):
+            points = [(row[axis], row["seconds"]) for row in shown if row["way"] == way]
+            axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=way)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks([row[axis] for row in shown], [f"{row[axis]}" for row in shown])
+        axes.set_xlabel({"frames": "frames", "text": "tokens of text", "batch": "clips in a batch"}[axis])
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    figure.supylabel("seconds a clip", fontsize=10)
+    figure.savefig(picture, dpi=100)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=sorted(SIZES), default="base")
     parser.add_argument("--frames", type=int, nargs="+", default=(1, 2, 3, 4, 8, 16, 32))
     parser.add_argument("--to", type=Path)
+    parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     torch.manual_seed(0)
     with torch.inference_mode():
         rows = over_frames(SIZES[args.size], tuple(args.frames)) + over_text_and_batch(SIZES[args.size])
+    if args.picture:
+        draw(rows, args.picture)
     if args.to:
         args.to.parent.mkdir(parents=True, exist_ok=True)
         args.to.write_text(json.dumps(machine() | {"size": args.size, "rows": rows}, indent=1) + "\n")

@@ -360,7 +360,7 @@ class _Video:
         name = self.file if self.is_open_file else f"file:{self.source}"
         options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS), "pattern_type": "none"}
         if self.is_quick:
-            options["skip_frame"] = "all"
+            options |= {"skip_frame": "all", "probesize": "32"}
         self.container = container = av.open(
             name, "r", options=options, metadata_errors="replace", timeout=float(self.timeout_sec)
         )
