@@ -135,9 +135,10 @@ def draw(rows: list[dict[str, Any]], picture: Path) -> None:
             points = [(row[axis], row["seconds"]) for row in shown if row["way"] == way]
             axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=way)
         axes.set_xscale("log", base=2)
-        axes.set_xticks([row[axis] for row in shown], [f"{row[axis]}" for row in shown])
+        ticks = list(dict.fromkeys(row[axis] for row in shown))
+        axes.set_xticks(ticks, map(str, ticks))
         axes.set_xlabel({"frames": "frames", "text": "tokens of text", "batch": "clips in a batch"}[axis])
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(row["seconds"] for row in shown))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
