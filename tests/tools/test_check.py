@@ -8,17 +8,7 @@ import pytest
 from allinone.datasets import find
 from allinone.tools.check import check
 from real import DATA, needs_data
-from tools.world import RECORDS, SMALL, state_of, write_rows, write_small
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def root(tmp_path):
-    return write_small(tmp_path / "small")
+from tools.world import RECORDS, SMALL, state_of, write_rows
 
 
 def readable(tmp_path):

@@ -16,19 +16,9 @@ from allinone.tools.info import counts_as_json, survey
 from allinone.tools.prepare import Format, prepare
 from allinone.video.decode import probe
 from allinone.video.encode import write_image, write_mp4
-from tools.world import SMALL, state_of, write_official, write_small, write_tvqa_frames
+from tools.world import SMALL, state_of, write_official, write_tvqa_frames
 
 FORM = Format(short_side=24, gop=4)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def root(tmp_path):
-    return write_small(tmp_path / "small")
 
 
 def test_the_copy_stands_for_itself_and_the_source_stays(tmp_path, root):

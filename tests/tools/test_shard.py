@@ -29,19 +29,9 @@ from allinone.tools.shard import Limits, shard
 from allinone.video.decode import VideoError, probe, read_frames
 from allinone.video.encode import write_image, write_mp4
 from allinone.video.transforms import Transform
-from tools.world import RECORDS, SMALL, state_of, write_official, write_rows, write_small, write_tvqa_frames
+from tools.world import RECORDS, SMALL, state_of, write_official, write_rows, write_tvqa_frames
 
 LIMITS = Limits(max_samples=2)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def root(tmp_path):
-    return write_small(tmp_path / "small")
 
 
 def content(path):

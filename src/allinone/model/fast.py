@@ -112,7 +112,7 @@ def attend(
 ) -> Float[Tensor, "M Q D"]:
     """As that of `layers`, without gradients: a few rows at a time and in place, heads side by side in the end."""
     num_rows, heads, queries, width = query.shape
-    hidden, padded = None, 0  # padding is behind the text, so that all keys from `padded` on are seen
+    hidden, padded = None, 0  # all keys from `padded` on are seen: mostly, those behind the text
     if key_mask is not None and not key_mask.all():
         hidden = ~key_mask[:, None, None]
         padded = int(hidden.any(dim=0).nonzero()[-1, -1]) + 1
