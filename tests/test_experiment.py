@@ -7,6 +7,7 @@ from allinone.datasets.captioned import Captions
 from allinone.datasets.synthetic import make_world
 from allinone.experiment import describe, evaluate, numbers, override, train
 from allinone.experiments import find
+from allinone.files.lock import only_process
 from allinone.inference import load
 from allinone.model.config import NANO
 
@@ -38,6 +39,12 @@ def test_an_experiment_trains_and_evaluates(name, root, tmp_path):
     assert result.step == 2
     assert result.metrics.keys() == numbers(evaluate(result.checkpoint, experiment)).keys()
     assert json.loads((result.checkpoint / "experiment.json").read_text())["optim"]["num_steps"] == 2
+
+
+def test_two_evaluations_into_one_folder_are_refused(root, tmp_path):
+    experiment = override(find("world_contrast"), [f"data.root={root}"])
+    with only_process(tmp_path / "out"), pytest.raises(ValueError, match=r"out: process \d+ on .* is writing there"):
+        evaluate(tmp_path / "no checkpoint is read", experiment, to=tmp_path / "out")
 
 
 def test_a_run_can_start_from_a_checkpoint_of_other_sizes(root, tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ from allinone.data.loader import DataConfig, Loader
 from allinone.data.samples import Control
 from allinone.evaluators.base import Evaluation, EvaluatorConfig
 from allinone.evaluators.choice import Choice
+from allinone.files.lock import only_process
 from allinone.inference import Predictor, Progress, evaluation_transform, load
 from allinone.model.config import SIZES, ModelConfig
 from allinone.model.encoder import VideoTextEncoder
@@ -330,20 +332,21 @@ def evaluate(
     """
     if not experiment.evaluators:
         raise ValueError("this experiment has no evaluators")
-    if to is not None:
-        refuse_to_replace(to)
-    require_evaluated(experiment)
-    predictor = load(checkpoint, num_frames=experiment.model.num_frames)
-    for config in experiment.evaluators.values():
-        config.build().check(predictor)
-    experiment = replace(experiment, data=replace(experiment.data, transform=predictor.data.transform))
-    tables = {
-        evaluator: run_evaluator(predictor, experiment, config, controls, on_progress)
-        for evaluator, config in experiment.evaluators.items()
-    }
-    if to is not None:
-        facts = {"checkpoint": str(checkpoint), "experiment": name, **circumstances(predictor, experiment)}
-        write_results(to, facts, tables)
+    with nullcontext() if to is None else only_process(to):
+        if to is not None:
+            refuse_to_replace(to)
+        require_evaluated(experiment)
+        predictor = load(checkpoint, num_frames=experiment.model.num_frames)
+        for config in experiment.evaluators.values():
+            config.build().check(predictor)
+        experiment = replace(experiment, data=replace(experiment.data, transform=predictor.data.transform))
+        tables = {
+            evaluator: run_evaluator(predictor, experiment, config, controls, on_progress)
+            for evaluator, config in experiment.evaluators.items()
+        }
+        if to is not None:
+            facts = {"checkpoint": str(checkpoint), "experiment": name, **circumstances(predictor, experiment)}
+            write_results(to, facts, tables)
     return tables
 
 

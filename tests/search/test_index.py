@@ -258,7 +258,7 @@ def test_a_video_that_went_away_stays_behind_the_others_when_reranked(predictor:
 
 
 def test_only_one_process_adds_at_a_time(filled: VideoIndex, predictor: Predictor, videos: Path):
-    with filled.store.only_writer(), pytest.raises(ValueError, match="another process is adding"):
+    with filled.store.only_writer(), pytest.raises(ValueError, match="is writing there"):
         VideoIndex.open(filled.path, predictor).add(videos)
     assert filled.add(videos).skipped == 5
 

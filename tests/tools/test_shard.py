@@ -221,7 +221,7 @@ def test_missing_and_unreadable_videos_are_named_and_the_rest_is_packed(tmp_path
 
 
 def test_one_process_at_a_time_and_no_foreign_folder(tmp_path, root):
-    with taken(tmp_path / "to", ".sharded"), pytest.raises(ValueError, match="another process is making it now"):
+    with taken(tmp_path / "to", ".sharded"), pytest.raises(ValueError, match="is writing there"):
         shard(SMALL, root, tmp_path / "to", LIMITS)
     with pytest.raises(ValueError, match="never touched"):
         shard(SMALL, root, root / "inside", LIMITS)

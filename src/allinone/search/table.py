@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 import torch
 
+from allinone.files.lock import only_process
 from allinone.inference import Predictor
 from allinone.model.heads import ContrastiveHead
 from allinone.search.hits import sql_in
@@ -192,17 +193,10 @@ class Store:
     @contextmanager
     def only_writer(self) -> Iterator[None]:
         """Refuse to write while another process does; a killed one holds nothing up. Object storage has no lock."""
-        if self.folder is None or os.name != "posix":
+        if self.folder is None:
             yield
             return
-        import fcntl
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ValueError(f"{self}: another process is adding to this index; wait for it") from error
+        with only_process(self.folder, self.folder / LOCK):
             yield
 
     # Near vectors

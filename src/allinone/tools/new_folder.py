@@ -3,7 +3,6 @@
 What a maker notes lies in a hidden folder of its own there.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.files import has_suffix
+from allinone.files.lock import only_process
 from allinone.shards import INDEX
 from allinone.tools.journal import signature
 from allinone.video.encode import written_whole
@@ -65,12 +65,7 @@ def taken(to: Path, hidden: str) -> Iterator[None]:
     own = to / hidden
     if to.is_dir() and not own.is_dir() and any(to.iterdir()):
         raise ValueError(f"{to} is not empty and was not made by this command; take another folder")
-    own.mkdir(parents=True, exist_ok=True)
-    with (own / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{to}: another process is making it now; wait for it") from None
+    with only_process(to, own / "lock"):
         shutil.rmtree(own / UNFINISHED, ignore_errors=True)
         (own / UNFINISHED).mkdir()
         try:

@@ -1,0 +1,84 @@
+"""One process at a time writes to a folder: a lock that the kernel releases when its holder ends, however it ends."""
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+"""Answers of file systems without locks, for example Lustre mounted without `flock`."""
+
+_held: set[int] = set()
+"""Descriptors of the locks that this process holds."""
+
+
+@contextmanager
+def only_process(folder: str | Path, lock: Path | None = None) -> Iterator[None]:
+    """Hold the lock of an output folder.
+
+    Args:
+        folder: named in errors. It need not exist, and may be replaced meanwhile.
+        lock: the lock file; `.NAME.lock` beside the folder by default. It is removed at the end; the file that a
+            killed process left does not hold the next one up.
+
+    Raises:
+        ValueError: someone else holds it, in another process or in this one; the message names the process.
+    """
+    if os.name != "posix":
+        yield
+        return
+    folder = Path(os.path.abspath(folder))
+    lock = lock or folder.with_name(f".{folder.name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _acquire(folder, lock)
+    _held.add(descriptor)
+    try:
+        with suppress(OSError):  # on a full disk the lock holds all the same
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        yield
+    finally:
+        _held.discard(descriptor)
+        with suppress(OSError):
+            lock.unlink()
+        os.close(descriptor)
+
+
+def _acquire(folder: Path, lock: Path) -> int:
+    import fcntl
+
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+            os.close(descriptor)
+            raise ValueError(f"{folder}: {holder} is writing there; wait for it, or choose another folder") from None
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                log.warning("%s: its file system has no locks; let one process at a time write there", folder)
+                return descriptor
+            os.close(descriptor)
+            raise
+        # The holder before may have removed the file after it was opened here: then what is locked has no name.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+                return descriptor
+        os.close(descriptor)
+
+
+def _close_in_child() -> None:
+    """A lock belongs to the open file, which a forked child shares: a child that outlives us would keep it."""
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)
