@@ -40,6 +40,43 @@ def test_a_caption_is_that_of_the_text_or_of_the_json_of_its_sample(tmp_path):
     assert found == wanted | {"in/5.mp4": "Käse"}
 
 
+def test_in_names_with_dots_each_video_takes_its_own_caption_in_both_conventions(tmp_path):
+    files = {
+        "clip.v1.mp4": b"v", "clip.v1.txt": b"first", "clip.v2.mp4": b"v", "clip.v2.txt": b"second",
+        "clip.v3.mp4": b"v",
+        "pair.left.mp4": b"v", "pair.right.mp4": b"v", "pair.right.json": b'{"caption": "right"}', "pair.txt": b"both",
+        "v1.2/0.mp4": b"v", "v1.txt": b"another's", "1.mp4": b"v", "1.mp4.txt": b"named after the file",
+    }  # fmt: skip
+    assert captions(write_tar(tmp_path / "a.tar", files)) == {
+        "clip.v1.mp4": "first", "clip.v2.mp4": "second", "clip.v3.mp4": "",
+        "pair.left.mp4": "both", "pair.right.mp4": "right", "v1.2/0.mp4": "", "1.mp4": "named after the file",
+    }  # fmt: skip
+
+
+def test_captions_may_lie_apart_from_their_videos_in_the_tar(tmp_path):
+    files = {"0.MP4": b"v", "1.mp4": b"v", "0.TXT": b"first", "1.txt": "ein Café".encode("cp1252")}
+    assert captions(write_tar(tmp_path / "a.tar", files)) == {"0.MP4": "first", "1.mp4": "ein Café"}
+
+
+def test_hidden_members_are_no_videos_and_no_captions(tmp_path):
+    files = {"./._0.mp4": b"junk", "./0.mp4": b"v", "._0.txt": b"junk", "0.txt": b"a cat", "__MACOSX/._0.mp4": b"junk"}
+    assert captions(write_tar(tmp_path / "a.tar", files)) == {"0.mp4": "a cat"}
+
+
+def test_two_files_of_a_name_are_an_error(tmp_path):
+    path = write_tar(tmp_path / "a.tar", {"0.mp4": b"v", "./0.mp4": b"w"})
+    with pytest.raises(BrokenTar, match=r"a\.tar: holds two files called 0\.mp4"):
+        index_of_tar(str(path))
+
+
+def test_a_caption_nested_too_deeply_or_too_large_is_none(tmp_path, monkeypatch):
+    deep = b'{"caption": ' + b"[" * 100_000
+    assert captions(write_tar(tmp_path / "a.tar", {"0.mp4": b"v", "0.json": deep})) == {"0.mp4": ""}
+    monkeypatch.setattr("allinone.shards.tars.MAX_TEXT_BYTES", 10)
+    with pytest.raises(BrokenTar, match=r"b\.tar: 0\.txt has 11 bytes, too many for a caption"):
+        index_of_tar(str(write_tar(tmp_path / "b.tar", {"0.mp4": b"v", "0.txt": b"x" * 11})))
+
+
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_bytes_are_found_in_tars_of_every_kind_and_under_long_names(tmp_path, format):
     long = "l" * 90 + "/" + "n" * 90 + ".mp4"

@@ -5,13 +5,16 @@ Read where they lie, nothing is unpacked. Headers and captions are read once, ta
     root/00000.tar          any names that end in .tar, in the root or in folders below it
     root/train/00000.tar    `split="train"` takes the tars of this folder; None takes all
 
-The files of a sample lie together in a tar and share their name up to the first dot:
+A video and its caption share their name, in any order in the tar:
 
     000030012.mp4           or any other ending of a video or an image
     000030012.txt           the caption; or else `caption` in the JSON:
     000030012.json          {"url": "https://...", "caption": "a cat jumps on the table", "status": "success", ...}
 
-A sample without a caption is left out, and their number told. A tar that is cut off or damaged is an error that says
+In names with more dots, `clip.v1.mp4` takes `clip.v1.txt` if it is there, and else `clip.txt`, since in WebDataset the
+name of a sample ends at the first dot. Hidden members (`._clip.mp4`, which a Mac adds) are skipped.
+
+A video without a caption is left out, and their number told. A tar that is cut off or damaged is an error that says
 how far it reads. Such files have paths like others: `root/00003.tar/000030012.mp4`.
 
 Measured by recall at 1, 5, 10, as captions are. The licence is that of the videos.

@@ -9,26 +9,27 @@ import hashlib
 import json
 import os
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from allinone.shards.index import Index, Record, write_index
 
 TEXT, JSON = ".txt", ".json"
+MAX_TEXT_BYTES = 1 << 24
+CAPTION_RULE = 2
+"""To be raised when captions are found by another rule, so that indexes made by the old one are not used."""
 
 
 class BrokenTar(ValueError):
-    """A tar file that cannot be read to its end."""
+    """A tar file that cannot be read to its end, or whose files cannot be told apart."""
 
 
 @lru_cache(maxsize=128)  # each holds a file open
 def index_of_tar(path: str) -> Index:
     """The files in a tar that are no text and no JSON, each with the caption of its sample."""
     facts = os.stat(path)
-    state = f"{os.path.abspath(path)} {facts.st_size} {facts.st_mtime_ns}".encode()
+    state = f"{CAPTION_RULE} {os.path.abspath(path)} {facts.st_size} {facts.st_mtime_ns}".encode()
     kept = cache_folder() / f"{Path(path).stem}-{hashlib.sha256(state).hexdigest()[:16]}.index"
     if not kept.is_file():
         records = list(scan(path))
@@ -42,37 +43,67 @@ def cache_folder() -> Path:
 
 
 def scan(path: str) -> Iterator[Record]:
+    """The records of a tar. Hidden members are skipped: `._name` holds what a Mac notes of the file `name`."""
+    media: dict[str, tarfile.TarInfo] = {}
+    texts: dict[str, tarfile.TarInfo] = {}
+    for member in members(path):
+        name = member.name.removeprefix("./")
+        if any(part.startswith(".") for part in PurePosixPath(name).parts):
+            continue
+        files = texts if name.lower().endswith((TEXT, JSON)) else media
+        if name in files:
+            raise BrokenTar(f"{path}: holds two files called {name}; keep one of them")
+        files[name] = member
+    captions = read_captions(path, texts)
+    for name, member in media.items():
+        yield name, None, member.offset_data, member.size, caption_for(name, captions)
+
+
+def read_captions(path: str, texts: Mapping[str, tarfile.TarInfo]) -> dict[str, str]:
+    """Captions by the names of their files without the ending: the text, or where it says nothing the JSON's."""
+    captions: dict[str, str] = {}
     with open(path, "rb") as file:
-        for _, sample in groupby(members(path), key=lambda member: key_of(member.name)):
-            sample = list(sample)
-            caption = caption_of(file, sample)
-            for member in sample:
-                if not member.name.lower().endswith((TEXT, JSON)):
-                    yield member.name.removeprefix("./"), None, member.offset_data, member.size, caption
-
-
-def key_of(name: str) -> str:
-    """The name up to the first dot after its folders."""
-    path = PurePosixPath(name)
-    return str(path.with_name(path.name.partition(".")[0] or path.name))
-
-
-def caption_of(file: BinaryIO, sample: Iterable[tarfile.TarInfo]) -> str:
-    """What the text of a sample says, or `caption` in its JSON; nothing where there is neither."""
-    found = {TEXT: "", JSON: ""}
-    for member in sample:
-        ending = PurePosixPath(member.name).suffix.lower()
-        if ending in found:
+        for name, member in sorted(texts.items(), key=lambda named: named[0].lower().endswith(TEXT)):
+            if member.size > MAX_TEXT_BYTES:
+                raise BrokenTar(f"{path}: {name} has {member.size:,} bytes, too many for a caption")
             file.seek(member.offset_data)
-            found[ending] = file.read(member.size).decode(errors="replace")
-    if found[TEXT].strip() or not found[JSON]:
-        return found[TEXT]
+            content = decode(file.read(member.size))
+            stem = str(PurePosixPath(name).with_suffix(""))
+            if name.lower().endswith(JSON):
+                captions[stem] = caption_in(content)
+            elif content.strip() or stem not in captions:
+                captions[stem] = content
+    return captions
+
+
+def decode(content: bytes) -> str:
+    """Text as UTF-8, with or without BOM, or else as Windows-1252."""
     try:
-        told = json.loads(found[JSON])
-    except ValueError:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def caption_in(content: str) -> str:
+    """`caption` of a JSON object; nothing where there is none."""
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError):
         return ""
-    caption = told.get("caption") if isinstance(told, dict) else None
+    caption = values.get("caption") if isinstance(values, dict) else None
     return caption if isinstance(caption, str) else ""
+
+
+def caption_for(name: str, captions: Mapping[str, str]) -> str:
+    """The caption of the longest name that the file's own goes on from at a dot.
+
+    `clip.v1.mp4` takes `clip.v1.txt`, as video2dataset names files, and else `clip.txt`, since in WebDataset a sample's
+    key ends at the first dot; it never takes `clip.v2.txt`.
+    """
+    stem = PurePosixPath(name)
+    while str(stem) not in captions and stem.suffix:
+        stem = stem.with_suffix("")
+    return captions.get(str(stem), "")
 
 
 def members(path: str) -> Iterator[tarfile.TarInfo]:
