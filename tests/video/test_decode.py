@@ -230,6 +230,8 @@ def test_rotation_and_mirroring_are_applied(tmp_path, rotation, mirrored):
     upright = torch.rot90(frames[4], rotation // 90, dims=(1, 2))  # counter-clockwise
     assert torch.equal(clip.frames[0], upright.flip(2) if mirrored else upright)
     assert (info.height, info.width) == tuple(clip.frames.shape[2:])
+    if not mirrored:
+        assert info.rotation == rotation
 
 
 @pytest.mark.parametrize(("aspect", "shape"), [(Fraction(16, 9), (48, 128)), (Fraction(1, 2), (96, 72))])
@@ -416,21 +418,20 @@ def test_reading_stops_when_the_time_is_up(tmp_path):
         read_frames(path, indices=[40], timeout_sec=0)
 
 
-def test_the_first_video_stream_is_read(tmp_path):
-    path = tmp_path / "two.mkv"
-    with av.open(path, "w") as container:
-        streams = [container.add_stream("mpeg4", rate=25) for _ in range(2)]
-        for stream, side in zip(streams, (32, 64), strict=True):
-            stream.width = stream.height = side
-            stream.pix_fmt = "yuv420p"
-        for t in range(5):
-            for stream, side in zip(streams, (32, 64), strict=True):
-                frame = av.VideoFrame.from_ndarray(np.full((side, side, 3), 40 * t, np.uint8), format="rgb24")
-                frame.pts = t
-                container.mux(stream.encode(frame))
-        for stream in streams:
-            container.mux(stream.encode(None))
-    assert read_frames(path, indices=[2]).frames.shape == (1, 3, 32, 32)
+@pytest.mark.parametrize(
+    "matrix",
+    [(0, 0, 0, 0), (65536, 0, 0, 0), (0, 65536, 0, 0), (65536, 65536, 65536, 65536), (46341, 46341, -46341, 46341)],
+)
+def test_a_broken_display_matrix_is_no_rotation(tmp_path, matrix):
+    path = encode(tmp_path / "a.mp4", "libx264", X264, rotation=90)
+    a, b, c, d = (value.to_bytes(4, "big", signed=True) for value in matrix)
+    before = b"".join(value.to_bytes(4, "big", signed=True) for value in (0, -65536, 0, 65536, 0, 0))
+    data = path.read_bytes()
+    assert data.count(before) == 1
+    path.write_bytes(data.replace(before, a + b + bytes(4) + c + d + bytes(4)))
+    info = probe(path)
+    assert (info.rotation, info.width, info.height) == (0, 72, 48)
+    assert torch.equal(read_frames(path, indices=[4]).frames[0], in_order(path)[0][4])
 
 
 @pytest.fixture(scope="module")

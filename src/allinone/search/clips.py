@@ -55,14 +55,16 @@ def clip_name(number: int, hit: Hit) -> str:
     return f"{number:03}_{stem}_{hit.start_sec:.1f}-{hit.end_sec:.1f}s"
 
 
-def opened(hit: Hit) -> Any:
-    probe(hit.video)  # refuses, with its reason, what is no video
-    return av.open(f"file:{hit.video}", "r", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+def opened(hit: Hit) -> tuple[Any, Any]:
+    """The file, and which of its streams is the film; VideoError, with the reason, for what is no video."""
+    index = probe(hit.video).stream_index
+    source = av.open(f"file:{hit.video}", "r", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    return source, source.streams[index]
 
 
 def copy(hit: Hit, path: Path) -> None:
-    with opened(hit) as source, av.open(str(path), "w") as target:
-        video = source.streams.video[0]
+    source, video = opened(hit)
+    with source, av.open(str(path), "w") as target:
         streams = [video, *source.streams.audio[:1]]
         try:
             outputs = {stream.index: target.add_stream_from_template(stream) for stream in streams}
@@ -99,7 +101,8 @@ def copy(hit: Hit, path: Path) -> None:
 def encode(hit: Hit, path: Path) -> None:
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     fps = Fraction(min(probe(hit.video).fps or 25, 120)).limit_denominator(1001)
-    with opened(hit) as source, av.open(str(path), "w") as target:
+    source, film = opened(hit)
+    with source, av.open(str(path), "w") as target:
         video: Any = None
         sound = source.streams.audio[0] if source.streams.audio else None
         audio: Any = target.add_stream("aac", rate=sound.rate) if sound is not None else None
@@ -111,7 +114,7 @@ def encode(hit: Hit, path: Path) -> None:
             target.mux(video.encode(av.VideoFrame.from_ndarray(frame[:height, :width].copy(), format="rgb24")))
         target.mux(video.encode(None))
         if sound is not None:
-            for frame in samples(source, sound, hit):
+            for frame in samples(source, film, sound, hit):
                 target.mux(audio.encode(frame))
             target.mux(audio.encode(None))
 
@@ -125,9 +128,9 @@ def pictures(hit: Hit, fps: float) -> Iterator[np.ndarray]:
             yield frame.permute(1, 2, 0).numpy()
 
 
-def samples(source: Any, sound: Any, hit: Hit) -> Iterator[Any]:
+def samples(source: Any, film: Any, sound: Any, hit: Hit) -> Iterator[Any]:
     """The sound of the hit, from its beginning on."""
-    zero = float((source.streams.video[0].start_time or 0) * source.streams.video[0].time_base)
+    zero = float((film.start_time or 0) * film.time_base)
     begin, end = hit.start_sec + zero, hit.end_sec + zero
     if hit.start_sec > 0:
         source.seek(int(begin * av.time_base))

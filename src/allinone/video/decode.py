@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from allinone.shards import find_packed
 from allinone.types import Clip
+from allinone.video.streams import NoFilm, open_film
 from allinone.video.webp import Animation, DamagedError, File, open_animation
 
 MAX_PIXELS = 8192 * 8192
@@ -59,6 +59,8 @@ class VideoInfo:
     codec: str
     rotation: int
     is_image: bool
+    stream_index: int
+    """Which stream of the file is read."""
 
 
 def longest_still_sec(duration_sec: float, fps: float | None) -> float:
@@ -86,8 +88,9 @@ def probe(source: str | Path | bytes, *, timeout_sec: int | float = 60) -> Video
             num_frames=num_frames,
             fps=fps,
             codec=video.codec,
-            rotation=round(first.rotation / 90) * 90,
+            rotation=layout.rotation,
             is_image=video.is_image,
+            stream_index=video.stream.index,
         )
 
 
@@ -353,22 +356,22 @@ class _Video:
             self.close()
             raise
 
-    def _open_stream(self) -> None:
-        self.animation: Animation | None = open_animation(self.file)
+    def _open_container(self, quickly: bool) -> InputContainer:
         self.file.seek(0)
         # "file:" keeps names such as "concat:x" from meaning something; nothing may reach beyond local files.
         name = self.file if self.is_open_file else f"file:{self.source}"
         options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS), "pattern_type": "none"}
-        if self.is_quick:
+        if quickly:
             options |= {"skip_frame": "all", "probesize": "32"}
-        self.container = container = av.open(
-            name, "r", options=options, metadata_errors="replace", timeout=float(self.timeout_sec)
-        )
-        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not streams:
-            others = ", ".join(sorted({s.type for s in container.streams})) or "no stream at all"
-            raise self.error(f"no video stream (found: {others})")
-        self.stream = stream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
+        return av.open(name, "r", options=options, metadata_errors="replace", timeout=float(self.timeout_sec))
+
+    def _open_stream(self) -> None:
+        self.animation: Animation | None = open_animation(self.file)
+        try:
+            self.container, self.stream = open_film(self._open_container, self.is_quick)
+        except NoFilm as error:
+            raise self.error(str(error)) from error
+        container, stream = self.container, self.stream
         self.decoder = stream.codec_context
         if self.decoder is None:
             raise self.error("no decoder for its video codec")
@@ -669,6 +672,13 @@ class _Layout:
     mirror_y: bool
 
     @property
+    def rotation(self) -> int:
+        """Degrees counter-clockwise."""
+        if self.transpose:
+            return 90 if self.mirror_y else -90
+        return 180 if self.mirror_x and self.mirror_y else 0
+
+    @property
     def width(self) -> int:
         return self.scaled_height if self.transpose else self.scaled_width
 
@@ -686,7 +696,10 @@ class _Layout:
             asked = "" if size is None else f" at size {size}"
             raise video.error(f"frames of {width} x {height} pixels{asked}; at most {MAX_PIXELS} pixels are read")
         a, b, c, d = video.orientation or _display_matrix(frame)
-        return cls(width, height, abs(b) > abs(a), a + c < 0, b + d < 0)
+        transpose = abs(b) > abs(a) and abs(c) > abs(d)
+        if not transpose and not (abs(a) > abs(b) and abs(d) > abs(c)):  # broken, or 45 degrees: no rotation
+            a, b, c, d = 1, 0, 0, 1
+        return cls(width, height, transpose, a + c < 0, b + d < 0)
 
 
 class _Painter:
@@ -767,7 +780,7 @@ def _display_matrix(frame: av.VideoFrame) -> Matrix:
     if data is not None:
         a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
         return a, b, c, d
-    turn = math.radians(frame.rotation)
+    turn = math.radians(frame.rotation if abs(frame.rotation) <= 360 else 0)  # FFmpeg's answer to a broken matrix
     return math.cos(turn), -math.sin(turn), math.sin(turn), math.cos(turn)
 
 

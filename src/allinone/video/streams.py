@@ -1,0 +1,102 @@
+"""Which video stream of a file is the film: one rule for reading, searching, saving clips, serving and preparing."""
+
+from collections.abc import Callable, Sequence
+
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
+"""Pictures about a film, for example a cover, and never a film themselves."""
+
+PARTS = Disposition.dependent | Disposition.still_image
+
+_NUM_PEEKED = 500  # packets: a second picture of a film comes long before
+
+
+class NoFilm(ValueError):
+    """The file has no video stream besides covers."""
+
+
+def open_film(open_file: Callable[[bool], InputContainer], quickly: bool) -> tuple[InputContainer, VideoStream]:
+    """Open a file, at its first packet, with the stream that is its film. Raises `NoFilm`.
+
+    `open_file(quickly)` reads the header alone or probes packets too. Where several streams could be the film, the file
+    is probed, which gives their sizes, frames are counted where the header doesn't do it, and it is opened once more.
+    """
+    container = open_file(quickly)
+    try:
+        streams = film_candidates(container)
+        if not streams:
+            others = ", ".join(sorted({stream.type for stream in container.streams})) or "no stream at all"
+            raise NoFilm(f"no video stream (found: {others})")
+        if len(streams) == 1:
+            return container, streams[0]
+        container.close()
+        container = open_file(False)
+        streams = film_candidates(container)
+        num_frames = [stream.frames for stream in streams]
+        chosen = best_film(streams, num_frames if all(num_frames) else count_frames(container, streams))
+        container.close()
+        container = open_file(quickly)
+        return container, film_candidates(container)[chosen]
+    except BaseException:
+        container.close()
+        raise
+
+
+def film_candidates(container: InputContainer) -> list[VideoStream]:
+    return [stream for stream in container.streams.video if not stream.disposition & COVERS]
+
+
+def best_film(streams: Sequence[VideoStream], num_frames: Sequence[int]) -> int:
+    """Position of the film among `streams`, of which `num_frames` are known to have that many (2: two or more).
+
+    A film has a decoder and is neither a part of a picture, the transparency of another stream, nor a single frame.
+    Where several are left: the default one, then the largest, then the one of most frames, then the first.
+    """
+
+    def rank(position: int) -> tuple[bool, bool, bool, int, bool, int, int, int]:
+        stream = streams[position]
+        return (
+            stream.codec_context is not None,
+            not stream.disposition & PARTS,
+            not is_transparency(stream, streams),
+            min(num_frames[position], 2),
+            bool(stream.disposition & Disposition.default),
+            num_pixels(stream),
+            num_frames[position],
+            -position,
+        )
+
+    return max(range(len(streams)), key=rank)
+
+
+def is_transparency(stream: VideoStream, streams: Sequence[VideoStream]) -> bool:
+    """Whether it is the alpha channel of another stream: gray, and the other is as large and in color."""
+    return is_gray(stream) and any(
+        other.codec_context is not None and not is_gray(other) and num_pixels(other) == num_pixels(stream)
+        for other in streams
+    )
+
+
+def is_gray(stream: VideoStream) -> bool:
+    return stream.codec_context is not None and (stream.codec_context.pix_fmt or "").startswith("gray")
+
+
+def num_pixels(stream: VideoStream) -> int:
+    return stream.codec_context.width * stream.codec_context.height if stream.codec_context is not None else 0
+
+
+def count_frames(container: InputContainer, streams: Sequence[VideoStream]) -> list[int]:
+    """Packets of each stream, no further than is needed to tell a film from a single picture."""
+    counts = {stream.index: stream.frames for stream in streams}
+    try:
+        for num_read, packet in enumerate(container.demux(*streams)):
+            counts[packet.stream.index] += packet.size > 0
+            if num_read >= _NUM_PEEKED or min(counts.values()) >= 2:
+                break
+    except (FFmpegError, IndexError):  # damage, or (PyAV) a stream that began half-way: what was counted holds
+        pass
+    return list(counts.values())
