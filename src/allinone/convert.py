@@ -8,7 +8,7 @@ import torch
 from allinone.checkpoint import model_card, save_checkpoint
 from allinone.model.config import PAPER_SIZES
 from allinone.model.model import AllInOne
-from allinone.model.weights import Report, convert_released, is_released, read_tensors, start_from_vit
+from allinone.model.weights import Report, check_finite, convert_released, is_released, read_tensors, start_from_vit
 from allinone.text.tokenizer import Tokenizer
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -34,6 +34,10 @@ def convert(
     """
     path = find_weights(weights)
     tensors = read_tensors(path)
+    try:
+        check_finite(tensors)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     tokenizer = Tokenizer.from_vocab(vocab) if vocab else None
     if is_released(tensors):
         for name, value in {"size": size, "image_size": image_size}.items():

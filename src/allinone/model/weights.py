@@ -1,11 +1,14 @@
 """Weights from elsewhere, key by key: released All-in-One checkpoints, and ViT or DeiT as the start of a model.
 
 Every tensor of the file is accounted for in a `Report`: taken, resized, dropped with a reason, or new. One that nothing
-explains stops the conversion. Pickles are read with `weights_only=True`, so that a malicious one runs nothing.
+explains stops the conversion. Nothing of a pickle runs: see `read_tensors`.
 """
 
+import logging
 import pickle
 import re
+import warnings
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +19,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from allinone.files.reading import check_readable
 from allinone.model.config import ModelConfig
 from allinone.model.heads import AnswerHead, ChoiceHead, ContrastiveHead, MatchingHead, MLMHead, RankingHead
 from allinone.model.model import AllInOne, resize_position
+from allinone.model.pickled import Inert, read_inert
+
+log = logging.getLogger(__name__)
 
 HEAD_WIDTH = 64
 """Every released size has heads of 64 channels, so a checkpoint's width tells their number."""
@@ -42,34 +49,86 @@ class Report:
         return "\n".join(parts)
 
 
+WRAPPERS = ("state_dict", "model", "module")
+"""Keys under which files of weights keep their dictionary of tensors, the outer ones first."""
+
+INSERTED = re.compile(r"(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""What `torch.compile`, FSDP and activation checkpointing put before the names inside the modules that they wrap."""
+
+OUTER = re.compile(r"^(?:(?:module|model)\.)+")
+"""What DDP, or a training module with the model as its attribute, puts before all names."""
+
+
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file or of a pickle (`.ckpt`, `.pth`, `.pt`, `.bin`), out of its outer dictionary.
 
+    Names lose the prefixes of wrappers such as `module.` and `_orig_mod.`. Classes that a pickle names are never
+    looked up, and nothing of it runs.
     Raises ValueError where the file is missing, is no such file, or holds anything but tensors and plain data.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+    check_readable(path)
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path}: refused, since this pickle wants more than tensors and plain data, and could run code "
-            f"({first_line(error)})"
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+            return without_wrappers(path, load_file(path))
+        loaded, inert = read_pickle(path)
+    except SafetensorError as error:
         raise ValueError(f"{path}: not a file of weights, or a damaged one ({first_line(error)})") from error
-    for wrapper in ("state_dict", "model", "module"):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
+    for wrapper in WRAPPERS:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping | Inert):
             loaded = loaded[wrapper]
+    if isinstance(loaded, Inert):
+        raise ValueError(
+            f"{path}: refused, since its weights are objects of {', '.join(inert[:3])} instead of tensors and plain "
+            "data, and could run code; save model.state_dict() instead"
+        )
     if not isinstance(loaded, Mapping) or not loaded:
         raise ValueError(f"{path}: wanted a dictionary of tensors, got {type(loaded).__name__}")
     other = [str(name) for name, value in loaded.items() if not isinstance(value, Tensor)]
     if other:
         raise ValueError(f"{path}: wanted tensors only, but these are none: {', '.join(other[:5])}")
-    return {str(name).removeprefix("module."): value for name, value in loaded.items()}
+    if inert:
+        log.info("%s: names %s, which were ignored", path, ", ".join(inert))
+    return without_wrappers(path, {str(name): value for name, value in loaded.items()})
+
+
+def read_pickle(path: Path) -> tuple[Any, list[str]]:
+    """What a file of `torch.save` holds, and the names of the classes that it wanted and did not get."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols
+            return torch.load(path, map_location="cpu", weights_only=True), []
+    except pickle.UnpicklingError as error:
+        if not zipfile.is_zipfile(path):
+            raise ValueError(
+                f"{path}: refused, since this pickle wants more than tensors and plain data, and could run code; "
+                "save its tensors alone with PyTorch 1.6 or newer"
+            ) from error
+    except Exception as error:  # a damaged pickle can raise anything
+        raise ValueError(f"{path}: not a file of weights, or a damaged one ({first_line(error)})") from error
+    try:
+        return read_inert(path)
+    except Exception as error:  # likewise
+        raise ValueError(f"{path}: not a file of weights, or a damaged one ({first_line(error)})") from error
+
+
+def without_wrappers(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors by their names in the model itself.
+
+    Raises ValueError where two have the same name then, as the model and its average in one file.
+    """
+    named: dict[str, Tensor] = {}
+    removed: set[str] = set()
+    for name, tensor in tensors.items():
+        inner = OUTER.sub("", INSERTED.sub("", name))
+        if inner in named:
+            raise ValueError(f"{path}: two tensors are {inner} without the prefixes of wrappers; {name} is one of them")
+        named[inner] = tensor
+        if inner != name:
+            removed.add(name.removesuffix(inner) or name)
+    if removed:
+        log.info("%s: prefixes taken off: %s", path, ", ".join(sorted(removed)[:5]))
+    return named
 
 
 def first_line(error: Exception) -> str:
@@ -116,6 +175,7 @@ RESHAPED_NAMES = {
 
 RELEASED_DROPPED = {
     "text_embeddings.position_ids": "a constant",
+    "text_embeddings.token_type_ids": "a constant",
     "vcop_classifier": "the order-of-frames task crashes in the released code",
     "mpp_score": "masked-patch prediction crashes in the released code",
     "nlvr2_classifier": "a head on two images",
@@ -274,7 +334,19 @@ def load_all(model: AllInOne, tensors: Mapping[str, Tensor]) -> None:
     ]
     if problems:
         raise ValueError("weights do not fit the model: " + "; ".join(sorted(problems)))
+    check_finite(tensors)
     model.load_state_dict(dict(tensors))
+
+
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """ValueError, naming the tensors, where a number is NaN or infinite.
+
+    One such number makes the sum not finite: 3 ms for 100 MB, a tenth of looking at each number.
+    """
+    broken = [name for name, x in tensors.items() if not x.sum().isfinite() and not x.isfinite().all()]
+    if broken:
+        more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
+        raise ValueError(f"NaN or infinite numbers in {', '.join(broken[:5])}{more}; use an earlier checkpoint")
 
 
 VIT_DROPPED = {
