@@ -28,6 +28,7 @@ from allinone.model.heads import (
     RankingHead,
 )
 from allinone.model.model import AllInOne
+from allinone.text.notes import notes_on
 from allinone.text.tokenizer import MASK, Tokenizer, pad
 from allinone.types import Clip
 from allinone.video.sampling import segment_times
@@ -202,6 +203,12 @@ class Predictor:
                 "folder: Tokenizer.from_vocab('vocab.txt').save(folder)"
             )
         return self.tokenizer.rows(texts, self.data.max_text_len)
+
+    def notes(self, texts: Sequence[str]) -> list[str]:
+        """What the model misses of these texts: words that it does not know, and ends that are cut off."""
+        if self.tokenizer is None:
+            return []
+        return [note for text in texts for note in notes_on(self.tokenizer, text, self.data.max_text_len)]
 
     def clips(
         self,

@@ -33,7 +33,7 @@ def client(served: Served):
 
 @pytest.fixture(scope="module")
 def hits(client: httpx.Client) -> Hits:
-    return client.post("/api/search", json={"text": TEXTS[1]}).json()
+    return client.post("/api/search", json={"text": TEXTS[1]}).json()["hits"]
 
 
 @pytest.fixture(scope="module")
@@ -47,17 +47,17 @@ def test_search_gives_the_hits_of_the_index(client: httpx.Client, served: Served
     assert [(hit["segment"], hit["video"], hit["start_sec"]) for hit in hits] == [
         (hit.segment, hit.video, hit.start_sec) for hit in wanted
     ]
-    assert client.post("/api/search", json={"text": TEXTS[1], "top_k": 2, "offset": 1}).json() == hits[1:3]
-    again = client.post("/api/search", json={"text": TEXTS[1], "rerank": 3}).json()
+    assert client.post("/api/search", json={"text": TEXTS[1], "top_k": 2, "offset": 1}).json()["hits"] == hits[1:3]
+    again = client.post("/api/search", json={"text": TEXTS[1], "rerank": 3}).json()["hits"]
     assert all(0 < hit["match"] < 1 for hit in again[:3])
 
 
 def test_search_by_example_and_filters(client: httpx.Client, hits: Hits):
-    like = client.post("/api/search", json={"like": hits[0]["segment"], "where": {"name": "00"}}).json()
+    like = client.post("/api/search", json={"like": hits[0]["segment"], "where": {"name": "00"}}).json()["hits"]
     assert like
     assert {Path(hit["video"]).name for hit in like} == {"00.mp4"}
     for where in ({"min_duration_sec": 10}, {"folder": "/absent"}, {"added_after": "2999-01-01"}, {"name": "' OR 1=1"}):
-        assert client.post("/api/search", json={"text": "red", "where": where}).json() == []
+        assert client.post("/api/search", json={"text": "red", "where": where}).json()["hits"] == []
 
 
 def test_answers_are_those_of_the_model_about_that_part(client: httpx.Client, served: Served, hits: Hits):
@@ -65,11 +65,11 @@ def test_answers_are_those_of_the_model_about_that_part(client: httpx.Client, se
     part = {"segment": hit["segment"], "start_sec": 1, "end_sec": 5}
     span = Span(hit["video"], 1.0, 5.0)
     for question in ("what?", "a [MASK] ball"):
-        found = client.post("/api/answer", json={**part, "question": question}).json()
+        found = client.post("/api/answer", json={**part, "question": question}).json()["answers"]
         assert [tuple(answer.values()) for answer in found] == ask(model, span, in_words(model, question))
-    found = client.post("/api/classify", json={**part, "labels": TEXTS}).json()
+    found = client.post("/api/classify", json={**part, "labels": TEXTS}).json()["answers"]
     assert [tuple(answer.values()) for answer in found] == ask(model, span, which_of(model, TEXTS))
-    found = client.post("/api/match", json={**part, "texts": TEXTS}).json()
+    found = client.post("/api/match", json={**part, "texts": TEXTS}).json()["matches"]
     assert [match["probability"] for match in found] == pytest.approx(model.match(span, TEXTS).tolist(), abs=1e-6)
 
 
@@ -81,8 +81,26 @@ def test_vectors_are_those_of_the_model(client: httpx.Client, served: Served, up
     assert torch.allclose(video, wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("request_", "body"),
+    [
+        ("search", {"text": "🎉🎉"}),
+        ("answer", {"question": "🎉🎉"}),
+        ("classify", {"labels": ["red", "🎉🎉"]}),
+        ("match", {"texts": ["red", "🎉🎉"]}),
+        ("embed", {"texts": ["red", "🎉🎉"]}),
+    ],
+)
+def test_words_that_the_model_does_not_know_are_told(
+    client: httpx.Client, hits: Hits, request_: str, body: dict[str, Any]
+):
+    part = {"segment": hits[0]["segment"]} if request_ in ("answer", "classify", "match") else {}
+    [note] = client.post(f"/api/{request_}", json={**part, **body}).json()["notes"]
+    assert "no word is in the model's vocabulary" in note
+
+
 def test_an_upload_is_asked_about_by_its_id_and_no_file_is_kept(client: httpx.Client, uploaded: str, tmp_path: Path):
-    found = client.post("/api/answer", json={"upload": uploaded, "question": "what?", "top_k": 1}).json()
+    found = client.post("/api/answer", json={"upload": uploaded, "question": "what?", "top_k": 1}).json()["answers"]
     assert found[0]["answer"] in ANSWERS
     import tempfile
 

@@ -64,6 +64,19 @@ def test_a_search_is_narrowed_paged_and_led_by_examples(made: Path, capsys: pyte
     assert "01.mp4" not in videos("--like", segment)
 
 
+def test_words_that_the_model_does_not_know_are_told_in_every_format(made: Path, capsys: pytest.CaptureFixture[str]):
+    for form in ("table", "json", "edl"):
+        search(made, "赤い四角", "red", "--format", form)
+        [note] = capsys.readouterr().err.splitlines()
+        assert note.startswith("note: '赤い四角': no word is in the model's vocabulary")
+        assert note.endswith("(赤, い, 四, 角)")
+    video, model = str(made / "videos" / "01.mp4"), ["--model", str(made / "model")]
+    main(["ask", video, "red xqz?", *model])
+    assert "1 of 2 words are not in the model's vocabulary: xqz" in capsys.readouterr().err
+    main(["classify", video, "--labels", "red,🎉🎉", *model])
+    assert "'🎉🎉': no word is in the model's vocabulary" in capsys.readouterr().err
+
+
 def test_hits_are_cut_out(made: Path, capsys: pytest.CaptureFixture[str]):
     search(made, "red", "--top-k", "2", "--rerank", "2", "--save-clips", str(made / "clips"), "--exact")
     names = sorted(path.name for path in (made / "clips").iterdir())

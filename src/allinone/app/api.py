@@ -18,13 +18,13 @@ from allinone.app.limits import LOOPBACK, Busy, Guard
 from allinone.app.page import mount_page
 from allinone.app.requests import (
     Answer,
+    Answers,
     Classify,
     Embed,
-    Found,
+    Hits,
     Id,
-    Likely,
     Match,
-    Matched,
+    Matches,
     Problem,
     Search,
     State,
@@ -68,7 +68,7 @@ def add_api(app: FastAPI, service: Service) -> None:
         return service.state()
 
     @app.post("/api/search")
-    def search(asked: Search) -> list[Found]:
+    def search(asked: Search) -> Hits:
         """Moments that fit a text or are like a segment, the best first."""
         return service.search(asked)
 
@@ -78,17 +78,17 @@ def add_api(app: FastAPI, service: Service) -> None:
         return service.embed(asked)
 
     @app.post("/api/match")
-    def match(asked: Match) -> list[Matched]:
+    def match(asked: Match) -> Matches:
         """The probability of each text that it belongs to the video."""
         return service.match(asked)
 
     @app.post("/api/answer")
-    def answer(asked: Answer) -> list[Likely]:
+    def answer(asked: Answer) -> Answers:
         """The likeliest answers to a question, or words for the [MASK] of a text."""
         return service.answer(asked)
 
     @app.post("/api/classify")
-    def classify(asked: Classify) -> list[Likely]:
+    def classify(asked: Classify) -> Answers:
         """The likeliest of some labels."""
         return service.classify(asked)
 

@@ -204,13 +204,13 @@ class Page:
         if not text.strip():
             return note("Write a question.")
         if way == ANSWER:
-            found = self.service.answer(Answer(**dict(about), question=text))
-            return bars([(likely.answer, likely.probability) for likely in found])
+            said = self.service.answer(Answer(**dict(about), question=text))
+            return notes(said.notes) + bars([(likely.answer, likely.probability) for likely in said.answers])
         if way == CHOOSE:
-            found = self.service.classify(Classify(**dict(about), labels=text.split(","), top_k=100))
-            return bars([(likely.answer, likely.probability) for likely in found])
+            said = self.service.classify(Classify(**dict(about), labels=text.split(","), top_k=100))
+            return notes(said.notes) + bars([(likely.answer, likely.probability) for likely in said.answers])
         matched = self.service.match(Match(**dict(about), texts=[text]))
-        return bars([(each.text, each.probability) for each in matched])
+        return notes(matched.notes) + bars([(each.text, each.probability) for each in matched.matches])
 
     @told(1)
     def state(self) -> str:
@@ -233,9 +233,11 @@ class Page:
     def hits(self, query: dict[str, Any], num_hits: int) -> tuple[Any, ...]:
         """The best hits as cards; whether there may be more; and what to ask for these."""
         found = self.service.search(Search(**query, top_k=num_hits))
-        shown = f'<div class="cards">{"".join(map(card, found))}</div>' if found else note("Nothing was found.")
-        more = len(found) == num_hits < MAX_HITS
-        return shown, gr.Button(visible=more), query, num_hits
+        cards = (
+            f'<div class="cards">{"".join(map(card, found.hits))}</div>' if found.hits else note("Nothing was found.")
+        )
+        more = len(found.hits) == num_hits < MAX_HITS
+        return notes(found.notes) + cards, gr.Button(visible=more), query, num_hits
 
     def wanted(self, name: str, folder: str, added: str, shortest: str, longest: str, rerank: bool) -> dict[str, Any]:
         """Filters as people filled them in, as a part of a request."""
@@ -299,6 +301,10 @@ def bars(answers: Sequence[tuple[str, float]]) -> str:
 
 def note(text: str, kind: str = "note") -> str:
     return f'<p class="{kind}">{safe(text)}</p>'
+
+
+def notes(texts: Sequence[str]) -> str:
+    return "".join(map(note, texts))
 
 
 def safe(text: str) -> str:

@@ -129,6 +129,18 @@ class Found(BaseModel):
     play: str
 
 
+Notes = Annotated[
+    list[str], Field(description="what the model cannot read of the texts, and which filter left nothing; often empty")
+]
+
+
+class Hits(BaseModel):
+    """The moments that were found, the best first."""
+
+    hits: list[Found]
+    notes: Notes
+
+
 class Likely(BaseModel):
     """An answer and its probability."""
 
@@ -136,11 +148,25 @@ class Likely(BaseModel):
     probability: float
 
 
+class Answers(BaseModel):
+    """Answers, the likeliest first."""
+
+    answers: list[Likely]
+    notes: Notes
+
+
 class Matched(BaseModel):
     """A text and the probability that it belongs to the video."""
 
     text: str
     probability: float
+
+
+class Matches(BaseModel):
+    """The texts in the order in which they were sent."""
+
+    matches: list[Matched]
+    notes: Notes
 
 
 class Uploaded(BaseModel):
@@ -154,6 +180,7 @@ class Vectors(BaseModel):
     """Unit vectors."""
 
     vectors: list[list[float]]
+    notes: Notes
 
 
 class State(BaseModel):

@@ -13,7 +13,22 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from allinone.app.limits import Gate, Limits
-from allinone.app.requests import About, Answer, Classify, Embed, Found, Likely, Match, Matched, Search, State, Vectors
+from allinone.app.requests import (
+    About,
+    Answer,
+    Answers,
+    Classify,
+    Embed,
+    Found,
+    Hits,
+    Likely,
+    Match,
+    Matched,
+    Matches,
+    Search,
+    State,
+    Vectors,
+)
 from allinone.asking import Question, abilities, in_words, which_of
 from allinone.data.samples import Span, bounds
 from allinone.inference import all_pairs, likeliest
@@ -61,21 +76,26 @@ class Service:
         self.counted: State | None = None
         self.count_again = 0.0
 
-    def search(self, asked: Search) -> list[Found]:
-        where = Filters(**dict(asked.where))
+    def search(self, asked: Search) -> Hits:
+        where, notes = Filters(**dict(asked.where)), []
         with self.model.enter():
             if asked.like is not None:
                 hits = self.index.similar(self.segment(asked.like), asked.top_k, offset=asked.offset, where=where)
             else:
                 assert asked.text is not None
+                notes = self.predictor.notes([asked.text])
                 hits = self.index.search(asked.text, asked.top_k, asked.rerank, offset=asked.offset, where=where)
-        return [found(hit) for hit in hits]
+        return Hits(hits=[found(hit) for hit in hits], notes=notes)
 
-    def answer(self, asked: Answer) -> list[Likely]:
-        return self.likeliest(in_words(self.predictor, asked.question), asked, asked.top_k)
+    def answer(self, asked: Answer) -> Answers:
+        question = in_words(self.predictor, asked.question)
+        return Answers(
+            answers=self.likeliest(question, asked, asked.top_k), notes=self.predictor.notes([asked.question])
+        )
 
-    def classify(self, asked: Classify) -> list[Likely]:
-        return self.likeliest(which_of(self.predictor, asked.labels), asked, asked.top_k)
+    def classify(self, asked: Classify) -> Answers:
+        question = which_of(self.predictor, asked.labels)
+        return Answers(answers=self.likeliest(question, asked, asked.top_k), notes=self.predictor.notes(asked.labels))
 
     def likeliest(self, question: Question, about: About, top_k: int) -> list[Likely]:
         seen = self.see(about)
@@ -83,20 +103,22 @@ class Service:
             probs = question.probs(seen.clip)[0]
         return [Likely(answer=name, probability=p) for name, p in likeliest(question.answers, probs, top_k)]
 
-    def match(self, asked: Match) -> list[Matched]:
+    def match(self, asked: Match) -> Matches:
         seen, rows = self.see(asked), self.predictor.rows(asked.texts)
         with self.model.enter():
             probs = self.predictor.log_odds(seen.clip, rows, all_pairs(1, len(rows))).sigmoid()
-        return [Matched(text=text, probability=p) for text, p in zip(asked.texts, probs.tolist(), strict=True)]
+        matches = [Matched(text=text, probability=p) for text, p in zip(asked.texts, probs.tolist(), strict=True)]
+        return Matches(matches=matches, notes=self.predictor.notes(asked.texts))
 
     def embed(self, asked: Embed) -> Vectors:
         if asked.texts is not None:
             with self.model.enter():
-                return Vectors(vectors=self.predictor.embed_text(asked.texts).tolist())
+                vectors = self.predictor.embed_text(asked.texts).tolist()
+            return Vectors(vectors=vectors, notes=self.predictor.notes(asked.texts))
         assert asked.video is not None
         seen = self.see(asked.video)
         with self.model.enter():
-            return Vectors(vectors=self.predictor.embed_clips(seen.clip).tolist())
+            return Vectors(vectors=self.predictor.embed_clips(seen.clip).tolist(), notes=[])
 
     def state(self) -> State:
         """The state of the index, which takes a while to count in a large one; kept for ten times as long."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from allinone.cli.show import clock, progress_bars
+from allinone.cli.show import clock, progress_bars, show_notes
 
 if TYPE_CHECKING:
     from allinone.asking import Question
@@ -55,15 +55,19 @@ def run_ask(options: Namespace) -> None:
     from allinone.inference import load
 
     model = load(options.model)
-    answer(model, in_words(model, options.question), options, options.question)
+    question = in_words(model, options.question)
+    show_notes(model.notes([options.question]))
+    answer(model, question, options, options.question)
 
 
 def run_classify(options: Namespace) -> None:
     from allinone.asking import which_of
     from allinone.inference import load
 
-    model = load(options.model)
-    answer(model, which_of(model, options.labels.split(",")), options, options.video)
+    model, labels = load(options.model), options.labels.split(",")
+    question = which_of(model, labels)
+    show_notes(model.notes(labels))
+    answer(model, question, options, options.video)
 
 
 def answer(model: "Predictor", question: "Question", options: Namespace, title: str) -> None:

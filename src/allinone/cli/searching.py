@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from allinone.cli.show import clock, progress_bars
+from allinone.cli.show import clock, progress_bars, show_notes
 
 if TYPE_CHECKING:
     from allinone.search import Filters, Hit, Ray, Shots, VideoIndex, Windows
@@ -165,6 +165,7 @@ def run_search(options: Namespace) -> None:
     if options.like is not None:
         found = {f"like {options.like}": index.similar(example_of(index, options.like), **page)}
     else:
+        show_notes(index.predictor.notes(options.words))
         lists = index.search_many(options.words, rerank=options.rerank, **page)
         found = dict(zip(options.words, lists, strict=True))
     show_found(index, found, options.format, options.fps)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,12 @@ from typing import Any
 def clock(seconds: float) -> str:
     minutes, seconds = divmod(seconds, 60)
     return f"{int(minutes)}:{seconds:04.1f}"
+
+
+def show_notes(notes: Iterable[str]) -> None:
+    """What people should know of a result, beside it: on stderr, whatever the format of the result."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def show_numbers(title: str, numbers: Mapping[str, float]) -> None:
