@@ -18,7 +18,7 @@ from allinone.inference import Predictor, Progress, load
 from allinone.plots.curves import needs_plots
 from allinone.plots.report import Report, Row, ShownAnswer, ShownHit, ShownQuery, write_report
 from allinone.results import write_results
-from allinone.search import VideoIndex, lancedb
+from allinone.search import VideoIndex, require_lancedb
 
 NUM_TRAIN, NUM_TRAIN_QUICK = 6000, 400
 NUM_SHOWN = 8
@@ -51,7 +51,7 @@ def demo(
     with needs_plots("the demo"):
         for package in ("jinja2", "matplotlib"):
             import_module(package)
-    lancedb()
+    require_lancedb()
     clock = Clock(say)
     folder.mkdir(parents=True, exist_ok=True)
     root = folder / ("world-quick" if quick else "world")

@@ -9,10 +9,13 @@ import sys
 from jsonargparse import ArgumentParser
 
 from allinone.cli import asking, data, export, searching, training
+from allinone.processes import leave_current_folder
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. What a user can mend is one line on stderr, and exit code 2."""
+    if arguments is None:  # this process is the command's
+        leave_current_folder()
     parser = build_parser()
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import signal
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ from allinone.data.cache import FrameCache
 from allinone.data.example import Example
 from allinone.data.plan import EvaluationPlan, TrainingPlan
 from allinone.data.samples import ClipReader, Control, Span
+from allinone.processes import worker_context
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import Tokenizer, pad
 from allinone.types import IGNORE, Batch
@@ -459,7 +459,7 @@ def read_ahead(reader: Dataset[T], items: Iterable[Any], num_workers: int) -> It
         num_workers=num_workers,
         collate_fn=unchanged,
         pin_memory=torch.cuda.is_available(),
-        multiprocessing_context="fork" if num_workers and sys.platform == "linux" else None,
+        multiprocessing_context=worker_context() if num_workers else None,
         worker_init_fn=let_parent_decide,
         generator=torch.Generator(),  # or it draws from the global one, once an iteration
     )

@@ -35,7 +35,6 @@ right answers, and share of captions of pairs that fit their clip better than it
 import json
 import os
 import signal
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -43,7 +42,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import combinations, product
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +49,7 @@ from jaxtyping import Float, UInt8
 
 from allinone.data.example import Example
 from allinone.datasets import captioned
+from allinone.processes import worker_context
 from allinone.video.encode import write_mp4
 
 SIZE, NUM_FRAMES, FPS = 64, 17, 8
@@ -494,8 +493,7 @@ def film(
         if processes == 1:
             shots = map(shoot, missing)
         else:
-            context = get_context("fork" if sys.platform == "linux" else None)
-            pool = ProcessPoolExecutor(processes, context, initializer=leave_ctrl_c_to_parent)
+            pool = ProcessPoolExecutor(processes, worker_context(), initializer=leave_ctrl_c_to_parent)
             stack.callback(pool.shutdown, cancel_futures=True)  # an error does not wait for the clips still to come
             shots = pool.map(shoot, missing, chunksize=8)
         for done, _ in enumerate(shots, start=total - len(missing) + 1):

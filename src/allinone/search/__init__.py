@@ -10,7 +10,7 @@ from allinone.search.hits import Filters, Hit
 from allinone.search.index import Recall, Segment, Stats, Verified, Video, VideoIndex
 from allinone.search.scale import Ray
 from allinone.search.segments import Shots, Windows
-from allinone.search.table import lancedb, model_of
+from allinone.search.table import model_of, require_lancedb
 
 __all__ = [
     "AddReport",
@@ -26,6 +26,6 @@ __all__ = [
     "VideoIndex",
     "Windows",
     "find_videos",
-    "lancedb",
     "model_of",
+    "require_lancedb",
 ]

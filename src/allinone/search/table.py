@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -352,8 +353,18 @@ def lancedb() -> Any:
     try:
         import lancedb
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"an index needs {error.name}: pip install 'allinone[search]'") from error
+        raise missing_extra(str(error.name)) from error
     return lancedb
+
+
+def require_lancedb() -> None:
+    """ModuleNotFoundError where it is not installed. It is not imported: after that nothing should fork."""
+    if find_spec("lancedb") is None:
+        raise missing_extra("lancedb")
+
+
+def missing_extra(package: str) -> ModuleNotFoundError:
+    return ModuleNotFoundError(f"an index needs {package}: pip install 'allinone[search]'")
 
 
 def model_of(path: str | Path) -> str:

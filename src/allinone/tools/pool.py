@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
+
+from allinone.processes import forkserver, without_current_folder
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -36,8 +37,7 @@ def work_on(
     """
     if num_workers < 1:
         raise ValueError(f"work is done by one worker or more; got {num_workers}")
-    context = get_context("forkserver")  # a fork would inherit threads and the pipes of others
-    context.set_forkserver_preload([work.__module__])
+    context = forkserver([work.__module__])
     todo = deque(tasks)
     workers: list[_Worker] = []
     try:
@@ -66,7 +66,8 @@ class _Worker:
     def __init__(self, context: Any, work: Callable[..., object]):
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-        self.process.start()
+        with without_current_folder():
+            self.process.start()
         theirs.close()
         self.busy = False
         self.heard = 0.0

@@ -1,0 +1,72 @@
+"""How our processes start.
+
+Python puts the current folder first on the import path of `python -c` and `python -m`, and multiprocessing starts its
+servers like this. A file called `random.py` in a folder of downloads would run there. No process of ours has that
+folder on its path, unless PYTHONPATH names it.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.context import BaseContext
+from pathlib import Path
+
+OWN_FOLDERS = {str(Path(__file__).parents[1]), os.path.dirname(os.__file__)}
+"""Where this package and the standard library are: one may be the current folder."""
+
+
+def named_folders() -> list[str]:
+    """The entries of PYTHONPATH. An empty one, as in `PYTHONPATH=$PYTHONPATH:/mine`, means the current folder by
+    accident and is left out."""
+    return [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+
+
+def leave_current_folder() -> None:
+    """Take the current folder off the import path of this process."""
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        here = ""
+    if here not in OWN_FOLDERS | {os.path.abspath(entry) for entry in named_folders()}:
+        sys.path[:] = [entry for entry in sys.path if entry not in ("", here)]
+
+
+@contextmanager
+def without_current_folder() -> Iterator[None]:
+    """Python processes that are started inside do not have the current folder on their import path."""
+    path, names = sys.path.copy(), ("PYTHONSAFEPATH", "PYTHONPATH")
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        leave_current_folder()  # workers get a copy of this process's path
+        os.environ.update(PYTHONSAFEPATH="1", PYTHONPATH=os.pathsep.join(named_folders()))
+        yield
+    finally:
+        sys.path[:] = path
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def forkserver(preload: Sequence[str] = ()) -> BaseContext:
+    """Start processes by a server that has imported `preload`: they inherit no threads and no pipes of others."""
+    from multiprocessing.forkserver import ensure_running
+
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    with without_current_folder():
+        ensure_running()
+    return context
+
+
+def worker_context() -> BaseContext:
+    """How processes that need much of this one's memory start.
+
+    On Linux they are forked, and share it. LanceDB's threads do not survive a fork, so once it is loaded, and
+    elsewhere, they are started anew.
+    """
+    if sys.platform == "linux" and not sys.modules.get("lancedb"):
+        return get_context("fork")
+    return forkserver() if os.name == "posix" else get_context()
