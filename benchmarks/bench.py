@@ -264,7 +264,10 @@ class Bench:
 
         for workers in (1, 2):
             data = DataConfig(batch_size=batch, num_workers=workers)
-            batches = Loader(examples, some_tokenizer(config), data, training=True).forever()
+            batches = Loader(
+                examples, some_tokenizer(config), data, training=True, num_frames=config.num_frames,
+                max_text_len=config.max_text_len,
+            ).forever()  # fmt: skip
             ours = our_step(config, batch, "bfloat16", batches)
             seconds = in_turns({"ours": ours, "reference": reference}, self.rounds)
             del batches

@@ -81,6 +81,11 @@ def test_the_same_seed_gives_the_same_losses(root, tmp_path):
         ("train.precision=float16", "float32"),
         ("model.num_heads=5", "does not divide into 5 heads"),
         ("objectives.vtm.negatives=tough", "random"),
+        ("data.num_frames=8", r"data\.num_frames is not set by itself; set model\.num_frames"),
+        ("data.max_text_len=80", r"set model\.max_text_len"),
+        ("data.together=2", r"set train_data\.NAME\.together"),
+        ("model.vocab_size=99", r"set words\.size, or words\.vocab"),
+        ("train_data.captions.together=0", "together must be at least 1, got 0"),
     ],
 )
 def test_a_wrong_setting_names_the_key_and_the_choices(setting, message):

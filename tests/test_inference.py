@@ -209,6 +209,33 @@ def test_wrong_frames_and_options_are_refused(predictor: Predictor, videos: list
         predictor.using(replace(predictor.data, transform=Transform.Config(resize=16, crop=16)))
 
 
+def test_texts_are_read_to_the_models_own_length_and_a_cut_is_told_once(caplog: pytest.LogCaptureFixture):
+    long = [f"{'the ball moves to the left ' * 12}{end}" for end in ("red", "green")]  # 75 tokens
+    for max_text_len, are_cut in ((80, False), (40, True)):
+        caplog.clear()
+        predictor = Predictor(AllInOne.build(CONFIG.replace(max_text_len=max_text_len), HEADS), tiny_tokenizer())
+        one, other = predictor.embed_text(long)
+        assert torch.equal(one, other) == are_cut
+        predictor.embed_text(long)
+        told = "2 of 2 texts, of up to 75 tokens, cut to 40, all that this model reads (its max_text_len)"
+        assert caplog.messages == [told] * are_cut
+    caplog.clear()
+    predictor.using(predictor.data).match(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), long[0])
+    assert caplog.messages == ["text of 75 tokens cut to 40, all that this model reads (its max_text_len)"]
+    caplog.clear()
+    predictor.using(replace(predictor.data, control="blind")).embed_text(long)  # the real score has told it
+    assert not caplog.messages
+
+
+def test_weights_are_packed_once(predictor: Predictor, videos: list[Path], monkeypatch: pytest.MonkeyPatch):
+    fast = tiny_predictor(precision="bfloat16")
+    monkeypatch.setattr("allinone.inference.pack", lambda encoder: pytest.fail("packed again"))
+    other = fast.using(replace(fast.data, batch_size=2, control="single_frame"))
+    assert other.encoder is fast.encoder
+    assert (other.data.batch_size, fast.data.batch_size) == (2, 4)
+    assert not torch.equal(other.embed_video(videos), fast.embed_video(videos))
+
+
 def test_progress_is_told_to_the_caller(predictor: Predictor, videos: list[Path]):
     told = []
     clip = read_frames(videos[0], indices=[0])

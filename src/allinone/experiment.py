@@ -35,13 +35,21 @@ from allinone.train.optim import Optim
 
 log = logging.getLogger(__name__)
 
+SET_ELSEWHERE = {
+    "data.num_frames": "model.num_frames",
+    "data.max_text_len": "model.max_text_len",
+    "data.together": "train_data.NAME.together",
+    "model.vocab_size": "words.size, or words.vocab",
+}
+"""Keys that one might expect, whose value follows from another key."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data(DataConfig):
     """How examples become batches, and the folder in which the data sets look for their files.
 
-    Frames and text positions are the model's: set `model.num_frames` and `model.max_text_len`. An incomplete data set
-    is an error before the first step, unless `allow_missing`: then every score tells how much is missing.
+    An incomplete data set is an error before the first step, unless `allow_missing`: then every score tells how much
+    is missing.
     """
 
     root: str = "."
@@ -66,6 +74,10 @@ class Source:
     def __post_init__(self):
         if self.share <= 0:
             raise ValueError(f"share must be positive, got {self.share}")
+        for name in ("batch_size", "together", "num_frames"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +150,8 @@ def changed(owner: Any, tree: Mapping[str, Any], place: str) -> Any:
     new = dict(there)
     for name, value in tree.items():
         key = f"{place}.{name}" if place else name
+        if key in SET_ELSEWHERE:
+            raise ValueError(f"{key} is not set by itself; set {SET_ELSEWHERE[key]}")
         if name not in there:
             raise ValueError(f"{key}: no such key as {name!r}; there are: {', '.join(there) or 'none'}")
         if isinstance(value, dict):
@@ -296,21 +310,16 @@ def make_sources(
     world_size: int,
 ) -> dict[str, TrainSource]:
     """A loader for each source; they share one cache of decoded videos, which is made here if none is given."""
-    data = replace(experiment.data, num_frames=experiment.model.num_frames, max_text_len=experiment.model.max_text_len)
+    data = experiment.data
     if cache is None and data.cache_mb:
         videos = (path for some in examples.values() for e in some for path in e.files)
         cache = FrameCache(videos, data.cache_mb, data.transform.resize)
     sources = {}
     for name, source in experiment.train_data.items():
-        config = replace(
-            data,
-            batch_size=source.batch_size or data.batch_size,
-            num_frames=source.num_frames or data.num_frames,
-            together=source.together,
-        )
         loader = Loader(
-            examples[name], tokenizer, config, training=True, answers=answers, classes=classes, rank=rank,
-            world_size=world_size, cache=cache,
+            examples[name], tokenizer, replace(data, batch_size=source.batch_size or data.batch_size), training=True,
+            num_frames=source.num_frames or experiment.model.num_frames, max_text_len=experiment.model.max_text_len,
+            together=source.together, answers=answers, classes=classes, rank=rank, world_size=world_size, cache=cache,
         )  # fmt: skip
         sources[name] = TrainSource(loader, source.share)
     return sources

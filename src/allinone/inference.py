@@ -1,5 +1,6 @@
 """`Predictor`: a trained model at work on videos and texts. Evaluation, search and applications go through it."""
 
+import copy
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -29,7 +30,7 @@ from allinone.model.heads import (
 )
 from allinone.model.model import AllInOne
 from allinone.text.notes import notes_on
-from allinone.text.tokenizer import MASK, Tokenizer, pad
+from allinone.text.tokenizer import MASK, Tokenizer, cut_note, pad
 from allinone.types import Clip
 from allinone.video.sampling import segment_times
 from allinone.video.transforms import Transform
@@ -81,7 +82,8 @@ class Predictor:
 
     Results are float32 on the CPU, whatever the model computes in. Where several views of a video are asked for, they
     look at other moments, and what the model says of them is averaged. `data` says how videos are read and how large
-    the batches are (the model's own number of frames and text positions prevail; random changes are left out).
+    the batches are (random changes are left out). A clip has `num_frames` frames, and a text is cut to `max_text_len`
+    tokens, as the model was trained; the first cut is logged.
     Without a `precision` it is the one that is faster on the device (see `bfloat16_pays`).
     """
 
@@ -106,24 +108,33 @@ class Predictor:
         self.encoder = pack(self.model.encoder) if is_packed else self.model.encoder
         self.tokenizer = tokenizer
         self.name = name
-        config = model.config
-        data = data or DataConfig(batch_size=32, transform=evaluation_transform(config.image_size))
-        if data.transform.crop != config.image_size:
-            raise ValueError(
-                f"the transform cuts out squares of {data.transform.crop} pixels, but the model takes "
-                f"{config.image_size}; set data.transform.crop={config.image_size}"
-            )
-        self.data = replace(
-            data,
-            num_frames=config.num_frames,
-            max_text_len=min(data.max_text_len, config.max_text_len),
-            transform=replace(data.transform, random_crop=False, flip_prob=0.0, augment=0),
-            cache_mb=0,  # that is for reading a video more than once
+        self.num_frames = model.config.num_frames
+        self.max_text_len = model.config.max_text_len
+        self.is_cut_logged = False
+        self.data = self.reading(
+            data or DataConfig(batch_size=32, transform=evaluation_transform(model.config.image_size))
         )
 
     def using(self, data: DataConfig) -> "Predictor":
-        """The same model, reading videos another way or in other batches."""
-        return Predictor(self.model, self.tokenizer, data=data, precision=self.precision, name=self.name)
+        """The same model (with weights that are packed once), reading videos another way or in other batches."""
+        other = copy.copy(self)
+        other.data = self.reading(data)
+        other.is_cut_logged = False
+        return other
+
+    def reading(self, data: DataConfig) -> DataConfig:
+        """`data` without what is for training. ValueError where its frames are not of the model's size."""
+        size = self.model.config.image_size
+        if data.transform.crop != size:
+            raise ValueError(
+                f"the transform cuts out squares of {data.transform.crop} pixels, but the model takes {size}; "
+                f"set data.transform.crop={size}"
+            )
+        return replace(
+            data,
+            transform=replace(data.transform, random_crop=False, flip_prob=0.0, augment=0),
+            cache_mb=0,  # that is for reading a video more than once
+        )
 
     # What a user asks for
 
@@ -202,13 +213,19 @@ class Predictor:
                 "this checkpoint has no tokenizer.json, so it cannot read text; put the one of its vocabulary into the "
                 "folder: Tokenizer.from_vocab('vocab.txt').save(folder)"
             )
-        return self.tokenizer.rows(texts, self.data.max_text_len)
+        whole = self.tokenizer.rows(texts)
+        note = cut_note(whole, self.max_text_len)
+        if note and not self.is_cut_logged and self.data.control == "none":  # controls read the same texts again
+            log.warning("%s", note)
+            self.is_cut_logged = True
+        return [self.tokenizer.cut(row, self.max_text_len) for row in whole]
 
     def notes(self, texts: Sequence[str]) -> list[str]:
         """What the model misses of these texts: words that it does not know, and ends that are cut off."""
         if self.tokenizer is None:
             return []
-        return [note for text in texts for note in notes_on(self.tokenizer, text, self.data.max_text_len)]
+        self.is_cut_logged = True  # whoever asks for notes shows them
+        return [note for text in texts for note in notes_on(self.tokenizer, text, self.max_text_len)]
 
     def clips(
         self,
@@ -230,7 +247,13 @@ class Predictor:
                 in_memory[number] = source.frames if isinstance(source, Clip) else source
             else:
                 files[number] = source
-        loader = ClipLoader(list(files.values()), self.data, num_views=num_views, allow_missing=allow_missing)
+        loader = ClipLoader(
+            list(files.values()),
+            self.data,
+            num_frames=self.num_frames,
+            num_views=num_views,
+            allow_missing=allow_missing,
+        )
         numbers = list(files)
         for batch, frames in loader if files else ():
             yield [numbers[i] for i in batch], frames.unflatten(0, (len(batch), num_views))
@@ -249,7 +272,7 @@ class Predictor:
 
     def reader(self) -> ClipReader:
         """Reads single clips as this model wants them."""
-        return ClipReader(self.data.num_frames, Transform(self.data.transform), control=self.data.control)
+        return ClipReader(self.num_frames, Transform(self.data.transform), control=self.data.control)
 
     def views(self, frames: Tensor, num_views: int) -> UInt8[Tensor, "V T C H W"]:
         """Clips of frames that are there already: of each equal segment of them the middle one."""
@@ -259,7 +282,7 @@ class Predictor:
             )
         transform = Transform(self.data.transform)
         moments = [
-            segment_times(0, len(frames), self.data.num_frames, view=v, num_views=num_views) for v in range(num_views)
+            segment_times(0, len(frames), self.num_frames, view=v, num_views=num_views) for v in range(num_views)
         ]
         return torch.stack([transform(frames[torch.tensor(times).long()]) for times in moments])
 
@@ -381,7 +404,7 @@ class Predictor:
         places = [place for place, token in enumerate(row) if token == self.tokenizer.mask_id]
         if len(places) != 1:
             raise ValueError(
-                f"a text with one {MASK} in its first {self.data.max_text_len} tokens is wanted, for the word that is "
+                f"a text with one {MASK} in its first {self.max_text_len} tokens is wanted, for the word that is "
                 f"missing; got {len(places)} in {text!r}"
             )
         return row, places[0]

@@ -2,14 +2,16 @@ import itertools
 import json
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from allinone.data import loader as loaders
 from allinone.data.cache import FrameCache
 from allinone.data.example import Example
-from allinone.data.loader import ClipLoader, DataConfig, Loader
+from allinone.data.loader import DataConfig
 from allinone.data.samples import Span
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import Tokenizer
@@ -17,7 +19,9 @@ from allinone.types import IGNORE, Batch
 from allinone.video.decode import VideoError
 from allinone.video.transforms import Transform
 
-CONFIG = DataConfig(batch_size=4, num_frames=2, transform=Transform.Config(resize=32, crop=28, random_crop=True))
+CONFIG = DataConfig(batch_size=4, transform=Transform.Config(resize=32, crop=28, random_crop=True))
+Loader = partial(loaders.Loader, num_frames=2, max_text_len=40)
+ClipLoader = partial(loaders.ClipLoader, num_frames=2)
 
 
 @pytest.fixture
@@ -212,8 +216,15 @@ def test_loaders_can_share_a_cache(examples: list[Example], tokenizer: Tokenizer
         Loader(examples, tokenizer, other, training=True, cache=cache)
 
 
-def test_long_captions_are_cut(examples: list[Example], tokenizer: Tokenizer):
-    batch = next(iter(Loader(examples, tokenizer, replace(CONFIG, max_text_len=3), training=True)))
+def test_long_captions_are_cut_and_counted(
+    examples: list[Example], tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+):
+    batch = next(iter(Loader(examples, tokenizer, CONFIG, training=True, max_text_len=3)))
+    lengths = [len(row) for row in tokenizer.rows([example.text for example in examples])]
+    assert caplog.messages == [
+        f"{sum(length > 3 for length in lengths)} of {len(examples)} texts, of up to {max(lengths)} tokens, cut to 3, "
+        "all that this model reads (its max_text_len)"
+    ]
     assert batch.text_ids.shape[1] <= 3
     assert (batch.text_ids == tokenizer.sep_id).sum(1).eq(1).all()
 
@@ -223,7 +234,7 @@ def test_no_examples_are_an_error(tokenizer: Tokenizer):
         Loader([], tokenizer, CONFIG, training=True)
 
 
-@pytest.mark.parametrize("name", ["batch_size", "num_frames", "max_text_len", "length_window"])
+@pytest.mark.parametrize("name", ["batch_size", "length_window"])
 def test_senseless_settings_are_refused(name: str):
     with pytest.raises(ValueError, match=f"{name} must be at least"):
         replace(CONFIG, **{name: 0})

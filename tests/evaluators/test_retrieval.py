@@ -125,7 +125,7 @@ def test_each_video_is_read_once(predictor: Predictor, root: Path, monkeypatch: 
 
 def test_the_number_of_frames_is_that_of_the_model(root: Path):
     predictor = tiny_predictor(num_frames=6)
-    training = DataConfig(num_frames=4, transform=predictor.data.transform)
+    training = DataConfig(transform=predictor.data.transform)
     results = values(Retrieval.Config(data=CAPTIONS), predictor, root, data=training)
     similarity, _ = scores(predictor, root)
     assert expected(similarity, similarity.T).items() <= results.items()

@@ -13,10 +13,13 @@ import pytest
 from layouts.item import Item
 
 from allinone.checkpoint import save_checkpoint
-from allinone.data.example import Dataset
-from allinone.experiment import Experiment, Words, evaluate, train
+from allinone.data.example import Dataset, Example
+from allinone.data.loader import Loader
+from allinone.experiment import Experiment, Words, evaluate, make_sources, train
 from allinone.experiments import experiments, finetune, pretrain, zero_shot
-from tiny import CONFIG, tiny_predictor, write_videos
+from allinone.inference import Predictor
+from allinone.model.model import AllInOne
+from tiny import CONFIG, tiny_predictor, tiny_tokenizer, write_videos
 
 SIZES = {"train": 6, "val": 4, "test": 4}
 COLORS = ("red", "green", "blue", "black", "white")
@@ -83,6 +86,25 @@ def tiny(experiment: Experiment, root: Path) -> Experiment:
         words=Words(size=150),
         init=None,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(experiments()))
+def test_evaluation_reads_as_many_tokens_and_frames_as_training(name):
+    made = experiments()[name]()
+    like = {key: getattr(made.model, key) for key in ("num_frames", "max_text_len", "image_size", "patch_size")}
+    experiment = replace(made, model=CONFIG.replace(**like), data=replace(made.data, cache_mb=0))
+    words, text = tiny_tokenizer(), "a dark green ball " * 50
+    examples = [Example(video=Path("a.mp4"), video_id="a", text=text)] * 256
+    sources = make_sources(experiment, dict.fromkeys(made.train_data, examples), words, None, (), None, 0, 1)
+    predictor = Predictor(AllInOne.build(experiment.model, {}), words, data=experiment.data)
+    assert len(predictor.rows([text])[0]) == made.model.max_text_len
+    for source_name, source in sources.items():
+        assert isinstance(source.loader, Loader)
+        reader = source.loader.reader
+        assert reader.rows(0) == predictor.rows([text])
+        num_frames = made.train_data[source_name].num_frames or predictor.reader().num_frames  # images have one
+        assert reader.clips.num_frames == num_frames
+        assert reader.clips.transform.config.crop == predictor.reader().transform.config.crop
 
 
 @pytest.mark.parametrize("name", NAMES)

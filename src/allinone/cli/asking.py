@@ -55,8 +55,8 @@ def run_ask(options: Namespace) -> None:
     from allinone.inference import load
 
     model = load(options.model)
-    question = in_words(model, options.question)
-    show_notes(model.notes([options.question]))
+    notes, question = model.notes([options.question]), in_words(model, options.question)
+    show_notes(notes)
     answer(model, question, options, options.question)
 
 
@@ -65,8 +65,8 @@ def run_classify(options: Namespace) -> None:
     from allinone.inference import load
 
     model, labels = load(options.model), options.labels.split(",")
-    question = which_of(model, labels)
-    show_notes(model.notes(labels))
+    notes, question = model.notes(labels), which_of(model, labels)
+    show_notes(notes)
     answer(model, question, options, options.video)
 
 

@@ -22,7 +22,7 @@ from allinone.data.plan import EvaluationPlan, TrainingPlan
 from allinone.data.samples import ClipReader, Control, Span
 from allinone.processes import worker_context
 from allinone.text.answers import AnswerVocabulary
-from allinone.text.tokenizer import Tokenizer, pad
+from allinone.text.tokenizer import Tokenizer, cut_note, pad
 from allinone.types import IGNORE, Batch
 from allinone.video.decode import VideoError
 from allinone.video.transforms import Transform
@@ -41,12 +41,12 @@ class DataConfig:
     `transform` is that of training; evaluation leaves out what is random in it. `cache_mb` is memory for whole decoded
     videos, which pays for data sets of small videos that fit. `control` withholds frames from the model: a run with
     `control=blind` learns, and one evaluated so tells, what can be known without them. For `unique_videos`,
-    `length_window`, `drop_last` and `together`, which concern training alone, see `TrainingPlan`.
+    `length_window` and `drop_last`, which concern training alone, see `TrainingPlan`.
+
+    How many frames and how many tokens are read is no setting here: that is the model's (`ModelConfig`).
     """
 
     batch_size: int = 64
-    num_frames: int = 3
-    max_text_len: int = 40
     transform: Transform.Config = field(default_factory=Transform.Config)
     num_workers: int = 0
     seed: int = 0
@@ -54,13 +54,12 @@ class DataConfig:
     unique_videos: bool = True
     length_window: int = 16
     drop_last: bool = True
-    together: int = 1
     control: Control = "none"
 
     def __post_init__(self):
         if self.control not in get_args(Control):
             raise ValueError(f"control must be one of {', '.join(get_args(Control))}; got {self.control!r}")
-        least = {"batch_size": 1, "num_frames": 1, "max_text_len": 2, "length_window": 1, "together": 1}
+        least = {"batch_size": 1, "length_window": 1}
         for name, minimum in least.items() | dict.fromkeys(("num_workers", "seed", "cache_mb"), 0).items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"{name} must be at least {minimum}, got {getattr(self, name)}")
@@ -72,7 +71,8 @@ class Loader:
     In training, iterating gives the rest of the current epoch, and `forever` goes on with the next ones; `state_dict`
     is the position after the batch that was given last. Every random draw depends on the seed, the epoch and the
     example alone. A batch holds examples of one task (and of one number of options); the labels of questions are those
-    of `answers`, and those of classes their places in `classes`.
+    of `answers`, and those of classes their places in `classes`. Clips have `num_frames` frames; texts of more than
+    `max_text_len` tokens are cut, which is logged once. For `together` see `TrainingPlan`.
     Evaluation keeps the order of the examples; `indexed` tells which ones a batch holds.
 
     A video that cannot be read is named in `unreadable` (video id: reason). In training it is logged, and other
@@ -89,6 +89,9 @@ class Loader:
         config: DataConfig,
         *,
         training: bool,
+        num_frames: int,
+        max_text_len: int,
+        together: int = 1,
         answers: AnswerVocabulary | None = None,
         classes: Sequence[str] = (),
         rank: int = 0,
@@ -108,14 +111,18 @@ class Loader:
         self.examples = examples
         self.config = config
         self.training = training
+        self.together = together
         self.rank = rank
         self.world_size = world_size
         self.allow_missing = allow_missing
         self.unreadable: dict[str, str] = {}
         self.epoch = 0
         self.batches_done = 0
-        rows = tokenizer.rows([text for e in examples for text in e.texts], config.max_text_len)
-        clips = clip_reader(config, training, cache, (path for e in examples for path in e.files))
+        rows = tokenizer.rows([text for e in examples for text in e.texts])
+        if rank == 0 and (note := cut_note(rows, max_text_len)):
+            log.warning("%s", note)
+        rows = [tokenizer.cut(row, max_text_len) for row in rows]
+        clips = clip_reader(config, num_frames, training, cache, (path for e in examples for path in e.files))
         class_numbers = {name: number for number, name in enumerate(classes)}
         labels = [label_of(e, answers, class_numbers) for e in examples]
         self.reader = BatchReader(examples, kinds, rows, labels, clips, config.seed, tokenizer.pad_id, training)
@@ -138,7 +145,7 @@ class Loader:
             length_window=config.length_window,
             unique_videos=config.unique_videos,
             drop_last=config.drop_last,
-            together=config.together,
+            together=self.together,
         )
 
     def __len__(self) -> int:
@@ -214,9 +221,10 @@ class Loader:
 
     def made_of(self) -> dict[str, int | str]:
         """What decides which examples make which batch."""
-        names = ("seed", "batch_size", "unique_videos", "length_window", "drop_last", "together")
+        names = ("seed", "batch_size", "unique_videos", "length_window", "drop_last")
         return {
             **{name: getattr(self.config, name) for name in names},
+            "together": self.together,
             "world_size": self.world_size,
             "num_examples": len(self.examples),
             "examples": self.reader.digest,
@@ -236,13 +244,14 @@ class ClipLoader:
         sources: Sequence[str | Path | bytes | Span | Example],
         config: DataConfig,
         *,
+        num_frames: int,
         num_views: int = 1,
         allow_missing: bool = False,
         cache: FrameCache | None = None,
     ):
         spans = [Span.of(source) for source in sources]
         videos = (span.file for span in spans if isinstance(span.file, Path))
-        self.reader = SpanReader(spans, clip_reader(config, False, cache, videos), num_views)
+        self.reader = SpanReader(spans, clip_reader(config, num_frames, False, cache, videos), num_views)
         self.config = config
         self.allow_missing = allow_missing
         self.unreadable: dict[int, str] = {}
@@ -410,7 +419,9 @@ def stack(clips: list[Tensor]) -> UInt8[Tensor, "B T C H W"]:
     return torch.stack(clips) if clips else torch.empty(0, 0, 3, 0, 0, dtype=torch.uint8)
 
 
-def clip_reader(config: DataConfig, training: bool, cache: FrameCache | None, videos: Iterable[Path]) -> ClipReader:
+def clip_reader(
+    config: DataConfig, num_frames: int, training: bool, cache: FrameCache | None, videos: Iterable[Path]
+) -> ClipReader:
     transform = config.transform
     if not training:
         transform = replace(transform, random_crop=False, flip_prob=0.0, augment=0)
@@ -418,7 +429,7 @@ def clip_reader(config: DataConfig, training: bool, cache: FrameCache | None, vi
         cache = FrameCache(videos, config.cache_mb, transform.resize)
     if cache and cache.size != transform.resize:
         raise ValueError(f"the cache holds frames of size {cache.size}, but transform.resize is {transform.resize}")
-    return ClipReader(config.num_frames, Transform(transform), cache, config.control)
+    return ClipReader(num_frames, Transform(transform), cache, config.control)
 
 
 def kind_of(example: Example) -> str:

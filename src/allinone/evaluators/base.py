@@ -188,13 +188,15 @@ class Clips:
         of_clip: dict[int, list[int]] = defaultdict(list)
         for number, (clip, _) in enumerate(asked):
             of_clip[clip].append(number)
+        distinct = list(dict.fromkeys(text for _, text in asked))
+        row_of_text = dict(zip(distinct, predictor.rows(distinct), strict=True))
         for clips, frames in self.read(predictor):
             numbers = [number for clip in clips for number in of_clip[clip]]
             place = {clip: i for i, clip in enumerate(clips)}
             texts = {text: i for i, text in enumerate(dict.fromkeys(asked[number][1] for number in numbers))}
             pairs = {pair: i for i, pair in enumerate(dict.fromkeys(asked[number] for number in numbers))}
             where = torch.tensor([[place[clip], texts[text]] for clip, text in pairs])
-            found = function(frames, predictor.rows(list(texts)), where)
+            found = function(frames, [row_of_text[text] for text in texts], where)
             yield numbers, found[torch.tensor([pairs[asked[number]] for number in numbers])]
 
     def covered(self) -> list[int]:

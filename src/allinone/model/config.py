@@ -39,9 +39,10 @@ class ModelConfig:
 
     def __post_init__(self):
         at_least_one = ("width", "num_heads", "depth", "mlp_ratio", "image_size", "patch_size", "num_frames")
-        for name in (*at_least_one, "vocab_size", "max_text_len", "shared_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        least = dict.fromkeys((*at_least_one, "vocab_size", "shared_dim"), 1)
+        for name, minimum in {**least, "max_text_len": 2}.items():  # [CLS] and [SEP]
+            if getattr(self, name) < minimum:
+                raise ValueError(f"{name} must be at least {minimum}, got {getattr(self, name)}")
         if self.width % self.num_heads:
             raise ValueError(f"width {self.width} does not divide into {self.num_heads} heads")
         if self.image_size % self.patch_size:

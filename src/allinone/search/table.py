@@ -74,7 +74,7 @@ class Made:
 
     @classmethod
     def of(cls, predictor: Predictor, cut: Cut | None) -> "Made":
-        return cls(FORMAT, model_identity(predictor), predictor.name, predictor.data.num_frames, cut or Windows())
+        return cls(FORMAT, model_identity(predictor), predictor.name, predictor.num_frames, cut or Windows())
 
 
 @dataclass(frozen=True)
@@ -382,9 +382,7 @@ def model_identity(predictor: Predictor) -> str:
     model, tokenizer = predictor.model, predictor.tokenizer
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps(asdict(model.config), sort_keys=True).encode())
-    digest.update(
-        repr((predictor.data.transform, predictor.data.max_text_len, tokenizer and tokenizer.tokens)).encode()
-    )
+    digest.update(repr((predictor.data.transform, predictor.max_text_len, tokenizer and tokenizer.tokens)).encode())
     for name, tensor in sorted(model.state_dict().items()):
         if name.startswith(("encoder.", f"heads.{ContrastiveHead.kind}.")):
             digest.update(name.encode())

@@ -114,16 +114,22 @@ class Tokenizer:
     def vocab_size(self) -> int:
         return self.backend.get_vocab_size()
 
-    def rows(self, texts: Sequence[str], max_len: int = 40) -> list[list[int]]:
-        """Ids of each text, unpadded. A text that is too long keeps its [SEP]; an empty one is [CLS] [SEP]."""
+    def rows(self, texts: Sequence[str], max_len: int | None = None) -> list[list[int]]:
+        """Ids of each text, unpadded: all of them, or at most `max_len` (`cut`). An empty text is [CLS] [SEP]."""
         if isinstance(texts, str):
             raise TypeError(f"a list of texts is wanted, got the text {texts!r}")
+        encoded = (e.ids for e in self.backend.encode_batch_fast(list(texts)))
+        return list(encoded) if max_len is None else [self.cut(ids, max_len) for ids in encoded]
+
+    def cut(self, ids: list[int], max_len: int) -> list[int]:
+        """The first ids of a text that is longer than `max_len`; it keeps its [SEP]."""
         if max_len < 2:
             raise ValueError(f"max_len must leave room for [CLS] and [SEP], got {max_len}")
-        encoded = (e.ids for e in self.backend.encode_batch_fast(list(texts)))
-        return [ids if len(ids) <= max_len else [*ids[: max_len - 1], self.sep_id] for ids in encoded]
+        return ids if len(ids) <= max_len else [*ids[: max_len - 1], self.sep_id]
 
-    def encode(self, texts: Sequence[str], max_len: int = 40) -> tuple[Int[Tensor, "B L"], Bool[Tensor, "B L"]]:
+    def encode(
+        self, texts: Sequence[str], max_len: int | None = None
+    ) -> tuple[Int[Tensor, "B L"], Bool[Tensor, "B L"]]:
         """Ids and mask (True where a token is real), padded to the longest of these texts."""
         return pad(self.rows(texts, max_len), self.pad_id)
 
@@ -132,6 +138,20 @@ class Tokenizer:
         frame = {self.pad_id, self.cls_id, self.sep_id}
         rows = [[i for i in row if i not in frame] for row in ids.tolist()]
         return self.backend.decode_batch(rows, skip_special_tokens=False)
+
+
+def cut_note(rows: Sequence[Sequence[int]], max_len: int) -> str:
+    """What to tell people of texts that are cut because a model reads `max_len` tokens; empty where none is.
+
+    `rows` are whole texts, with [CLS] and [SEP], which count.
+    """
+    lengths = [len(row) for row in rows if len(row) > max_len]
+    if not lengths:
+        return ""
+    reads = f"{max_len}, all that this model reads (its max_text_len)"
+    if len(rows) == 1:
+        return f"text of {lengths[0]} tokens cut to {reads}"
+    return f"{len(lengths):,} of {len(rows):,} texts, of up to {max(lengths)} tokens, cut to {reads}"
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Int[Tensor, "B L"], Bool[Tensor, "B L"]]:
