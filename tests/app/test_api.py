@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import threading
 from contextlib import ExitStack
@@ -10,7 +11,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
+from allinone.app.api import OpenFileResponse
 from allinone.app.limits import Limits
 from allinone.app.server import background
 from allinone.app.service import Service, media_type
@@ -225,9 +228,53 @@ def test_a_video_that_is_gone_is_said_to_be_gone(client: httpx.Client, served: S
     try:
         assert "no longer where it was" in client.get(hit["play"].partition("#")[0]).json()["detail"]
         answer = client.post("/api/answer", json={"segment": hit["segment"], "question": "what?"})
-        assert (answer.status_code, answer.json()["detail"]) == (422, "02.mp4: no such file")
+        gone = "02.mp4 is no longer where it was when it was indexed"
+        assert (answer.status_code, answer.json()["detail"]) == (404, gone)
     finally:
         shutil.move(served.folder / "away.mp4", video)
+
+
+@pytest.mark.parametrize("how", ["a link", "a linked folder", "another file", "a pipe"])
+def test_what_was_put_in_the_place_of_a_video_is_not_shown(client: httpx.Client, served: Served, hits: Hits, how: str):
+    hit = next(hit for hit in hits if hit["video"].endswith("02.mp4"))
+    videos, elsewhere = Path(hit["video"]).parent, served.folder / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(videos / "01.mp4", elsewhere / "02.mp4")
+    moved = videos.rename(served.folder / "moved") if how == "a linked folder" else videos / "02.mp4"
+    if how != "a linked folder":
+        moved = moved.rename(served.folder / "moved")
+    try:
+        match how:
+            case "a link":
+                (videos / "02.mp4").symlink_to(elsewhere / "02.mp4")
+            case "a linked folder":
+                videos.symlink_to(elsewhere)
+            case "another file":
+                shutil.copy(elsewhere / "02.mp4", videos)
+            case _:
+                os.mkfifo(videos / "02.mp4")
+        question = {"segment": hit["segment"], "question": "what?"}
+        for answer in (
+            client.get(hit["play"].partition("#")[0]),
+            client.get(f"/media/clip/{hit['segment']}"),
+            client.post("/api/answer", json=question),
+        ):
+            assert answer.status_code == 404
+            assert answer.json()["detail"] == "02.mp4 has changed since it was indexed; index its folder again"
+    finally:
+        (videos if how == "a linked folder" else videos / "02.mp4").unlink()
+        moved.rename(videos if how == "a linked folder" else videos / "02.mp4")
+        shutil.rmtree(elsewhere)
+
+
+def test_a_file_that_was_checked_is_sent_though_its_path_leads_elsewhere_by_now(tmp_path: Path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"checked")
+    response = OpenFileResponse(path.open("rb"), "video/mp4")
+    path.rename(tmp_path / "b.mp4")
+    path.write_bytes(b"another")
+    assert TestClient(response).get("/", headers={"range": "bytes=1-"}).content == b"hecked"
+    assert response.file.closed
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,20 @@ def test_a_damaged_index_is_named(tmp_path, content):
         find_packed(tmp_path / "a.mp4")
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        ("/etc/passwd", "a.tar", 0, 4), ("../a.mp4", "a.tar", 0, 4), ("a\0.mp4", "a.tar", 0, 4),
+        ("a.mp4", "/etc/passwd", 0, 4), ("a.mp4", "shards/../../secret", 0, 4), ("a.mp4", "a.tar", -4, 4),
+        ("a.mp4", "a.tar", "0", 4),
+    ],
+)  # fmt: skip
+def test_an_index_that_leads_out_of_its_folder_is_damaged(record, tmp_path):
+    write_index(tmp_path / INDEX, [record])
+    with pytest.raises(ValueError, match=r"shards\.index: damaged at byte \d+"):
+        list(Index(tmp_path / INDEX, tmp_path))
+
+
 def test_an_index_may_be_empty_and_written_anew(tmp_path):
     write_index(tmp_path / INDEX, [])
     assert find_packed(tmp_path / "a.mp4") is None

@@ -14,6 +14,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def write_tar(path, files, format=tarfile.PAX_FORMAT):
+    path.parent.mkdir(exist_ok=True)
     with tarfile.open(path, "w", format=format) as tar:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
@@ -38,6 +39,29 @@ def test_a_caption_is_that_of_the_text_or_of_the_json_of_its_sample(tmp_path):
     found = captions(write_tar(tmp_path / "a.tar", files))
     wanted = {"0.mp4": "a cat", "1.mp4": "a dog", "2.mp4": "", "3.mp4": "", "4.left.jpg": "two", "4.right.jpg": "two"}
     assert found == wanted | {"in/5.mp4": "Käse"}
+
+
+@pytest.mark.parametrize(
+    "name", ["/{secret}", "../secret.mp4", "in/../../secret.mp4", "C:\\secret.mp4", "..\\secret.mp4", "\\secret.mp4"]
+)
+def test_a_member_that_names_a_file_outside_is_refused(name, tmp_path):
+    (tmp_path / "secret.mp4").write_bytes(b"secret")
+    name = name.replace("/{secret}", str(tmp_path / "secret.mp4"))
+    tar = write_tar(tmp_path / "in" / "a.tar", {"0.mp4": b"v", name: b"theirs", "1.mp4": b"v"})
+    with pytest.raises(BrokenTar, match=r"a\.tar: its member .* names a file outside of the tar"):
+        index_of_tar(str(tar))
+
+
+def test_links_devices_and_files_in_pieces_are_no_files_of_a_tar(tmp_path):
+    secret = tmp_path / "secret.mp4"
+    secret.write_bytes(b"secret")
+    path = write_tar(tmp_path / "a.tar", {"0.mp4": b"v", "a..b.mp4": b"v"})
+    with tarfile.open(path, "a") as tar:
+        for n, kind in enumerate((tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE)):
+            member = tarfile.TarInfo(f"link{n}.mp4")
+            member.type, member.linkname = kind, str(secret)
+            tar.addfile(member)
+    assert captions(path).keys() == {"0.mp4", "a..b.mp4"}
 
 
 def test_in_names_with_dots_each_video_takes_its_own_caption_in_both_conventions(tmp_path):

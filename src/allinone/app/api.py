@@ -1,17 +1,18 @@
 """The server: an HTTP API with an OpenAPI description, the videos of the index, and the page, behind one guard."""
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from allinone.app.errors import one_line
 from allinone.app.limits import LOOPBACK, Busy, Guard
@@ -118,15 +119,27 @@ def add_media(app: FastAPI, service: Service) -> None:
     @app.get("/media/video/{segment}", response_class=FileResponse)
     def video(segment: Id) -> FileResponse:
         """The video that the segment is a part of; ranges of it may be asked for."""
-        path = Path(service.segment(segment).video)
-        if not path.is_file():
-            raise NotThere(f"{path.name} is no longer where it was when it was indexed")
-        return FileResponse(path, media_type=media_type(path), headers={"content-security-policy": "sandbox"})
+        there = service.segment(segment)
+        return OpenFileResponse(service.open_video(there), media_type(Path(there.video)))
 
     @app.get("/media/clip/{segment}", response_class=Response)
     def clip(segment: Id) -> Response:
         """The segment encoded anew, for videos of a kind that a browser does not play."""
         return Response(service.clip(segment), media_type="video/mp4", headers={"cache-control": "private"})
+
+
+class OpenFileResponse(FileResponse):
+    """Sends a file that is open: it is the one that was checked, whatever its path leads to by now."""
+
+    def __init__(self, file: BinaryIO, media_type: str):
+        number = file.fileno()
+        headers = {"content-security-policy": "sandbox"}
+        super().__init__(f"/dev/fd/{number}", headers=headers, media_type=media_type, stat_result=os.fstat(number))
+        self.file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.file:
+            await super().__call__(scope, receive, send)
 
 
 def add_handlers(app: FastAPI) -> None:

@@ -1,6 +1,8 @@
 """What the page and the HTTP API stand on: an index and its model, asked by many at once and safely."""
 
 import mimetypes
+import os
+import stat
 import tempfile
 import threading
 import time
@@ -8,6 +10,7 @@ import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from jaxtyping import UInt8
 from torch import Tensor
@@ -159,9 +162,29 @@ class Service:
         except ValueError as error:
             raise NotThere(str(error)) from error
 
+    def open_video(self, segment: Segment) -> BinaryIO:
+        """Open the file of a segment; NotThere where it is gone, or is not the file that was indexed.
+
+        Its path may be a link by now, or lead through one, to a file that nobody meant to show.
+        """
+        path = Path(segment.video)
+        try:
+            # A pipe would be waited for until someone writes to it.
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotThere(f"{path.name} is no longer where it was when it was indexed") from error
+        except OSError as error:
+            raise NotThere(f"{path.name} cannot be opened: {error.strerror}") from error
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode) or (facts.st_size, facts.st_mtime_ns) != (segment.size, segment.mtime_ns):
+            os.close(descriptor)
+            raise NotThere(f"{path.name} has changed since it was indexed; index its folder again")
+        return os.fdopen(descriptor, "rb")
+
     def clip(self, segment_id: str) -> bytes:
         """The segment as an MP4 that every browser plays, whatever its video is; of a long one the beginning."""
         segment = self.segment(segment_id)
+        self.open_video(segment).close()
         end_sec = min(segment.end_sec, segment.start_sec + MAX_CLIP_SEC)
         hit = Hit(segment.video, segment.start_sec, end_sec, score=0.0)
         with self.reading.enter(), tempfile.TemporaryDirectory(prefix="allinone-clip-") as folder:
@@ -180,6 +203,7 @@ class Service:
             return seen
         assert about.segment is not None
         segment = self.segment(about.segment)
+        self.open_video(segment).close()
         start = segment.start_sec if about.start_sec is None else about.start_sec
         end = segment.end_sec if about.end_sec is None else about.end_sec
         with self.reading.enter():

@@ -22,18 +22,20 @@ from allinone.search.scale import Ray
 from allinone.search.segments import Cut
 from allinone.search.table import FILE_COLUMNS, Made, Store, schema
 
-SEGMENT_COLUMNS = ["id", "video", "start_sec", "end_sec", "duration_sec", "added"]
+SEGMENT_COLUMNS = ["id", "video", "start_sec", "end_sec", "duration_sec", "size", "mtime_ns", "added"]
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A row of the index. `duration_sec` is the whole video's, 0 of an image."""
+    """A row of the index. `duration_sec` is the whole video's, 0 of an image; `size` and `mtime_ns` are its file's."""
 
     id: str
     video: str
     start_sec: float
     end_sec: float
     duration_sec: float
+    size: int
+    mtime_ns: int
     added: datetime
 
 

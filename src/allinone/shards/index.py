@@ -61,7 +61,9 @@ class Index:
     def record_at(self, start: int) -> Record:
         try:
             name, tar, offset, size, *caption = json.loads(self.lines[start : self.lines.find(b"\n", start)])
-        except ValueError:
+            if leads_out(name) or (tar is not None and leads_out(tar)) or offset < 0 or size < 0:
+                raise self.damaged(start)
+        except (ValueError, TypeError):
             raise self.damaged(start) from None
         return name, tar, offset, size, *caption
 
@@ -120,6 +122,11 @@ class Index:
         if tar not in self.seen:
             self.seen[tar] = os.path.isfile(tar)
         return self.seen[tar]
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name, joined to a folder, may be that of a file outside of it."""
+    return name.startswith("/") or "\0" in name or (".." in name and ".." in name.split("/"))
 
 
 def write_index(path: str | Path, records: Iterable[Record]) -> None:

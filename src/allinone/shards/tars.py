@@ -11,9 +11,9 @@ import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from allinone.shards.index import Index, Record, write_index
+from allinone.shards.index import Index, Record, leads_out, write_index
 
 TEXT, JSON = ".txt", ".json"
 MAX_TEXT_BYTES = 1 << 24
@@ -47,6 +47,9 @@ def scan(path: str) -> Iterator[Record]:
     media: dict[str, tarfile.TarInfo] = {}
     texts: dict[str, tarfile.TarInfo] = {}
     for member in members(path):
+        names = member.name, member.name.replace("\\", "/")  # as Unix and as Windows read it
+        if any(map(leads_out, names)) or PureWindowsPath(member.name).is_absolute():
+            raise BrokenTar(f"{path}: its member {member.name!r} names a file outside of the tar; it is not read")
         name = member.name.removeprefix("./")
         if any(part.startswith(".") for part in PurePosixPath(name).parts):
             continue
@@ -113,7 +116,7 @@ def members(path: str) -> Iterator[tarfile.TarInfo]:
         with tarfile.open(path, "r:") as tar, open(path, "rb") as file:
             while (member := tar.next()) is not None:
                 whole = member.offset
-                if member.isreg():
+                if member.isreg() and not member.issparse():  # links and devices are skipped, with files in pieces
                     yield member
             whole = tar.offset
             file.seek(whole)
