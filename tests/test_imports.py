@@ -18,7 +18,7 @@ ALLOWED = {
     "text": {"files", "types"},
     "model": {"files", "types"},
     "data": {"processes", "types", "video", "text", "shards"},
-    "datasets": {"processes", "data.example", "video.encode", "shards"},
+    "datasets": {"processes", "data.example", "video.encode", "video.names", "shards"},
     "objectives": {"types", "model", "text"},
     "checkpoint": {"files", "types", "model", "text"},
     "convert": {"checkpoint", "model", "text"},

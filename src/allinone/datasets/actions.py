@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from allinone.data.example import Example
 from allinone.datasets.base import distinct
-from allinone.datasets.files import Annotation, Videos, has_suffix, tidy
+from allinone.datasets.files import Annotation, Videos, tidy
+from allinone.video.names import is_media
 
 LINE = re.compile(r"(.+?)(?:[\s,]+(\d+))?")
 
@@ -63,4 +64,4 @@ def listed(file: Annotation, classes: Sequence[str]) -> Iterator[Clip]:
                 f"{file}: line {line}: wanted a folder or a number of one of {len(classes)} classes, which agree; "
                 f"got {problem} for {name!r}"
             )
-        yield Clip(name.removesuffix(Path(name).suffix) if has_suffix(name) else name, classes[told], (name,))
+        yield Clip(name.removesuffix(Path(name).suffix) if is_media(name) else name, classes[told], (name,))

@@ -24,15 +24,10 @@ from typing import Any, TypeVar
 
 from allinone.datasets.streamed import list_values, object_members
 from allinone.shards import Tree
+from allinone.video.names import is_media
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-MEDIA = frozenset({
-    ".mp4", ".avi", ".mkv", ".webm", ".mov", ".gif", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".ts", ".mts",
-    ".m2ts", ".3gp", ".3g2", ".jpg", ".jpeg", ".png", ".webp", ".bmp",
-})  # fmt: skip
-"""Endings that a video or an image may have."""
 
 DEPTH = 2
 """Annotation files are looked for so many folders below the root."""
@@ -302,7 +297,7 @@ class Videos:
         for name in (video, *others) if self.search_below else ():
             if found := self.search(name):
                 return found
-        return self.expected / (video if has_suffix(video) else video + self.suffix)
+        return self.expected / (video if is_media(video) else video + self.suffix)
 
     def search(self, name: str) -> Path | None:
         if self.by_name is None:
@@ -325,18 +320,14 @@ def media_files(folder: Path, tree: Tree) -> Iterator[Path]:
             continue
         if is_folder:
             yield from media_files(path, tree)
-        elif has_suffix(path.name):
+        elif is_media(path.name):
             yield path
-
-
-def has_suffix(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in MEDIA
 
 
 def bare(name: str) -> str:
     """The name of a video without its folders and extension."""
     path = PurePosixPath(name)
-    return path.stem if path.suffix.lower() in MEDIA else path.name
+    return path.stem if is_media(name) else path.name
 
 
 def as_mp4(path: Path) -> Path:

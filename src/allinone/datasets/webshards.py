@@ -26,8 +26,9 @@ from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, Reading, with_texts
-from allinone.datasets.files import MissingFile, has_suffix, tidy
+from allinone.datasets.files import MissingFile, tidy
 from allinone.shards import BrokenTar, index_of_tar
+from allinone.video.names import is_media
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ def samples(tars: list[Path], root: Path) -> Iterator[Example]:
     for tar in tars:
         place = tar.relative_to(root).as_posix()
         for entry in index_of_tar(str(tar)):
-            if has_suffix(entry.name):
+            if is_media(entry.name):
                 name = f"{place}/{entry.name}"
                 yield Example(id=name, video=tar / entry.name, video_id=name, text=tidy(entry.caption))
 

@@ -3,17 +3,21 @@
 import glob
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
-SUFFIXES = frozenset(
-    f".{ending}" for ending in (
-        "3gp", "avi", "flv", "gif", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm",
-        "webp", "wmv",
-    )
-)  # fmt: skip
-"""What counts as a video in a folder. A file that is named itself may have any suffix."""
+from allinone.video.names import MEDIA, is_media, spellings
+
+MAX_ENDINGS = 8
+
+BINS = frozenset({
+    "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "@sharebin", "@tmp",
+    "__macosx", "files_trashbin", "files_versions", "found.000", "lost+found", "network trash folder", "recycled",
+    "recycler", "system volume information", "temporary items", "~snapshot",
+})  # fmt: skip
+"""Folders, in lower case, in which storage devices and systems keep what was thrown away, and copies of their own."""
 
 
 @dataclass(frozen=True)
@@ -42,39 +46,151 @@ class VideoFile:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def find_videos(paths: str | Path | Sequence[str | Path]) -> list[Path]:
-    """Absolute paths, each once: files that are named, videos in folders (not in hidden ones), and what globs match.
+@dataclass(frozen=True)
+class Listing:
+    """What lies under some paths."""
 
-    A path that exists is taken as it is, also with `*` or `[` in its name. A folder that cannot be read is in the list
-    itself, so that it fails by name like a file.
+    files: list[Path]
+    """Videos and pictures, absolute, each once."""
+    folders: list[Path]
+    """Those of the paths that are folders."""
+    others: Counter[str]
+    """Files of other kinds, by ending."""
+    hidden: Counter[str]
+    """Videos and pictures in bins and hidden folders, and hidden ones (`._a.mp4` of a Mac), by ending."""
+
+
+def find_videos(paths: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The `files` that `list_files` finds; ValueError where there are none."""
+    listing = list_files(paths)
+    if not listing.files:
+        raise no_videos(listing)
+    return listing.files
+
+
+def no_videos(listing: Listing) -> ValueError:
+    folders = ", ".join(map(printable, listing.folders)) or "nothing, since no path was given"
+    left = f"; other files there: {by_ending(listing.others)}" if listing.others else ""
+    hidden = f"; in bins and hidden folders: {by_ending(listing.hidden)}" if listing.hidden else ""
+    wanted = f"looked for files ending in .mp4, .mkv, .jpg, .heic and {len(MEDIA) - 4} more"
+    return ValueError(f"no videos in {folders}; {wanted}{left}{hidden}")
+
+
+def list_files(paths: str | Path | Sequence[str | Path]) -> Listing:
+    """Files that are named, videos and pictures in folders, and what globs match.
+
+    A path that exists is taken as it is, also with `*` or `[` in its name. Links to folders are followed, each folder
+    once, and its own path comes before that of a link. Bins and hidden folders are left out, unless one of them is all
+    that is named. A folder that cannot be read is in the list itself, so that it fails by name like a file. Raises
+    ValueError where a path does not exist.
     """
     named = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
-    found: dict[Path, None] = {}
-    missing = []
+    walk, missing = Walk(), []
     for path in named:
-        matches = [path] if os.path.exists(path) else [Path(p) for p in sorted(glob.glob(str(path), recursive=True))]
+        matches = existing(path)
         if not matches:
             missing.append(printable(path))
         for match in matches:
-            for file in videos_under(match) if match.is_dir() else [match]:
-                found[Path(os.path.abspath(file))] = None
+            if not match.is_dir():
+                walk.files[Path(os.path.abspath(match))] = None
+            elif match.name.lower() in BINS and len(named) > 1:  # as a shell's `*` gives it
+                walk.count_hidden(match)
+            else:
+                walk.folders.append(Path(os.path.abspath(match)))
+                walk.enter(walk.folders[-1])
     if missing:
         raise ValueError(f"no such file or folder: {', '.join(missing)}")
-    if not found:
-        folders = ", ".join(map(printable, named)) or "nothing, since no path was given"
-        raise ValueError(f"no videos in {folders}; looked for files ending in {' '.join(sorted(SUFFIXES))}")
-    return list(found)
+    walk.follow_links()
+    return Listing(list(walk.files), walk.folders, walk.others, walk.hidden)
 
 
-def videos_under(folder: Path) -> Iterator[Path]:
-    unreadable: list[OSError] = []
-    # Links to folders are not followed, so there are no circles.
-    for parent, folders, files in os.walk(folder, onerror=unreadable.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield Path(parent, name)
-    yield from (Path(error.filename) for error in unreadable)
+def existing(path: Path) -> list[Path]:
+    """The path itself, or else in another spelling of its letters, or else what it matches as a glob."""
+    if os.path.exists(path):
+        return [path]
+    respelled = [other for other in spellings(Path(path.anchor), path, names_in) if os.path.exists(other)]
+    if respelled:
+        return respelled[:1]
+    matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+    return [match for match in matches if not BINS & {part.lower() for part in set(match.parts) - set(path.parts)}]
+
+
+def names_in(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+class Walk:
+    """Folders on the way through: what was found, and the links that are still to be followed."""
+
+    def __init__(self):
+        self.files: dict[Path, None] = {}
+        self.folders: list[Path] = []
+        self.others: Counter[str] = Counter()
+        self.hidden: Counter[str] = Counter()
+        self.seen: set[str] = set()
+        self.links: list[Path] = []
+        self.file_links: list[Path] = []
+
+    def enter(self, folder: Path) -> None:
+        unreadable: list[OSError] = []
+        for parent, folders, names in os.walk(folder, onerror=unreadable.append):
+            real = os.path.realpath(parent)
+            if real in self.seen:
+                folders.clear()
+                continue
+            self.seen.add(real)
+            inner = [(name, Path(parent, name)) for name in sorted(folders)]
+            folders[:] = [name for name, path in inner if not is_hidden(name) and not path.is_symlink()]
+            for name, path in inner:
+                if is_hidden(name):
+                    self.count_hidden(path)
+                elif path.is_symlink():
+                    self.links.append(path)
+            for name in sorted(names):
+                self.take(Path(parent, name))
+        self.files |= dict.fromkeys(Path(error.filename) for error in unreadable)
+
+    def take(self, path: Path) -> None:
+        if path.name.startswith("."):
+            self.hidden.update([path.suffix.lower()] if is_media(path.name) else [])
+        elif not is_media(path.name):
+            self.others[path.suffix.lower()] += 1
+        elif path.is_symlink():
+            self.file_links.append(path)
+        else:
+            self.files[path] = None
+
+    def follow_links(self) -> None:
+        """The folders and files that links lead to, where they have not been seen by now."""
+        while self.links:
+            link = self.links.pop(0)
+            target = os.path.realpath(link)
+            if not Path(os.path.realpath(link.parent)).is_relative_to(target):  # else it leads round in a circle
+                self.enter(link)
+        real = {os.path.realpath(path) for path in self.files}
+        for link in self.file_links:
+            target = os.path.realpath(link)
+            if target not in real:
+                real.add(target)
+                self.files[link] = None
+
+    def count_hidden(self, folder: Path) -> None:
+        for _, _, names in os.walk(folder):
+            self.hidden.update(PurePath(name).suffix.lower() for name in names if is_media(name))
+
+
+def is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in BINS
+
+
+def by_ending(counts: Mapping[str, int]) -> str:
+    """Numbers of files as people read them, the most frequent endings first."""
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    shown = [f"{ending or 'no ending'} {count}" for ending, count in ordered[:MAX_ENDINGS]]
+    return ", ".join([*shown, "..."] if len(ordered) > MAX_ENDINGS else shown)
 
 
 def printable(path: str | Path) -> str:

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.files import has_suffix
 from allinone.files.lock import only_process
 from allinone.shards import INDEX
 from allinone.tools.journal import signature
 from allinone.video.encode import written_whole
+from allinone.video.names import is_media
 
 UNFINISHED = "unfinished"
 """Where in the hidden folder a file lies while it is written."""
@@ -52,7 +52,7 @@ class Named:
 
     def add(self, example: Example) -> None:
         for path in example.files:
-            name = path.with_suffix("") if has_suffix(path.name) else path
+            name = path.with_suffix("") if is_media(path.name) else path
             self.hash.update(os.fsencode(str(name).removeprefix(self.root)) + b"\n")
 
     def digest(self) -> bytes:
@@ -97,7 +97,7 @@ def annotation_files(root: Path) -> Iterator[Path]:
 
 
 def may_be_annotation(path: Path) -> bool:
-    if path.name.startswith(".") or path.name == INDEX or has_suffix(path.name) or not path.is_file():
+    if path.name.startswith(".") or path.name == INDEX or is_media(path.name) or not path.is_file():
         return False
     if set(BULKY) & {suffix.lower() for suffix in path.suffixes}:
         return False
@@ -107,6 +107,6 @@ def may_be_annotation(path: Path) -> bool:
 def holds_media(archive: Path) -> bool:
     try:
         with zipfile.ZipFile(archive) as opened:
-            return any(has_suffix(name) for name in opened.namelist())
+            return any(is_media(name) for name in opened.namelist())
     except (OSError, zipfile.BadZipFile):
         return False

@@ -29,13 +29,13 @@ from allinone.tools.new_folder import UNFINISHED, Named, apart, copy_annotations
 from allinone.tools.pool import Alive, Failure, work_on
 from allinone.video.decode import probe, read_frames
 from allinone.video.encode import write_image, written_whole
+from allinone.video.names import PICTURES
 from allinone.video.sampling import segment_times
 from allinone.video.transcode import transcode
 
 OWN = ".prepared"
 """The folder in the new one for what is noted."""
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SCALED = (".jpg", ".jpeg", ".png")
 """Larger images of these kinds are scaled."""
 
@@ -154,7 +154,7 @@ def new_places(paths: Iterable[str], root: Path) -> dict[str, str]:
     sources: dict[str, str] = {}
     for path in paths:
         inside = place_in(root, path)
-        place = str(inside if inside.suffix.lower() in IMAGES else as_mp4(inside))
+        place = str(inside if inside.suffix.lower() in PICTURES else as_mp4(inside))
         other = sources.setdefault(place, str(inside))
         if other != str(inside):
             raise ValueError(f"{root}: {other} and {inside} would both become {place}; rename one of them")
@@ -207,7 +207,7 @@ def is_as_it_was(before: Done, now: list[int], target: str) -> bool:
 def write(source: str, target: str, form: Format, alive: Alive) -> str | None:
     """Make the new file; what of the source did not decode, or None."""
     suffix = Path(source).suffix.lower()
-    if suffix not in IMAGES:
+    if suffix not in PICTURES:
         return transcode(source, target, short_side=form.short_side, gop=form.gop, crf=form.crf, on_frame=alive)
     info = probe(source)
     if suffix in SCALED and min(info.width, info.height) > form.short_side:

@@ -1,0 +1,60 @@
+"""Names of files: the endings of videos and pictures, and letters that Unicode writes in two ways.
+
+There is one list of endings for folders that are indexed and for data sets. Not in it, although some of them decode:
+what is mostly sound (`ogg`), what is mostly something else (`dat`, `swf`), numbers (`264` would be the end of many an
+id with a time in it), and formats that nothing here decodes (`jxl`, raw photos). A file that is named itself may have
+any ending.
+
+A Mac writes the name of a file with "é" as two characters (NFD), keyboards give one (NFC). Files keep their names;
+where one is looked for, both are the same.
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePath
+
+PICTURES = frozenset(
+    f".{ending}" for ending in (
+        "avif", "bmp", "dib", "heic", "heif", "hif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg", "pgm", "png", "pnm",
+        "ppm", "qoi", "tga", "tif", "tiff", "webp",
+    )
+)  # fmt: skip
+"""Photos. AVIF and WebP may also be animated."""
+
+VIDEOS = frozenset(
+    f".{ending}" for ending in (
+        "3g2", "3gp", "3gp2", "3gpp", "3gpp2", "amv", "apng", "asf", "avc", "avi", "bik", "dif", "divx", "dv", "dvr-ms",
+        "evo", "f4v", "flc", "fli", "flv", "gif", "gxf", "h261", "h263", "h264", "h265", "hevc", "insv", "ismv", "ivf",
+        "lrv", "m1v", "m2p", "m2t", "m2ts", "m2v", "m4v", "mjpeg", "mjpg", "mk3d", "mkv", "mod", "mov", "mp2v", "mp4",
+        "mp4v", "mpe", "mpeg", "mpg", "mpg4", "mpv", "mpv2", "mqv", "mts", "mxf", "nsv", "nut", "nuv", "obu", "ogm",
+        "ogv", "pva", "qt", "rm", "rmvb", "roq", "smk", "tod", "tp", "trp", "ts", "vc1", "viv", "vob", "vro", "webm",
+        "wm", "wmv", "wtv", "xvid", "y4m",
+    )
+)  # fmt: skip
+
+MEDIA = PICTURES | VIDEOS
+
+
+def is_media(name: str) -> bool:
+    """Whether a file's name ends as that of a video or picture, in upper or lower case."""
+    return PurePath(name).suffix.lower() in MEDIA
+
+
+def nfc(text: str) -> str:
+    """The text with composed letters, as people type them."""
+    return unicodedata.normalize("NFC", text)
+
+
+def spellings(folder: Path, name: str | PurePath, children: Callable[[Path], Iterable[str]]) -> list[Path]:
+    """The paths below a folder that differ from `name` in NFC and NFD alone, the same spelling first.
+
+    `children` lists the names in a folder; it is asked only where letters may be written in two ways.
+    """
+    places = [folder]
+    for part in PurePath(name).parts:
+        if part.isascii():
+            places = [place / part for place in places]
+        else:
+            alike = [(place, other) for place in places for other in children(place) if nfc(other) == nfc(part)]
+            places = [place / other for place, other in sorted(alike, key=lambda pair: pair[1] != part)]
+    return places
