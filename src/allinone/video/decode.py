@@ -26,7 +26,8 @@ from av.video.reformatter import VideoReformatter
 
 from allinone.shards import find_packed
 from allinone.types import Clip
-from allinone.video.streams import NoFilm, open_film
+from allinone.video.color import HDR, hdr_pixels, may_be_transparent, over_white
+from allinone.video.streams import NoFilm, alpha_decoder, open_film
 from allinone.video.webp import Animation, DamagedError, File, open_animation
 
 MAX_PIXELS = 8192 * 8192
@@ -372,10 +373,10 @@ class _Video:
         except NoFilm as error:
             raise self.error(str(error)) from error
         container, stream = self.container, self.stream
-        self.decoder = stream.codec_context
-        if self.decoder is None:
+        if stream.codec_context is None:
             raise self.error("no decoder for its video codec")
-        self.codec = self.decoder.codec.canonical_name
+        self.codec = stream.codec_context.codec.canonical_name
+        self.decoder = alpha_decoder(stream) or stream.codec_context
         self.decoder.thread_count = 1
         self.decoder.options = {"max_pixels": str(MAX_PIXELS)}
         self.width, self.height = stream.width, stream.height
@@ -396,6 +397,8 @@ class _Video:
         self.matroska = "matroska" in form
         complete = "mp4" in form and 0 < stream.frames <= len(stream.index_entries)
         self.seekable = (complete or self.matroska) and stream.start_time is not None and not self.animation
+        if self.decoder is not stream.codec_context:  # libvpx does not tell keyframes
+            self.seekable = False
 
     def claims(self) -> tuple[float | None, int | None, float | None]:
         """Duration in seconds, number of frames and frames per second, as the header has them."""
@@ -715,10 +718,16 @@ class _Painter:
         if frame.width * frame.height > MAX_PIXELS:
             raise self.video.error(f"a frame of {frame.width} x {frame.height}; at most {MAX_PIXELS} pixels are read")
         width, height = layout.scaled_width, layout.scaled_height
-        # rgb24, since swscale leaves columns of planar RGB (gbrp) unwritten where the width is no multiple of 16.
-        plane = self.reformatter.reformat(frame, width, height, "rgb24", threads=1).planes[0]
-        pixels = np.asarray(memoryview(plane)).reshape(height, plane.line_size)[:, : 3 * width]
-        pixels = pixels.reshape(height, width, 3).transpose(2, 0, 1)
+        if may_be_transparent(frame.format.name):  # before scaling, which would mix hidden colors with seen ones
+            frame = over_white(frame)
+        if frame.color_trc in HDR:
+            pixels = hdr_pixels(frame, width, height, self.reformatter)
+        else:
+            # rgb24, since swscale leaves columns of planar RGB (gbrp) unwritten where the width is no multiple of 16.
+            plane = self.reformatter.reformat(frame, width, height, "rgb24", threads=1).planes[0]
+            pixels = np.asarray(memoryview(plane)).reshape(height, plane.line_size)[:, : 3 * width]
+            pixels = pixels.reshape(height, width, 3)
+        pixels = pixels.transpose(2, 0, 1)
         pixels = pixels.swapaxes(1, 2) if layout.transpose else pixels
         onto[:] = pixels[:, :: -1 if layout.mirror_y else 1, :: -1 if layout.mirror_x else 1]
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from av import CodecContext, codecs_available
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -100,3 +102,13 @@ def count_frames(container: InputContainer, streams: Sequence[VideoStream]) -> l
     except (FFmpegError, IndexError):  # damage, or (PyAV) a stream that began half-way: what was counted holds
         pass
     return list(counts.values())
+
+
+def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
+    """A decoder of VP8 or VP9 with transparency, which FFmpeg's own decoders leave out; None for all other streams."""
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.codec.canonical_name)
+    if name is None or stream.metadata.get("alpha_mode") != "1" or name not in codecs_available:
+        return None
+    decoder = CodecContext.create(name, "r")
+    assert isinstance(decoder, VideoCodecContext)
+    return decoder
