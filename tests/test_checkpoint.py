@@ -3,6 +3,7 @@ import os
 import pickle
 import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,7 +140,7 @@ def test_a_disk_that_is_full_leaves_the_older_checkpoint(folder, model, monkeypa
     def fail(*_) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(module, "save_file", fail)
+    monkeypatch.setattr("allinone.files.tensors.save_file", fail)
     with pytest.raises(OSError, match="no space left"):
         save_checkpoint(folder, AllInOne.build(CONFIG), None)
     assert same(load_checkpoint(folder).model, model)
@@ -208,6 +209,150 @@ def test_a_damaged_file_is_named(folder, name, message):
     (folder / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match=message):
         load_checkpoint(folder)
+
+
+TYPES = {
+    "model.width": [32.0, "32", True, None, [32], 2**70],
+    "model.dropout": ["0.1", None, 1.0, -1, float("nan")],
+    "model.patch_order": ["rastr", 1, ["raster"], None],
+    "model.patch_seed": [0.5, 2**64],
+    "model.distilled": [0, "no", None],
+    "model.init": ["VIT", {}],
+    "model.image_mean": [[0.5], "0.5", 0.5, [1, 2, None], [0, 0, float("inf")]],
+    "model.image_std": [[0.2, 0.2, 0.0], [0.2, 0.2, float("nan")], [1, 1, 1, 1]],
+    "model.num_heads": [0, -1, 3, 2.5],
+    "heads": [["x"], "mlm", None, 3],
+    "heads.answer": [[], None, "x"],
+    "heads.answer.answers": ["red", [1, 2], ["red", "red"], {"red": 1}, [["red"]]],
+    "heads.answer.hidden": [6.0, 0, -6, "6"],
+    "heads.answer.dropout": [1.5, "x", None],
+}
+"""Values of the wrong type or range, by key of config.json."""
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in TYPES.items() for value in values])
+def test_a_wrong_value_of_the_config_is_one_error_that_names_file_and_key(folder, key, value):
+    config = json.loads((folder / "config.json").read_text())
+    *path, last = key.split(".")
+    inside = config
+    for name in path:
+        inside = inside[name]
+    inside[last] = value
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=rf"^[^\n]*config\.json: [^\n]*{last}") as refused:
+        load_checkpoint(folder)
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("model", {"width": 20000}),
+        ("model", {"vocab_size": 10**10}),
+        ("model", {"depth": 10**9}),
+        ("model", {"mlp_ratio": 10**9}),
+        ("model", {"max_text_len": 10**9}),
+        ("model", {"image_size": 16 * 10**6}),
+        ("model", {"patch_size": 1}),
+        ("model", {"num_frames": 10**9}),
+        ("model", {"distilled": True}),
+        ("answer", {"hidden": 10**9}),
+        ("answer", {"answers": ["a", "b", "c"]}),
+    ],
+)
+def test_sizes_that_the_weights_do_not_have_are_named_before_a_model_is_built(folder, monkeypatch, part, change):
+    monkeypatch.setattr(AllInOne, "build", lambda *_: pytest.fail("built a model"))
+    config = json.loads((folder / "config.json").read_text())
+    (config["model"] if part == "model" else config["heads"][part]).update(change)
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=rf"config\.json: does not fit model\.safetensors: .*{next(iter(change))} is "):
+        load_checkpoint(folder)
+
+
+def test_a_head_without_weights_is_not_built(folder, monkeypatch):
+    monkeypatch.setattr(AllInOne, "build", lambda *_: pytest.fail("built a model"))
+    config = json.loads((folder / "config.json").read_text())
+    edit(folder, heads=config["heads"] | {"choice": {"hidden": 10**9}})
+    with pytest.raises(ValueError, match=r"model\.safetensors: heads\.choice\.\* missing"):
+        load_checkpoint(folder)
+
+
+def test_nested_brackets_are_one_error(folder):
+    (folder / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"config\.json: cannot be read as JSON"):
+        load_checkpoint(folder)
+
+
+def test_a_single_damaged_bit_of_the_weights_is_found(folder, model):
+    """Wherever it is: in the numbers, in the names and shapes, or where it changes nothing."""
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    for place in [*range(0, start, 97), *range(start, len(whole), 6151), len(whole) - 1]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        if place >= start:
+            with pytest.raises(ValueError, match=r"model\.safetensors: damaged"):
+                load_checkpoint(folder)
+        else:
+            with suppress(ValueError):
+                assert same(load_checkpoint(folder).model, model)
+
+
+def test_weights_that_another_program_wrote_have_no_checksum_and_are_loaded(folder, model):
+    save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors", {"format": "pt"})
+    assert same(load_checkpoint(folder).model, model)
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors["encoder.norm.bias"][0] = torch.nan
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ValueError, match=r"mine: NaN or infinite numbers in encoder\.norm\.bias"):
+        load_checkpoint(folder)
+
+
+def test_files_have_the_permissions_of_other_new_files(folder, tmp_path):
+    (tmp_path / "other").touch()
+    usual = (tmp_path / "other").stat().st_mode
+    assert {path.name: path.stat().st_mode for path in folder.iterdir() if path.stat().st_mode != usual} == {}
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "experiment.json"])
+def test_a_file_that_may_not_be_read_is_called_so(folder, name, monkeypatch):
+    open_path = Path.open
+
+    def refuse(path: Path, *args, **kwargs):
+        if path.name == name:
+            raise PermissionError(13, "Permission denied")
+        return open_path(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)  # the tests may run as a user who may read everything
+    with pytest.raises(PermissionError, match=rf"{name.replace('.', '[.]')}: no permission to read this file"):
+        load_checkpoint(folder)
+
+
+def test_a_run_whose_newest_checkpoint_is_damaged_is_the_one_before_with_a_warning(tmp_path, model, caplog):
+    for step in (10, 20, 30):
+        save_checkpoint(module.step_folder(tmp_path, step), model, None)
+    (module.step_folder(tmp_path, 30) / "config.json").unlink()
+    path = module.step_folder(tmp_path, 20) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert load_checkpoint(tmp_path).folder.name == "step-00000010"
+    assert [record.getMessage().rpartition("; ")[2] for record in caplog.records] == [
+        "using the checkpoint before it, step-00000020",
+        "using the checkpoint before it, step-00000010",
+    ]
+    (module.step_folder(tmp_path, 10) / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"step-00000010.*missing or damaged"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_that_lost_its_config_may_be_replaced(folder, model):
+    (folder / "config.json").unlink()
+    save_checkpoint(folder, model, TOKENIZER)
+    assert same(load_checkpoint(folder).model, model)
 
 
 def test_missing_weights_are_named(folder):

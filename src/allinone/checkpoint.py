@@ -7,25 +7,31 @@ not at all.
 
 import ctypes
 import json
+import logging
+import math
 import os
 import re
+import reprlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from allinone.files.reading import check_readable
+from allinone.files.tensors import load_tensors, save_tensors, tensor_shapes
 from allinone.model.config import ModelConfig
 from allinone.model.heads import HEADS, AnswerHead, Head, LabelHead, MatchingHead, RankingHead
 from allinone.model.model import AllInOne, resize_position, resize_time
 from allinone.model.weights import Report, first_line, load_all
 from allinone.text.tokenizer import FILE_NAME as TOKENIZER
 from allinone.text.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 CONFIG, WEIGHTS, EXPERIMENT, CARD, TRAINING = (
@@ -97,39 +103,59 @@ def load_checkpoint(source: str | Path, num_frames: int | None = None) -> Checkp
     """Read a checkpoint folder, the newest one of a run's folder, or that of a hub id such as `owner/name`.
 
     The network is used only for a hub id, where no such folder exists. `num_frames` makes the model one for clips of
-    another number of frames. Raises ValueError, naming the file, where one is missing, damaged or does not fit.
+    another number of frames. Of a run, the newest checkpoint that is not damaged is taken, and a warning logged for
+    each that is. Raises ValueError, naming the file, where one is missing, damaged or does not fit; PermissionError
+    where this user may not read it.
     """
-    folder = find_checkpoint(source)
-    model = build_model(folder)
-    load_weights(model, folder)
-    tokenizer = Tokenizer.load(folder) if (folder / TOKENIZER).is_file() else None
+    checkpoint, _ = first_whole(find_checkpoints(source), read_checkpoint)
+    if num_frames is not None:
+        checkpoint = replace(checkpoint, model=checkpoint.model.with_frames(num_frames))
+    return checkpoint
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read one checkpoint folder; see `load_checkpoint`."""
+    model = load_model(folder)
+    tokenizer = Tokenizer.load(folder) if (folder / TOKENIZER).exists() else None
     if tokenizer is not None and tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(
             f"{folder}: {TOKENIZER} has {tokenizer.vocab_size} entries, but the model's vocab_size is "
             f"{model.config.vocab_size}"
         )
-    experiment = read_json(folder / EXPERIMENT) if (folder / EXPERIMENT).is_file() else None
-    if num_frames is not None:
-        model = model.with_frames(num_frames)
+    experiment = read_json(folder / EXPERIMENT) if (folder / EXPERIMENT).exists() else None
     return Checkpoint(model.eval(), tokenizer, experiment, folder)
 
 
-def find_checkpoint(source: str | Path) -> Path:
-    """The local folder of a checkpoint, a run or a hub id."""
+def first_whole(folders: Sequence[Path], read: Callable[[Path], Built]) -> tuple[Built, int]:
+    """What `read` makes of the first of these checkpoints that it can read, and how many were damaged before it.
+
+    A damaged one is a warning, and where all are, the error of the last.
+    """
+    for number, folder in enumerate(folders):
+        try:
+            return read(folder), number
+        except ValueError as error:
+            if number + 1 == len(folders):
+                raise
+            log.warning("%s; using the checkpoint before it, %s", error, folders[number + 1].name)
+    raise AssertionError("no folders")
+
+
+def find_checkpoints(source: str | Path) -> list[Path]:
+    """The local folder of a checkpoint or a hub id; of a run all there are, the newest first."""
     folder = Path(source)
     swapping = beside(folder, "old")
     if (folder / CONFIG).is_file():
-        return folder
+        return [folder]
     if not folder.exists() and (swapping / CONFIG).is_file():
-        return swapping
-    newest = newest_checkpoint(folder)
-    if newest is not None:
-        return newest
+        return [swapping]
+    if of_run := step_folders(folder):
+        return of_run[::-1]
     if folder.exists():
         raise ValueError(f"{folder}: no checkpoint; one has a {CONFIG}, and a run's folder has checkpoints/")
     if isinstance(source, Path) or not HUB_ID.fullmatch(source) or folder.parent.exists():
         raise ValueError(f"{folder}: no such checkpoint folder, and no hub id owner/name either")
-    return download(source)
+    return [download(source)]
 
 
 def download(hub_id: str) -> Path:
@@ -156,11 +182,10 @@ def step_folder(run_dir: Path, step: int) -> Path:
 
 
 def step_folders(run_dir: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first."""
+    """The checkpoints of a run, damaged ones too, oldest first."""
     found = {}
     for folder in (run_dir / "checkpoints").glob("step-*"):
-        match = STEP_FOLDER.fullmatch(folder.name)
-        if match and (folder / CONFIG).is_file():
+        if match := STEP_FOLDER.fullmatch(folder.name):
             found[int(match[1])] = folder
     return [found[step] for step in sorted(found)]
 
@@ -289,45 +314,128 @@ def named_heads(model: AllInOne) -> dict[str, Head]:
     return {kind: head for kind, head in model.heads.items() if isinstance(head, Head)}
 
 
-def build_model(folder: Path) -> AllInOne:
-    """The model that `config.json` tells of, with random weights."""
-    path = folder / CONFIG
+def load_model(folder: Path) -> AllInOne:
+    """The model of a checkpoint folder. Nothing is built before the sizes of `config.json` are those of the weights."""
+    config, heads = read_config(folder / CONFIG)
+    shapes = tensor_shapes(folder / WEIGHTS)
+    check_sizes(folder, config, heads, shapes)
+    model = AllInOne.build(config, heads)
+    try:
+        load_all(model, load_tensors(folder / WEIGHTS))
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
+    return model
+
+
+def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
+    """The model's config and those of its heads, by kind."""
     config = read_json(path)
     written = config.get("format")
-    if not isinstance(written, int) or not 1 <= written <= FORMAT:
+    if type(written) is not int or not 1 <= written <= FORMAT:
         raise ValueError(f"{path}: format {written!r}, but this version of allinone reads 1 to {FORMAT}")
     model = from_json(ModelConfig, config.get("model"), f"{path}: model")
     heads = config.get("heads", {})
+    if not isinstance(heads, dict):
+        raise ValueError(f"{path}: heads: wanted an object, got {type(heads).__name__}")
     unknown = sorted(heads.keys() - HEADS.keys())
     if unknown:
         raise ValueError(f"{path}: unknown heads {', '.join(unknown)}; there are: {', '.join(HEADS)}")
-    kinds: dict[str, Any] = dict(HEADS)
-    configs = {kind: from_json(kinds[kind].Config, fields, f"{path}: head {kind}") for kind, fields in heads.items()}
-    return AllInOne.build(model, configs)
+    configs = {kind: from_json(HEADS[kind].Config, fields, f"{path}: head {kind}") for kind, fields in heads.items()}
+    return model, configs
 
 
-def load_weights(model: AllInOne, folder: Path) -> None:
-    """Put `model.safetensors` of a checkpoint into a model of exactly its tensors."""
-    try:
-        load_all(model, read_safetensors(folder / WEIGHTS))
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from error
+def check_sizes(
+    folder: Path, config: ModelConfig, heads: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """ValueError, naming the key, where `config.json` tells of another size than the weights have."""
+    missing = [name for name, size in SIZE_TENSORS.items() if len(shapes.get(name, ())) != size]
+    missing += [f"heads.{kind}.*" for kind in heads if not any(name.startswith(f"heads.{kind}.") for name in shapes)]
+    if missing:
+        raise ValueError(f"{folder / WEIGHTS}: {', '.join(missing)} missing or misshapen, of a model as in {CONFIG}")
+    pairs = {f"model.{name}": (getattr(config, name), there) for name, there in model_sizes(shapes).items()}
+    for kind, head in heads.items():
+        for name, tensor in HEADS[kind].sizes.items():
+            said, shape = getattr(head, name), shapes.get(f"heads.{kind}.{tensor}")
+            if said is not None and shape:
+                pairs[f"heads.{kind}.{name}"] = (said if isinstance(said, int) else len(said), shape[0])
+    wrong = [f"{key} is {said}, but {there} in the weights" for key, (said, there) in pairs.items() if said != there]
+    if wrong:
+        raise ValueError(f"{folder / CONFIG}: does not fit {WEIGHTS}: {'; '.join(wrong)}")
+
+
+SIZE_TENSORS = {
+    "encoder.text.word.weight": 2,
+    "encoder.text.position.weight": 2,
+    "encoder.vision.special": 2,
+    "encoder.vision.position": 2,
+    "encoder.vision.patch.weight": 4,
+    "encoder.blocks.0.mlp.fc1.weight": 2,
+}
+"""Tensors that tell the sizes of a model, and their numbers of dimensions."""
+
+
+def model_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """The sizes in a `ModelConfig` that the shapes of our weights tell."""
+    word, position, special, places, patch, mlp = (shapes[name] for name in SIZE_TENSORS)
+    sizes = {
+        "width": word[1],
+        "vocab_size": word[0],
+        "max_text_len": position[0],
+        "depth": len({name.split(".")[2] for name in shapes if name.startswith("encoder.blocks.")}),
+        "mlp_ratio": mlp[0] // max(mlp[1], 1),
+        "patch_size": patch[3],
+        "image_size": patch[3] * math.isqrt(max(places[0] - special[0], 0)),
+        "distilled": special[0] == 2,
+    }
+    if time := shapes.get("encoder.vision.time"):
+        sizes["num_frames"] = time[0]
+    if shared := shapes.get("heads.contrastive.text.weight"):
+        sizes["shared_dim"] = shared[0]
+    return sizes
 
 
 def from_json(kind: Callable[..., Built], fields: Any, where: str) -> Built:
-    """A frozen config from its JSON; lists become tuples."""
+    """A frozen config from its JSON; lists become tuples. ValueError names a key that is unknown or of a wrong type."""
     if not isinstance(fields, Mapping):
         raise ValueError(f"{where}: wanted an object, got {type(fields).__name__}")
+    types = get_type_hints(kind)
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    for name, value in values.items():
+        if name not in types:
+            raise ValueError(f"{where}: no such key as {name!r}; there are: {', '.join(types) or 'none'}")
+        if not fits(value, types[name]):
+            wanted = types[name].__name__ if isinstance(types[name], type) else str(types[name])
+            raise ValueError(f"{where}: {name}: wanted {wanted.replace('typing.', '')}, got {reprlib.repr(value)}")
     try:
-        return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
+        return kind(**values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
 
 
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value read from JSON is of a type; a whole number is a float too, and has 64 bits at most."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return any(value == one and type(value) is type(one) for one in inner)
+    if origin in (Union, UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is tuple:
+        kinds = inner[:1] * len(value) if isinstance(value, tuple) and inner[1:] == (...,) else inner
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(fits, value, kinds))
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(one, inner[1]) for one in value.values())
+    if kind in (int, float) and type(value) is int:
+        return abs(value) < 2**63
+    return kind is Any or type(value) is kind or (kind is type(None) and value is None)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     try:
+        check_readable(path)
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except PermissionError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read as JSON ({first_line(error)})") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path}: wanted an object, got {type(value).__name__}")
@@ -336,17 +444,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path}: missing or damaged ({first_line(error)})") from error
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, {"format": "pt"})
 
 
 # Whole or not at all: write beside, make sure that it is on the disk, swap.
@@ -361,7 +458,7 @@ def refuse_to_overwrite(folder: Path) -> None:
         raise ValueError(f"{folder}: stands where the checkpoint folder should go, and is no folder")
     there = sorted(child.name for child in folder.iterdir()) if folder.is_dir() else []
     foreign = [name for name in there if name not in OWN_FILES]
-    if foreign or (there and CONFIG not in there):
+    if foreign or (there and not {CONFIG, WEIGHTS} & set(there)):
         names = ", ".join((foreign or there)[:5])
         raise ValueError(f"{folder}: holds {names}, which is no checkpoint of ours to replace; choose another folder")
 
@@ -403,6 +500,14 @@ def remove(folder: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)
     os.rename(folder, gone)
     shutil.rmtree(gone, ignore_errors=True)
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a damaged folder, so that it is out of the way and nothing of it is lost; its new name."""
+    aside = folder.with_name(f"{folder.name}.damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(folder, aside)
+    return aside
 
 
 def flush(folder: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import subprocess
@@ -231,3 +232,59 @@ def test_any_text_becomes_tokens_between_begin_and_end(texts: list[str], max_len
         assert row[0] == TRAINED.cls_id
         assert row[real][-1] == TRAINED.sep_id
         assert (row[~real] == TRAINED.pad_id).all()
+
+
+def no_processor(saved: dict) -> None:
+    saved["post_processor"] = None
+
+
+def other_token(saved: dict) -> None:
+    saved["post_processor"]["sep"] = ["[SEP]", 99999]
+
+
+def no_mask(saved: dict) -> None:
+    saved["added_tokens"] = [token for token in saved["added_tokens"] if token["content"] != "[MASK]"]
+
+
+def no_unknown(saved: dict) -> None:
+    saved["model"]["unk_token"] = "[NONE]"
+
+
+def no_special(saved: dict) -> None:
+    saved["added_tokens"] = []
+    del saved["model"]["vocab"]["[SEP]"]
+
+
+def gap(saved: dict) -> None:
+    saved["model"]["vocab"]["late"] = 5000
+
+
+def template(saved: dict) -> None:
+    """A post-processor of the newer kind, whose special token is not the vocabulary's."""
+    special = {"id": "[CLS]", "ids": [7000], "tokens": ["[CLS]"]}
+    pieces = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    saved["post_processor"] = {
+        "type": "TemplateProcessing", "single": pieces, "pair": pieces, "special_tokens": {"[CLS]": special},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (no_processor, r"between \[CLS\] and \[SEP\]: the empty text is \[\]"),
+        (other_token, r"the token 99999, but has only \d+ tokens"),
+        (template, "the token 7000, but has only"),
+        (no_mask, r"does not read \[MASK\]"),
+        (no_unknown, "cannot read a text"),
+        (no_special, r"the vocabulary has no \[SEP\]"),
+        (gap, "without a gap"),
+    ],
+)
+def test_a_tokenizer_file_that_would_fail_at_the_first_text_is_refused_by_name(tmp_path, change, message):
+    path = tmp_path / "tokenizer.json"
+    Tokenizer.train(["a dog runs"], vocab_size=40).save(path)
+    saved = json.loads(path.read_text())
+    change(saved)
+    path.write_text(json.dumps(saved))
+    with pytest.raises(ValueError, match=rf"tokenizer\.json: .*{message}"):
+        Tokenizer.load(path)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from allinone.checkpoint import load_checkpoint
+from allinone.files.lock import only_process
 from allinone.train.distributed import join_world
 from allinone.train.loop import run_training
 from train.test_loop import losses, metrics
@@ -29,7 +30,8 @@ def two(tmp_path_factory) -> Path:
     ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
     processes = [subprocess.Popen(command, env=environment | rank, stderr=subprocess.PIPE, text=True) for rank in ranks]
     try:
-        errors = [process.communicate(timeout=120)[1] for process in processes]
+        with only_process(out / "held"):
+            errors = [process.communicate(timeout=120)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -65,6 +67,11 @@ def test_a_loss_that_is_not_finite_in_one_process_is_skipped_in_both(told):
 def test_a_signal_to_one_process_stops_both_after_the_same_step_and_both_go_on(two, told):
     assert [t["stopped"] for t in told] == [3, 3]
     assert losses(two / "stopped") == losses(two / "equal")
+
+
+def test_both_processes_are_refused_where_another_run_writes(two, told):
+    assert "is writing there" in told[0]["refused"]
+    assert told[1]["refused"] == f"{two / 'held'}: the main process cannot begin there"
 
 
 def test_a_run_of_two_processes_is_not_gone_on_with_by_one(two):

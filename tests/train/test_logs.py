@@ -39,6 +39,27 @@ def test_a_line_that_a_killed_run_left_unfinished_is_cut(tmp_path):
     assert [line["step"] for line in read(tmp_path / "metrics.jsonl")] == [1, 6]
 
 
+@pytest.mark.parametrize(
+    "broken",
+    ['{"stp": 2}', '{"step": "2"}', '{"step": null, "eval": {}}', "[2]", "7", '{"step": 2', "\x00", "[" * 9999],
+)
+def test_a_broken_line_is_dropped_with_a_warning_and_the_others_stay(tmp_path, caplog, broken):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{broken}\n{{"step": 3}}\n')
+    with RunLog(tmp_path, 5, 0, 10, tensorboard=False):
+        pass
+    assert read(tmp_path / "metrics.jsonl") == [{"step": 1}, {"step": 3}]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'metrics.jsonl'}: line 2 broken, and dropped"
+    ]
+
+
+def test_bytes_that_are_no_text_are_a_broken_line(tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n{"step": 2, "x": "\xff"}\n')
+    with RunLog(tmp_path, 5, 0, 10, tensorboard=False):
+        pass
+    assert read(tmp_path / "metrics.jsonl") == [{"step": 1}]
+
+
 def test_numbers_that_are_not_finite_are_null(tmp_path):
     with RunLog(tmp_path, 0, 0, 10, tensorboard=False) as log:
         log.write({"step": 1, "loss": float("nan"), "grad_norm": float("inf"), "sources": "captions"})

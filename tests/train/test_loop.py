@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from allinone.checkpoint import load_checkpoint, newest_checkpoint
 from allinone.model.heads import AnswerHead, ContrastiveHead, MatchingHead, MLMHead
@@ -236,6 +238,96 @@ def test_a_run_killed_with_9_goes_on_with_the_losses_of_an_unbroken_one(unbroken
     assert losses(tmp_path) == losses(unbroken)
     one, other = load_checkpoint(tmp_path).model.state_dict(), load_checkpoint(unbroken).model.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 16
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "config.json": Path.unlink,
+    "model.safetensors": damage,
+    "tokenizer.json": lambda path: path.write_text("{"),
+    "experiment.json": lambda path: path.write_text("[]"),
+    "training/optimizer.safetensors": damage,
+    "training/state.json": lambda path: path.write_text(path.read_text().replace('"step": 12', '"step": 11')),
+    "training": shutil.rmtree,
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_goes_on_from_the_one_before(unbroken, tmp_path, caplog, name):
+    run = shutil.copytree(unbroken, tmp_path / "run")
+    newest = run / "checkpoints" / "step-00000012"
+    DAMAGES[name](newest / name)
+    first_step = []
+    run_training(**tiny_run(run), resume=True, on_step=lambda line: first_step.append(line["step"]))
+    assert first_step[0] == 10
+    assert losses(run) == losses(unbroken)
+    assert load_checkpoint(run).folder == newest
+    assert sorted(path.name for path in newest.parent.iterdir()) == [
+        "step-00000009", "step-00000012", "step-00000012.damaged",
+    ]  # fmt: skip
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [line.rpartition("; ")[2] for line in told] == [
+        "using the checkpoint before it, step-00000009",
+        f"{newest} is now step-00000012.damaged",
+    ]
+    assert name.rpartition("/")[2] in told[0]
+
+
+def test_a_run_all_of_whose_checkpoints_are_damaged_is_one_error(unbroken, tmp_path):
+    run = shutil.copytree(unbroken, tmp_path / "run")
+    for path in run.glob("checkpoints/*/model.safetensors"):
+        damage(path)
+    with pytest.raises(ValueError, match=r"step-00000009/model\.safetensors: damaged"):
+        run_training(**tiny_run(run), resume=True)
+    assert len(list(run.glob("checkpoints/step-*"))) == 2
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"step": "6"}, {"step": 6, "sources": []}, {"world_size": 1, "sources": {"captions": {}}}, []]
+)
+def test_a_state_without_a_checksum_that_makes_no_sense_is_one_error(unbroken, tmp_path, state):
+    run = shutil.copytree(unbroken, tmp_path / "run")
+    for path in run.glob("checkpoints/*/training/state.json"):
+        path.write_text(json.dumps(state))
+    with pytest.raises(ValueError, match="step-00000"):
+        run_training(**tiny_run(run), resume=True)
+
+
+def test_checkpoints_of_before_there_were_checksums_are_gone_on_with(unbroken, tmp_path):
+    run = shutil.copytree(unbroken, tmp_path / "run")
+    shutil.rmtree(run / "checkpoints" / "step-00000012")
+    for path in run.glob("checkpoints/*/**/*.safetensors"):
+        save_file(load_file(path), path, {"format": "pt"})
+    for path in run.glob("checkpoints/*/training/state.json"):
+        state = json.loads(path.read_text())
+        del state["crc32"]
+        path.write_text(json.dumps(state))
+    run_training(**tiny_run(run), resume=True)
+    assert losses(run) == losses(unbroken)
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_harms_nothing(unbroken, tmp_path):
+    def begin_another(line) -> None:
+        for resume in (False, True):
+            with pytest.raises(ValueError, match=rf"{tmp_path}: process {os.getpid()} .* is writing there"):
+                run_training(**tiny_run(tmp_path), resume=resume)
+
+    run_training(**tiny_run(tmp_path), on_step=begin_another)
+    assert losses(tmp_path) == losses(unbroken)
+    assert not tmp_path.with_name(f".{tmp_path.name}.lock").exists()
+
+
+def test_half_a_swap_of_a_killed_run_is_undone_and_not_thrown_away(unbroken, tmp_path):
+    run = shutil.copytree(unbroken, tmp_path / "run")
+    newest = run / "checkpoints" / "step-00000012"
+    newest.rename(newest.with_name(".step-00000012.old"))
+    run_training(**tiny_run(run), resume=True, on_step=lambda line: pytest.fail("a step"))
+    assert newest.is_dir()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -62,6 +62,11 @@ def main(out: Path) -> None:
         except TrainingInterrupted as stopped:
             told["stopped"] = stopped.step
         run_training(**shared_run(out / "stopped", world.rank), resume=True)
+
+        try:
+            run_training(**shared_run(out / "held", world.rank))
+        except ValueError as refused:
+            told["refused"] = str(refused)
         (out / f"told-{world.rank}.json").write_text(json.dumps(told))
 
 

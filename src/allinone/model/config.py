@@ -1,5 +1,6 @@
 """`ModelConfig`: every number that fixes what the Transformer computes, and the sizes of the paper."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -44,7 +45,7 @@ class ModelConfig:
             if getattr(self, name) < minimum:
                 raise ValueError(f"{name} must be at least {minimum}, got {getattr(self, name)}")
         if self.width % self.num_heads:
-            raise ValueError(f"width {self.width} does not divide into {self.num_heads} heads")
+            raise ValueError(f"width {self.width} does not divide into {self.num_heads} heads (num_heads)")
         if self.image_size % self.patch_size:
             raise ValueError(f"image_size {self.image_size} is no multiple of patch_size {self.patch_size}")
         if self.distilled and self.text_time:
@@ -55,8 +56,10 @@ class ModelConfig:
             raise ValueError(f"patch_order must be 'random' or 'raster', got {self.patch_order!r}")
         if self.init not in ("vit", "fan_in"):
             raise ValueError(f"init must be 'vit' or 'fan_in', got {self.init!r}")
-        if min(self.image_std) <= 0:
+        if not all(0 < std < math.inf for std in self.image_std):
             raise ValueError(f"image_std must be positive, got {self.image_std}")
+        if not all(map(math.isfinite, self.image_mean)):
+            raise ValueError(f"image_mean must be finite, got {self.image_mean}")
 
     @property
     def grid(self) -> int:

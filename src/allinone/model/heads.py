@@ -1,5 +1,6 @@
 """Heads: what a task adds to the encoder. Each owns its parameters and is saved in a checkpoint under its `kind`."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,6 +17,8 @@ class Head(nn.Module):
 
     kind: ClassVar[str]
     Config: ClassVar[type]
+    sizes: ClassVar[dict[str, str]] = {}
+    """Fields of `Config` that are the first dimension of a tensor, and that tensor."""
 
     def __init__(self, config: Any, model: ModelConfig):
         super().__init__()
@@ -94,7 +97,7 @@ class ContrastiveHead(Head):
         learn_temperature: bool = False
 
         def __post_init__(self):
-            if self.temperature <= 0:
+            if not 0 < self.temperature < math.inf:
                 raise ValueError(f"temperature must be positive, got {self.temperature}")
 
     def __init__(self, config: Config, model: ModelConfig):
@@ -125,6 +128,7 @@ class AnswerHead(Head):
     """Logits over a closed vocabulary of answers, from the pooled joint feature. `hidden` is by default width / 2."""
 
     kind = "answer"
+    sizes: ClassVar = {"hidden": "layers.1.weight", "answers": "layers.4.weight"}
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -133,6 +137,7 @@ class AnswerHead(Head):
         dropout: float = 0.5
 
         def __post_init__(self):
+            check_layers(self.hidden, self.dropout)
             if not self.answers:
                 raise ValueError("an answer head needs at least one answer")
             if len(set(self.answers)) < len(self.answers):
@@ -150,10 +155,15 @@ class AnswerHead(Head):
 class OneNumber(Head):
     """Base of heads that say one number of the pooled joint feature: two layers."""
 
+    sizes: ClassVar = {"hidden": "layers.1.weight"}
+
     @dataclass(frozen=True, kw_only=True)
     class Config:
         hidden: int = 256
         dropout: float = 0.1
+
+        def __post_init__(self):
+            check_layers(self.hidden, self.dropout)
 
     def __init__(self, config: Config, model: ModelConfig):
         super().__init__(config, model)
@@ -180,6 +190,7 @@ class LabelHead(Head):
     """Logits over the classes of a recognition task: one linear layer on token 0 of the video-only mode."""
 
     kind = "label"
+    sizes: ClassVar = {"classes": "linear.weight"}
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -205,6 +216,14 @@ HEADS: dict[str, type[Head]] = {
     )
 }  # fmt: skip
 """Kind, as written in a checkpoint's config.json, to head."""
+
+
+def check_layers(hidden: int | None, dropout: float) -> None:
+    """ValueError where `two_layers` cannot be made."""
+    if hidden is not None and hidden < 1:
+        raise ValueError(f"hidden must be at least 1, got {hidden}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
 
 
 def two_layers(width: int, hidden: int, out: int, dropout: float) -> nn.Sequential:

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from allinone.files.reading import check_readable
+from allinone.files.tensors import load_tensors
 from allinone.model.config import ModelConfig
 from allinone.model.heads import AnswerHead, ChoiceHead, ContrastiveHead, MatchingHead, MLMHead, RankingHead
 from allinone.model.model import AllInOne, resize_position
@@ -67,13 +66,12 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     Raises ValueError where the file is missing, is no such file, or holds anything but tensors and plain data.
     """
     path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    if path.suffix == ".safetensors":
+        return without_wrappers(path, load_tensors(path))
     check_readable(path)
-    try:
-        if path.suffix == ".safetensors":
-            return without_wrappers(path, load_file(path))
-        loaded, inert = read_pickle(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a file of weights, or a damaged one ({first_line(error)})") from error
+    loaded, inert = read_pickle(path)
     for wrapper in WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping | Inert):
             loaded = loaded[wrapper]

@@ -15,12 +15,16 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 
+from allinone.files.reading import check_readable
+
 # The backend's own threads do not go together with the processes that a loader forks; one thread is fast enough.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 FILE_NAME = "tokenizer.json"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(?<!\.txt)")
+PROBE = f"a dog, {MASK} \u0416\u72d7 " + "x" * 1000
+"""A text with words that are known, unknown and too long."""
 
 
 class Tokenizer:
@@ -97,13 +101,33 @@ class Tokenizer:
         path = path / FILE_NAME if path.is_dir() else path
         if not path.is_file():
             raise ValueError(f"{path}: no such tokenizer file")
+        check_readable(path)
         try:
             backend = Backend.from_str(path.read_text(encoding="utf-8"))
         except Exception as error:  # the backend raises plain Exception
             raise ValueError(f"{path}: not a tokenizer file ({error})") from error
         if not isinstance(backend.model, models.WordPiece):
             raise ValueError(f"{path}: a {type(backend.model).__name__} tokenizer; only WordPiece ones can be used")
-        return cls(backend)
+        try:
+            tokenizer = cls(backend)
+            tokenizer.check()
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return tokenizer
+
+    def check(self) -> None:
+        """ValueError where texts do not become `[CLS] tokens of the vocabulary [SEP]`: a file can ask for anything."""
+        try:
+            empty, some = (e.ids for e in self.backend.encode_batch_fast(["", PROBE]))
+        except Exception as error:  # the backend raises plain Exception
+            raise ValueError(f"it cannot read a text ({error})") from error
+        wrong = [i for i in some if not 0 <= i < len(self.tokens)]
+        if wrong:
+            raise ValueError(f"it gives a text the token {wrong[0]}, but has only {len(self.tokens)} tokens")
+        if empty != [self.cls_id, self.sep_id] or some[0] != self.cls_id or some[-1] != self.sep_id:
+            raise ValueError(f"it does not put a text between {CLS} and {SEP}: the empty text is {empty[:5]}")
+        if self.mask_id not in some:
+            raise ValueError(f"it does not read {MASK} in a text as that token")
 
     def save(self, path: str | Path) -> None:
         """Write `tokenizer.json` into a folder, or to the file named."""

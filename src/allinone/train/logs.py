@@ -100,19 +100,27 @@ def progress_bar() -> Progress:
 
 
 def cut(path: Path, step: int, evaluated: int) -> None:
-    """Keep the lines up to this step and this evaluation. A last line that a killed run left unfinished goes too."""
+    """Keep the lines up to this step and this evaluation. What is no such line is dropped with a warning.
+
+    That is a last line that a killed run left unfinished, or one that was damaged since.
+    """
     if not path.is_file():
         return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+    kept, broken = [], []
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
         try:
-            written = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if line.endswith("\n") and written["step"] <= (evaluated if "eval" in written else step):
+            written = json.loads(line) if line.endswith(b"\n") else None
+        except (ValueError, RecursionError):
+            written = None
+        if not isinstance(written, dict) or type(written.get("step")) is not int:
+            broken.append(str(number))
+        elif written["step"] <= (evaluated if "eval" in written else step):
             kept.append(line)
+    if broken:
+        lines = f"lines {', '.join(broken[:5])}" if len(broken) > 1 else f"line {broken[0]}"
+        log.warning("%s: %s broken, and dropped", path, lines)
     new = path.with_name(f".{path.name}.new")
-    new.write_text("".join(kept), encoding="utf-8")
+    new.write_bytes(b"".join(kept))
     os.replace(new, path)
 
 

@@ -12,7 +12,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -26,25 +26,27 @@ from torch.nn.parallel import DistributedDataParallel
 from allinone.checkpoint import (
     EXPERIMENT,
     TRAINING,
-    load_weights,
+    first_whole,
     model_card,
-    newest_checkpoint,
-    read_safetensors,
+    recover,
     remove,
     save_checkpoint,
-    save_tensors,
+    set_aside,
     step_folder,
     step_folders,
     write_json,
 )
+from allinone.files.lock import only_process
+from allinone.files.tensors import save_tensors
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.model import AllInOne
+from allinone.model.weights import load_all
 from allinone.objectives.base import Objective, Step
 from allinone.text.tokenizer import Tokenizer
 from allinone.train.distributed import World, join_world
 from allinone.train.logs import RunLog
 from allinone.train.optim import Optim
-from allinone.train.resume import OBJECTIVES, OPTIMIZER, State, check_unchanged
+from allinone.train.resume import OBJECTIVES, OPTIMIZER, Saved, State, check_unchanged
 from allinone.train.signals import StopSignals, TrainingInterrupted
 from allinone.types import Batch
 
@@ -212,12 +214,28 @@ def run_training(
     """
     with (
         join_world(config.device) as world,
+        only_run(Path(run_dir), world),
         StopSignals() as signals,
         repeatable_kernels(world.device, config.repeatable),
     ):
         module = TrainingModel(encoder, objectives, weights)
         run = Run(module, sources, optim, config, Path(run_dir), describe, tokenizer, evaluate, on_step, world, signals)
         return run.run(resume)
+
+
+@contextmanager
+def only_run(run_dir: Path, world: World) -> Iterator[None]:
+    """Hold the lock of the run's folder in the main process. All processes raise where it is held by another run."""
+    with ExitStack() as stack:
+        error: Exception | None = None
+        if world.is_main:
+            try:
+                stack.enter_context(only_process(run_dir))
+            except (ValueError, OSError) as refused:
+                error = refused
+        if world.mean(torch.tensor([error is not None], dtype=torch.float64, device=world.device)).item() > 0:
+            raise error or ValueError(f"{run_dir}: the main process cannot begin there")
+        yield
 
 
 class Run:
@@ -286,44 +304,57 @@ class Run:
             self.model.encoder.eval()
 
     def start(self, resume: bool) -> None:
-        """Take possession of the run's folder, and go back to where its newest checkpoint was."""
+        """Take possession of the run's folder, and go back to where its newest checkpoint was.
+
+        A damaged checkpoint is set aside, with a warning, and the one before it taken.
+        """
         if self.world.is_main:
             self.run_dir.mkdir(parents=True, exist_ok=True)
+            for half_swapped in (self.run_dir / "checkpoints").glob(".step-*.old"):
+                recover(half_swapped.with_name(half_swapped.name[1:].removesuffix(".old")))
             for left_over in (self.run_dir / "checkpoints").glob(".step-*"):
                 shutil.rmtree(left_over)
         self.world.wait()
-        found = newest_checkpoint(self.run_dir)
-        if found is not None and not resume:
+        found = step_folders(self.run_dir)[::-1]
+        if found and not resume:
             raise ValueError(
-                f"{self.run_dir}: holds a run already ({found.name}); go on with --resume, or choose another folder"
+                f"{self.run_dir}: holds a run already ({found[0].name}); go on with --resume, or choose another folder"
             )
-        if found is not None:
-            self.restore(found)
-            log.info("going on from %s", found)
+        if found:
+            saved, num_damaged = first_whole(found, Saved.load)
+            self.restore(saved)
+            self.world.wait()
+            if self.world.is_main:
+                for damaged in found[:num_damaged]:
+                    log.warning("%s is now %s", damaged, set_aside(damaged).name)
+            log.info("going on from %s", self.newest)
         if self.world.is_main:
             written = self.run_dir / f".{EXPERIMENT}.new"
             write_json(written, self.experiment)
             os.replace(written, self.run_dir / EXPERIMENT)
 
-    def restore(self, folder: Path) -> None:
-        check_unchanged(folder, self.experiment)
-        training = folder / TRAINING
-        state = State.load(training)
+    def restore(self, saved: Saved) -> None:
+        folder, state = saved.checkpoint.folder, saved.state
+        check_unchanged(saved.checkpoint, self.experiment)
         if state.world_size != self.world.size:
             raise ValueError(
                 f"{folder}: made by {state.world_size} processes, so {self.world.size} cannot go on from it"
             )
         if state.sources.keys() != self.sources.keys():
             raise ValueError(f"{folder}: made from sources {', '.join(state.sources)}, not {', '.join(self.sources)}")
-        load_weights(self.model, folder)
-        self.optim.load_tensors(read_safetensors(training / OPTIMIZER))
-        if beside := self.module.beside_model():
-            kept = read_safetensors(training / OBJECTIVES)
-            with torch.no_grad():
-                for name, tensor in beside.items():
-                    tensor.copy_(kept[name])
+        beside = self.module.beside_model()
+        if saved.objectives.keys() != beside.keys():
+            raise ValueError(f"{folder}: {OBJECTIVES} is not of these objectives")
+        load_all(self.model, saved.checkpoint.model.state_dict())
+        self.optim.load_tensors(saved.optimizer)
+        with torch.no_grad():
+            for name, tensor in beside.items():
+                tensor.copy_(saved.objectives[name])
         for name, loader in self.sources.items():
-            loader.load_state_dict(state.sources[name])
+            try:
+                loader.load_state_dict(state.sources[name])
+            except (KeyError, TypeError) as error:
+                raise ValueError(f"{folder}: the position in source {name} cannot be read ({error!r})") from error
         self.state, self.newest, self.saved = state, folder, (state.step, state.evaluated)
 
     def wrapped(self) -> nn.Module:

@@ -102,6 +102,8 @@ class Optim:
             if name not in self.parameters:
                 raise ValueError(f"the optimiser's state is of another model: it has {name}")
             parameter = self.parameters[name]
+            if value.shape not in (parameter.shape, ()):
+                raise ValueError(f"the optimizer's {key} is {tuple(value.shape)}, wanted {tuple(parameter.shape)}")
             self.adamw.state[parameter][kind] = value.to(parameter.device)
 
 

@@ -1,12 +1,16 @@
 """Going on where a run stopped: what is kept beside the weights, and when going on would be another run."""
 
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from allinone.checkpoint import EXPERIMENT, from_json, read_json, write_json
+from torch import Tensor
+
+from allinone.checkpoint import CONFIG, TRAINING, Checkpoint, from_json, read_checkpoint, read_json, write_json
+from allinone.files.tensors import CHECKSUM, load_tensors
 
 STATE, OPTIMIZER, OBJECTIVES = "state.json", "optimizer.safetensors", "objectives.safetensors"
 
@@ -46,21 +50,55 @@ class State:
     best: float | None = None
 
     def save(self, folder: Path) -> None:
-        write_json(folder / STATE, asdict(self))
+        fields = asdict(self)
+        write_json(folder / STATE, {CHECKSUM: checksum(fields), **fields})
 
     @classmethod
     def load(cls, folder: Path) -> "State":
         path = folder / STATE
-        if not path.is_file():
+        if not path.exists():
             raise ValueError(
                 f"{folder}: no {STATE}, so training cannot go on from this checkpoint; start from it instead"
             )
-        return from_json(cls, read_json(path), str(path))
+        fields = read_json(path)
+        written = fields.pop(CHECKSUM, None)
+        if written not in (None, checksum(fields)):
+            raise ValueError(f"{path}: damaged: it is not what was saved")
+        return from_json(cls, fields, str(path))
 
 
-def check_unchanged(checkpoint: Path, describe: Mapping[str, Any]) -> None:
+def checksum(fields: Mapping[str, Any]) -> str:
+    """CRC-32 of some JSON."""
+    return f"{zlib.crc32(json.dumps(fields, sort_keys=True).encode()):08x}"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a run goes on from: a checkpoint, and what lies under `training/` in it."""
+
+    checkpoint: Checkpoint
+    state: State
+    optimizer: dict[str, Tensor]
+    objectives: dict[str, Tensor]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Saved":
+        """ValueError where anything in the folder is missing or damaged."""
+        training = folder / TRAINING
+        objectives = training / OBJECTIVES
+        if not (folder / CONFIG).exists():
+            raise ValueError(f"{folder}: damaged: no {CONFIG}")
+        return cls(
+            read_checkpoint(folder),
+            State.load(training),
+            load_tensors(training / OPTIMIZER),
+            load_tensors(objectives) if objectives.exists() else {},
+        )
+
+
+def check_unchanged(checkpoint: Checkpoint, describe: Mapping[str, Any]) -> None:
     """Raise ValueError, naming the differences, where the experiment is not the one that the checkpoint was made by."""
-    before = dict(flatten(read_json(checkpoint / EXPERIMENT)))
+    before = dict(flatten(checkpoint.experiment))
     now = dict(flatten(json.loads(json.dumps(describe))))
     changed = [
         f"  {key}: was {shorten(before.get(key))}, is {shorten(now.get(key))}"
@@ -69,7 +107,7 @@ def check_unchanged(checkpoint: Path, describe: Mapping[str, Any]) -> None:
     ]
     if changed:
         raise ValueError(
-            f"{checkpoint}: the experiment has changed since, so going on would be another run:\n"
+            f"{checkpoint.folder}: the experiment has changed since, so going on would be another run:\n"
             + "\n".join(changed)
             + "\nUndo the changes, or start a new run in another folder (its `init` can be this checkpoint)"
         )
