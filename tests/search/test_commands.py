@@ -1,7 +1,9 @@
+import csv
 import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from allinone.checkpoint import save_checkpoint
 from allinone.cli import main
@@ -44,8 +46,12 @@ def test_hits_come_in_every_format(made: Path, capsys: pytest.CaptureFixture[str
     search(made, "red", "--format", "html")
     assert capsys.readouterr().out.count("data:image/jpeg;base64,") >= 4
     search(made, "red")
-    table = "".join(line.split("│")[-2].strip() for line in capsys.readouterr().out.splitlines() if "│" in line)
-    assert str(made / "videos" / "[long] it's.mp4") in table  # a long path goes on in the next line
+    lines = capsys.readouterr().out.splitlines()
+    assert "[long] it's.mp4" in [line.split("│")[-2].strip() for line in lines if "│" in line]
+    assert (lines[-1], "match" in lines[1] + lines[2]) == (f"in {made}/videos", False)
+    assert max(map(len, lines[:-1])) <= 80
+    search(made, "red", "--rerank", "2")
+    assert "match" in capsys.readouterr().out
 
 
 def test_a_search_is_narrowed_paged_and_led_by_examples(made: Path, capsys: pytest.CaptureFixture[str]):
@@ -75,6 +81,74 @@ def test_words_that_the_model_does_not_know_are_told_in_every_format(made: Path,
     assert "1 of 2 words are not in the model's vocabulary: xqz" in capsys.readouterr().err
     main(["classify", video, "--labels", "red,🎉🎉", *model])
     assert "'🎉🎉': no word is in the model's vocabulary" in capsys.readouterr().err
+
+
+def test_a_filter_that_leaves_nothing_is_named_in_every_format(made: Path, capsys: pytest.CaptureFixture[str]):
+    for form in ("table", "json", "csv", "edl", "html"):
+        search(made, "red", "--folder", "gym", "--name", "01", "--format", form)
+        told = capsys.readouterr()
+        assert told.err == f"note: no video in the index passes: folder 'gym'; the videos lie in {made}/videos\n"
+    search(made, "red", "--folder", "videos", "--format", "csv")
+    assert len(capsys.readouterr().out.splitlines()) > 4
+
+
+def test_photos_have_no_time_and_hits_whose_files_are_gone_are_marked(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder, index = tmp_path / "mixed", str(tmp_path / "my.index")
+    Image.fromarray(tiny_frames(0)[0]).save(write_videos(folder, 1)[0].with_name("photo.png"))
+    (folder / "notes.txt").touch()
+    (folder / "@eaDir").mkdir()
+    (folder / "@eaDir" / "copy.jpg").touch()
+    main(["index", str(folder), "--model", str(made / "model"), "--to", index])
+    told = capsys.readouterr().out.splitlines()
+    assert told[1] == "1 other files left alone (.txt 1)"
+    assert told[2] == "1 left alone that are hidden, or in bins and hidden folders (.jpg 1)"
+    (folder / "00.mp4").unlink()
+    main(["search", "red", "--index", index])
+    rows = [[cell.strip() for cell in line.split("│")[2:-1]] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(row for row in rows if row) == [["", "", "photo.png"], ["0:00.0", "0:01.0", "00.mp4 (gone)"]]
+    main(["search", "red", "--index", index, "--format", "json"])
+    hits = json.loads(capsys.readouterr().out)
+    assert {Path(hit["video"]).name: hit["gone"] for hit in hits} == {"photo.png": False, "00.mp4": True}
+    main(["search", "red", "--index", index, "--format", "csv"])
+    assert {row["gone"] for row in csv.DictReader(capsys.readouterr().out.splitlines())} == {"", "gone"}
+    main(["search", "red", "--index", index, "--format", "html"])
+    page = capsys.readouterr().out
+    assert (page.count("the file is no longer there"), page.count(" s, ")) == (1, 1)
+    main(["index", str(folder), "--to", index])
+    assert f"1 of this folder are gone; `allinone index --to {index} --remove-missing`" in capsys.readouterr().out
+    main(["index", "--to", index, "--remove-missing"])
+    assert "1 videos taken out" in capsys.readouterr().out
+
+
+def test_files_that_were_unreadable_before_are_one_line_and_garbage_can_be_taken_out(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder, index = tmp_path / "videos", str(tmp_path / "my.index")
+    video = write_videos(folder, 2)[0]
+    (folder / "broken.mp4").write_bytes(b"no video")
+    add = ["index", str(folder), "--model", str(made / "model"), "--to", index]
+    main(add)
+    assert capsys.readouterr().err.startswith(f"not indexed: {folder}/broken.mp4: ")
+    main(add)
+    assert capsys.readouterr().err == "1 unreadable as before; --verbose lists them\n"
+    main([*add, "--verbose"])
+    assert capsys.readouterr().err.startswith(f"not indexed: {folder}/broken.mp4: ")
+    video.write_bytes(b"garbage")
+    main(add)
+    told = capsys.readouterr()
+    assert f"not indexed: {video}" in told.err
+    assert f"`allinone index --to {index} --remove-missing` takes them out\n  {video}\n" in told.out
+    with pytest.raises(SystemExit):
+        main(["index", "--to", index, "--verify"])
+    told = capsys.readouterr()
+    assert told.out == f"no longer readable: {video}\n"
+    assert told.err == (
+        f"`allinone index --to {index} --remove-missing` takes out those that are gone or no longer readable\n"
+    )
+    main(["index", "--to", index, "--remove-missing", "--verify"])
+    assert "1 videos taken out" in capsys.readouterr().out
 
 
 def test_hits_are_cut_out(made: Path, capsys: pytest.CaptureFixture[str]):

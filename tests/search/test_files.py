@@ -1,10 +1,13 @@
 import os
 from pathlib import Path
+from typing import Literal
 from unicodedata import normalize
 
 import pytest
 
 from allinone.search.files import VideoFile, by_ending, find_videos, list_files
+
+Form = Literal["NFC", "NFD"]
 
 
 def test_paths_are_absolute_and_each_file_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -108,7 +111,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("stored", "typed"), [("NFD", "NFC"), ("NFC", "NFD")])
-def test_paths_are_found_in_either_spelling_of_their_letters(tmp_path: Path, stored: str, typed: str):
+def test_paths_are_found_in_either_spelling_of_their_letters(tmp_path: Path, stored: Form, typed: Form):
     path = tmp_path / normalize(stored, "Größe") / normalize(stored, "서울é.mp4")
     path.parent.mkdir()
     path.touch()

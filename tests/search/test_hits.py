@@ -67,6 +67,7 @@ def test_filters_become_one_condition():
         "AND added >= to_timestamp_micros(1769860800000000) AND duration_sec <= 60.0"
     )
     assert Filters(folder=Path("/")).sql() == "starts_with(video, '/')"
+    assert Filters(folder="sport/").sql() == "contains(video, '/sport/')"
 
 
 @pytest.mark.parametrize("wrong", [{"min_duration_sec": -1}, {"max_duration_sec": float("nan")}, {"name": "a\0"}])

@@ -7,7 +7,8 @@ import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -153,6 +154,73 @@ def test_broken_files_are_reported_and_hold_up_nothing(predictor: Predictor, tmp
     assert [args for args in told if args[0] == "videos"][-1] == ("videos", 4, 4)
     assert len(index) == 2
     assert index.add(folder) == AddReport(0, 2, report.failed)
+
+
+def test_a_file_that_cannot_be_read_is_not_read_again_until_it_changes(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "videos"
+    [good] = write_videos(folder, 1)
+    (folder / "broken.mp4").write_bytes(b"no video")
+    index = VideoIndex.open(tmp_path / "index", predictor)
+    first = index.add(folder)
+    assert (len(first.failed), first.before) == (1, frozenset())
+    looked_at = []
+    real = ClipReader.look_up
+    monkeypatch.setattr(ClipReader, "look_up", lambda self, path: looked_at.append(path) or real(self, path))
+    again = VideoIndex.open(tmp_path / "index", predictor).add(folder)
+    assert (again.failed, again.before) == (first.failed, {str(folder / "broken.mp4")})
+    assert looked_at == []
+    shutil.copy(good, folder / "broken.mp4")
+    assert index.add(folder).failed == ()
+    assert index.store.unreadable() == []
+
+
+def test_a_failure_that_may_pass_is_tried_again(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_videos(tmp_path / "videos", 1)
+    index = VideoIndex.open(tmp_path / "index", predictor)
+
+    def fails(self: ClipReader, path: Path) -> None:
+        raise decode.VideoError(f"{path}: still reading after 300 s; given up (timeout_sec)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ClipReader, "look_up", fails)
+        assert len(index.add(tmp_path / "videos").failed) == 1
+    assert index.add(tmp_path / "videos").added == 1
+
+
+def test_what_is_gone_or_overwritten_with_garbage_is_told_and_still_found_until_it_is_taken_out(
+    predictor: Predictor, tmp_path: Path
+):
+    folder = tmp_path / "videos"
+    paths = [str(path) for path in write_videos(folder, 4)]
+    write_videos(tmp_path / "others", 1, num_frames=9)[0].rename(tmp_path / "others" / "elsewhere.mp4")
+    index = VideoIndex.open(tmp_path / "index", predictor)
+    index.add([folder, tmp_path / "others"])
+    Path(paths[0]).unlink()
+    (tmp_path / "others" / "elsewhere.mp4").unlink()
+    Path(paths[1]).write_bytes(b"garbage")
+    report = index.add(folder)
+    assert (report.gone, report.stale) == ((paths[0],), (paths[1],))
+    assert index.add(folder).stale == (paths[1],)  # also where it is not read again
+    assert {hit.video for hit in index.search("red") if hit.gone} == {paths[0], str(tmp_path / "others/elsewhere.mp4")}
+    found = index.verify()
+    assert (found.changed, found.unreadable) == ((paths[1],), (paths[1],))
+    Path(paths[2]).write_bytes(b"garbage that no `add` has seen")
+    assert index.verify().unreadable == (paths[1], paths[2])
+    for path in paths:
+        Path(path).unlink(missing_ok=True)
+    assert index.add(folder).gone == tuple(paths)  # though no video is left in it
+    with pytest.raises(ValueError, match="no videos in"):
+        index.add(tmp_path / "index")
+
+
+def test_the_index_itself_is_not_among_what_is_left_alone(predictor: Predictor, tmp_path: Path):
+    write_videos(tmp_path, 1)
+    (tmp_path / "notes.txt").touch()
+    index = VideoIndex.open(tmp_path / "my.index", predictor)
+    index.add(tmp_path)
+    assert index.add(tmp_path).others == {".txt": 1}
 
 
 def test_a_video_that_breaks_in_its_middle_is_left_out_whole(
@@ -446,6 +514,90 @@ def test_filters_narrow_a_search(filled: VideoIndex, videos: Path):
     assert found(added_after=now) == set()
 
 
+@pytest.fixture(scope="module")
+def nested(predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) -> VideoIndex:
+    """Folders and files named as on a Mac (NFD), composed (NFC), and both in one path."""
+    folder = tmp_path_factory.mktemp("nested")
+    names = ["clips/sport/a.mp4", "clips/sport/2024/b.mp4", "clips/gym/sports.mp4", "old/sport/c.mp4"]
+    names += [normalize("NFD", "Größe/Café.mp4"), "Größe/Café2.mp4", normalize("NFD", "한국/서울 선.mp4")]
+    names += [f"{normalize('NFD', 'Viêt')}/Tiếng.mp4", f"Viêt/{normalize('NFD', 'Tiếng2')}.mp4"]
+    for seed, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_mp4(folder / name, tiny_frames(seed), 8)
+    index = VideoIndex.open(folder / "my.index", predictor)
+    assert index.add(folder).added == len(names)
+    return index
+
+
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [
+        ("sport", ["a", "b", "c"]),
+        ("sport/", ["a", "b", "c"]),
+        ("clips/sport", ["a", "b"]),
+        ("./clips/sport", ["a", "b"]),
+        ("old/../clips/gym", ["sports"]),
+        ("port", []),
+        ("clips/sp", []),
+        ("/clips/sport", []),
+        ("a.mp4", []),
+    ],
+)
+def test_a_folder_is_any_ending_of_its_path(
+    nested: VideoIndex, folder: str, names: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(Path(nested.path).parent)
+    assert [Path(video.path).stem for video in nested.videos(Filters(folder=folder))] == sorted(names, key="bac".find)
+    monkeypatch.chdir("clips/gym")
+    assert {Path(video.path).stem for video in nested.videos(Filters(folder="../sport"))} == {"a", "b"}
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ({"name": "café"}, {"Café.mp4", "Café2.mp4"}),
+        ({"name": "É2"}, {"Café2.mp4"}),
+        ({"folder": "Größe"}, {"Café.mp4", "Café2.mp4"}),
+        ({"name": "서울"}, {"서울 선.mp4"}),
+        ({"name": "선", "folder": "한국"}, {"서울 선.mp4"}),
+        ({"name": "서선"}, set()),
+        ({"folder": "Viêt", "name": "tiếng"}, {"Tiếng.mp4", "Tiếng2.mp4"}),
+        ({"folder": "Größe2"}, set()),
+    ],
+)
+def test_names_are_found_however_their_letters_are_written(
+    nested: VideoIndex, form: Literal["NFC", "NFD"], filters: dict[str, str], names: set[str]
+):
+    where = Filters(**{key: normalize(form, text) for key, text in filters.items()})
+    found = {hit.video for hit in nested.search("red", 20, where=where)}
+    assert {normalize("NFC", Path(video).name) for video in found} == names
+    assert all(Path(video).is_file() for video in found)  # which keep their own names
+
+
+def test_videos_are_taken_out_however_their_names_are_written(predictor: Predictor, tmp_path: Path):
+    for seed, name in enumerate((normalize("NFD", "Größe/é.mp4"), normalize("NFD", "한국/é.mp4"))):
+        (tmp_path / name).parent.mkdir()
+        write_mp4(tmp_path / name, tiny_frames(seed), 8)
+    index = VideoIndex.open(tmp_path / "my.index", predictor)
+    index.add(tmp_path)
+    assert index.remove([tmp_path / "Größe/é.mp4", tmp_path / "한국"]) == 2
+
+
+def test_a_filter_that_leaves_nothing_is_named(nested: VideoIndex):
+    folder = Path(nested.path).parent
+    assert nested.left_nothing(None) == nested.left_nothing(Filters(folder="sport", name="a")) == []
+    assert nested.left_nothing(Filters(folder="sprot", name="a", min_duration_sec=0)) == [
+        f"no video in the index passes: folder 'sprot'; the videos lie in {folder}"
+    ]
+    assert nested.left_nothing(Filters(max_duration_sec=0.5, added_before=datetime(2020, 1, 1))) == [
+        "no video in the index passes: added before 2020-01-01 00:00:00, duration of at most 0.5 s"
+    ]
+    assert nested.left_nothing(Filters(folder="gym", name="b.mp4")) == [
+        "no video in the index passes all of these together: folder 'gym', name 'b.mp4'"
+    ]
+
+
 @given(name=st.text(max_size=8), folder=st.text(max_size=8), seconds=st.floats(allow_nan=True))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_filter_breaks_out_of_its_condition(filled: VideoIndex, name: str, folder: str, seconds: float):
@@ -486,6 +638,19 @@ def test_more_like_this_leaves_the_example_out(filled: VideoIndex, videos: Path)
     assert clip.score == pytest.approx(1, abs=1e-5)
     with pytest.raises(ValueError, match="no segment"):
         filled.similar(Hit("gone.mp4", 0, 1, 1.0, segment="gone"))
+
+
+def test_a_photo_is_not_like_itself(predictor: Predictor, tmp_path: Path):
+    paths = write_videos(tmp_path / "videos", 2)
+    for seed in range(3):
+        Image.fromarray(tiny_frames(seed)[0]).save(tmp_path / "videos" / f"{seed}.png")
+    index = VideoIndex.open(tmp_path / "index", predictor)
+    index.add(tmp_path / "videos")
+    shutil.copy(tmp_path / "videos" / "0.png", tmp_path / "copy.png")
+    for photo in (tmp_path / "videos" / "0.png", str(tmp_path / "copy.png")):
+        names = {Path(hit.video).name for hit in index.similar(photo)}
+        assert names == {"1.png", "2.png", "00.mp4", "01.mp4"}
+    assert Path(index.similar(paths[0])[0].video) == paths[0]  # a video holds other moments too
 
 
 def test_an_index_of_an_older_format_is_refused_with_the_way_out(predictor: Predictor, tmp_path: Path):

@@ -267,14 +267,15 @@ def moment(event: gr.EventData) -> tuple[float, float]:
 
 
 def card(hit: Found) -> str:
-    when = f"{clock(hit.start_sec)} to {clock(hit.end_sec)}"
+    when = f"{clock(hit.start_sec)} to {clock(hit.end_sec)}" if hit.end_sec else ""  # none of a photo
+    gone = '<p class="problem">the file is gone</p>' if hit.gone else ""
     name = Path(hit.video).name
     score = f"{hit.score:.3f}" if hit.match is None else f"{hit.score:.3f}, match {hit.match:.0%}"
     which = f'data-segment="{safe(hit.segment)}" data-start="{hit.start_sec}" data-end="{hit.end_sec}"'
     return (
-        f'<article><button class="shot" data-do="click" {which} aria-label="play {safe(name)} at {when}">'
-        f'<img loading="lazy" src="{safe(hit.thumbnail[1:])}" alt=""><span>{when}</span></button>'
-        f'<p class="name" title="{safe(hit.video)}">{safe(name)}</p><p class="score">{score}</p>'
+        f'<article><button class="shot" data-do="click" {which} aria-label="play {safe(name)} {when}">'
+        f'<img loading="lazy" src="{safe(hit.thumbnail[1:])}" alt="">{f"<span>{when}</span>" if when else ""}</button>'
+        f'<p class="name" title="{safe(hit.video)}">{safe(name)}</p><p class="score">{score}</p>{gone}'
         f'<button data-do="like" {which}>more like this</button><button data-do="select" {which}>ask about it</button>'
         "</article>"
     )

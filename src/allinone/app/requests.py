@@ -37,7 +37,9 @@ class Asked(BaseModel):
 class Where(Asked):
     """Which segments may be found; all that is given must hold."""
 
-    folder: str | None = Field(default=None, max_length=4000, description="the video lies in it or below it")
+    folder: str | None = Field(
+        default=None, max_length=4000, description="the video lies in it or below it: a path, or the end of one"
+    )
     name: str | None = Field(default=None, max_length=255, description="is part of the file's name")
     added_after: Moment | None = None
     added_before: Moment | None = None
@@ -125,6 +127,7 @@ class Found(BaseModel):
     end_sec: float
     score: float
     match: float | None
+    gone: bool = Field(description="the file is no longer there")
     thumbnail: str
     play: str
 

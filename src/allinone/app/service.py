@@ -88,6 +88,8 @@ class Service:
                 assert asked.text is not None
                 notes = self.predictor.notes([asked.text])
                 hits = self.index.search(asked.text, asked.top_k, asked.rerank, offset=asked.offset, where=where)
+        if not hits:
+            notes += self.index.left_nothing(where)
         return Hits(hits=[found(hit) for hit in hits], notes=notes)
 
     def answer(self, asked: Answer) -> Answers:
@@ -244,6 +246,7 @@ def found(hit: Hit) -> Found:
         end_sec=hit.end_sec,
         score=hit.score,
         match=hit.match,
+        gone=hit.gone,
         thumbnail=f"/media/thumbnail/{hit.segment}",
         play=f"/media/video/{hit.segment}#t={hit.start_sec:.3f},{hit.end_sec:.3f}",
     )

@@ -42,11 +42,12 @@ def add_commands(commands: Any) -> None:
     index.add_argument("--engine", type=str, choices=["local", "ray"], default="local", help="ray: on many machines")
     index.add_argument("--address", type=str, help="of the Ray cluster (default: one on this machine)")
     index.add_argument("--remove", type=str, nargs="+", metavar="PATH", help="take these out, there or gone")
-    index.add_argument("--remove-missing", action="store_true", help="take out all videos whose files are gone")
+    index.add_argument("--remove-missing", action="store_true", help="take out what is gone or no longer readable")
     index.add_argument("--verify", action="store_true", help="compare with the files; exit code 1 where they differ")
     index.add_argument("--contents", action="store_true", help="with --verify: every byte, not just size and time")
     index.add_argument("--compact", action="store_true", help="merge small files and drop old versions")
     index.add_argument("--check-recall", action="store_true", help="how much of what is best a search finds")
+    index.add_argument("--verbose", action="store_true", help="list unreadable files also where they are known")
     index.add_argument("--stats", action="store_true", help="what is in it")
     commands.add_subcommand("index", index, help="make videos searchable")
 
@@ -59,7 +60,7 @@ def add_commands(commands: Any) -> None:
     search.add_argument("--offset", type=int, default=0, help="leave out so many of the best: the next page")
     search.add_argument("--rerank", type=int, default=0, metavar="K", help="let the joint mode re-read the best K")
     search.add_argument("--no-merge", action="store_true", help="neighbouring segments as hits of their own")
-    search.add_argument("--folder", type=str, help="only videos in it or below")
+    search.add_argument("--folder", type=str, help="only videos in it or below: a path, or the end of one")
     search.add_argument("--name", type=str, help="only files with this in their name")
     search.add_argument("--added-after", type=str, metavar="DATE", help="2026-01-31, or with a time: 2026-01-31T18:00")
     search.add_argument("--added-before", type=str, metavar="DATE")
@@ -91,8 +92,10 @@ def run_index(options: Namespace) -> None:
     if options.remove:
         print(f"{options.to}: {index.remove(options.remove)} videos taken out")
     if options.remove_missing:
-        missing = index.verify().missing
-        print(f"{options.to}: {index.remove(missing) if missing else 0} videos taken out, whose files are gone")
+        found = index.verify()
+        lost = [*found.missing, *found.unreadable]
+        number = index.remove(lost) if lost else 0
+        print(f"{options.to}: {number} videos taken out, whose files are gone or no longer readable")
     if options.compact:
         index.compact()
     if options.check_recall:
@@ -108,25 +111,51 @@ def run_index(options: Namespace) -> None:
 
 
 def add(index: "VideoIndex", options: Namespace) -> None:
+    from allinone.search.files import by_ending
+
     with progress_bars() as show:
         report = index.add(options.videos, on_progress=show, num_threads=options.threads, engine=engine_of(options))
     for path, cause in report.failed:
-        print(f"not indexed: {cause if path in cause else f'{path}: {cause}'}", file=sys.stderr)
+        if options.verbose or path not in report.before:
+            print(f"not indexed: {cause if path in cause else f'{path}: {cause}'}", file=sys.stderr)
+    if report.before and not options.verbose:
+        print(f"{len(report.before)} unreadable as before; --verbose lists them", file=sys.stderr)
     moved = f"{report.moved} known by their content, " if report.moved else ""
     print(
         f"{options.to}: {report.added} videos added, {moved}{report.skipped} already there, "
         f"{len(report.failed)} unreadable; {len(index)} segments"
     )
+    if report.others:
+        print(f"{sum(report.others.values())} other files left alone ({by_ending(report.others)})")
+    if report.hidden:
+        hidden = by_ending(report.hidden)
+        print(f"{sum(report.hidden.values())} left alone that are hidden, or in bins and hidden folders ({hidden})")
+    way_out = f"`allinone index --to {options.to} --remove-missing` takes them out"
+    if report.stale:
+        print(f"still found as they were before, though no longer readable: {len(report.stale)}; {way_out}")
+        print("\n".join(f"  {path}" for path in report.stale))
+    if report.gone:
+        print(f"{len(report.gone)} of this folder are gone; {way_out}")
 
 
 def verify(index: "VideoIndex", contents: bool) -> None:
     with progress_bars() as show:
         found = index.verify(contents=contents, on_progress=show)
-    for what, names in (("gone", found.missing), ("changed", found.changed), ("orphaned segment", found.orphaned)):
+    changed = [name for name in found.changed if name not in found.unreadable]
+    for what, names in (
+        ("gone", found.missing),
+        ("no longer readable", found.unreadable),
+        ("changed", changed),
+        ("orphaned segment", found.orphaned),
+    ):
         for name in names:
             print(f"{what}: {name}")
+    if changed or found.orphaned:
+        print("index the folders of changed files again", file=sys.stderr)
+    if found.missing or found.unreadable:
+        way_out = f"`allinone index --to {index.path} --remove-missing`"
+        print(f"{way_out} takes out those that are gone or no longer readable", file=sys.stderr)
     if not found.ok:
-        print("add the folders of changed files again; --remove-missing takes out those that are gone", file=sys.stderr)
         sys.exit(1)
     print(f"{index.path}: as the files are")
 
@@ -168,6 +197,8 @@ def run_search(options: Namespace) -> None:
         show_notes(index.predictor.notes(options.words))
         lists = index.search_many(options.words, rerank=options.rerank, **page)
         found = dict(zip(options.words, lists, strict=True))
+    if not any(found.values()):
+        show_notes(index.left_nothing(page["where"]))
     show_found(index, found, options.format, options.fps)
     if options.save_clips:
         save(found, options.save_clips, options.exact)
@@ -177,7 +208,7 @@ def show_found(index: "VideoIndex", found: "dict[str, list[Hit]]", form: str, fp
     from allinone.search import export
 
     if form == "table":
-        show_hits(found)
+        show_hits(found, index.common_folder())
     elif form == "html":
         ids = [hit.segment for hits in found.values() for hit in hits]
         print(export.to_html(found, index.thumbnails(ids)), end="")
@@ -187,18 +218,25 @@ def show_found(index: "VideoIndex", found: "dict[str, list[Hit]]", form: str, fp
         print((export.to_json if form == "json" else export.to_csv)(found).rstrip("\n"))
 
 
-def show_hits(found: "dict[str, list[Hit]]") -> None:
+def show_hits(found: "dict[str, list[Hit]]", folder: str) -> None:
+    """A table for each query; videos are named from the folder that all of the index lie in."""
+    import os
+
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     for query, hits in found.items():
-        table = Table("score", "match", "from", "to", title=Text(query))
+        is_reranked = any(hit.match is not None for hit in hits)
+        table = Table("score", *["match"] * is_reranked, "from", "to", title=Text(query))
         table.add_column("video", overflow="fold")
         for hit in hits:  # with re-ranking, `match` decides the order
-            match = "" if hit.match is None else f"{hit.match:.3f}"
-            table.add_row(f"{hit.score:.3f}", match, clock(hit.start_sec), clock(hit.end_sec), Text(hit.video))
+            match = ["" if hit.match is None else f"{hit.match:.3f}"] * is_reranked
+            when = (clock(hit.start_sec), clock(hit.end_sec)) if hit.end_sec else ("", "")  # none of a photo
+            video = Text(os.path.relpath(hit.video, folder)).append(" (gone)" if hit.gone else "")
+            table.add_row(f"{hit.score:.3f}", *match, *when, video)
         Console().print(table)
+    print(f"in {folder}")
 
 
 def save(found: "dict[str, list[Hit]]", folder: str, exact: bool) -> None:

@@ -2,16 +2,17 @@
 
 import os
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from allinone.search.embedding import Embedded, segment_id
-from allinone.search.files import VideoFile, printable
+from allinone.search.files import Listing, VideoFile, printable
 from allinone.search.hits import sql_in
-from allinone.search.table import FILE_COLUMNS, Store
+from allinone.search.table import FILE_COLUMNS, Store, Unreadable
 
 WRITE_SEC = 10
 """Rows wait no longer than this to be written, so that being killed costs little."""
@@ -23,20 +24,32 @@ TIDY_WRITES = 64
 class AddReport:
     """How many videos were embedded (new or changed) or there already; which failed, and why.
 
-    `moved` ones were known by their content under another path, or only touched: their rows were taken over.
+    `moved` ones were known by their content under another path, or only touched: their rows were taken over. What is
+    told besides does not count where two reports are compared.
     """
 
     added: int
     skipped: int
     failed: tuple[tuple[str, str], ...]
     moved: int = 0
+    before: frozenset[str] = field(default=frozenset(), compare=False)
+    """Of those that failed the ones that had failed already: they have not changed, and were not read again."""
+    stale: tuple[str, ...] = field(default=(), compare=False)
+    """Of those that failed the ones that the index still has as they were."""
+    gone: tuple[str, ...] = field(default=(), compare=False)
+    """Videos in the index that were in these folders, and are no longer there."""
+    others: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """How many files of other kinds were left alone in the folders, by ending."""
+    hidden: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """How many videos and pictures were left alone in bins and hidden folders, or are hidden, by ending."""
 
 
 class Adding:
     """What one `add` knows, has done, and holds to be written."""
 
-    def __init__(self, store: Store, schema: Any, rows_per_write: int):
+    def __init__(self, store: Store, schema: Any, rows_per_write: int, listing: Listing):
         self.store = store
+        self.listing = listing
         self.schema = schema
         self.rows_per_write = rows_per_write
         self.added = self.skipped = self.moved = self.writes = self.num_rows = 0
@@ -49,17 +62,33 @@ class Adding:
         files = [] if table is None else table.group_by(FILE_COLUMNS).aggregate([]).to_pylist()
         self.state = {row["video"]: (row["size"], row["mtime_ns"]) for row in files}
         self.path_of = {row["content"]: row["video"] for row in files}
+        self.remembered = store.unreadable()
+        self.unreadable = {file.video: file for file in self.remembered}
+        self.before: set[str] = set()
 
     @property
     def num_done(self) -> int:
         return self.added + self.skipped + self.moved + len(self.failed)
 
     def report(self) -> AddReport:
-        return AddReport(self.added, self.skipped, tuple(sorted(self.failed.items())), self.moved)
+        folders = tuple(str(folder).rstrip("/") + "/" for folder in self.listing.folders)
+        left = self.state.keys() - set(map(str, self.listing.files))
+        return AddReport(
+            self.added,
+            self.skipped,
+            tuple(sorted(self.failed.items())),
+            self.moved,
+            before=frozenset(self.before),
+            stale=tuple(sorted(self.failed.keys() & self.state.keys())),
+            gone=tuple(sorted(path for path in left if path.startswith(folders) and not os.path.exists(path))),
+            others=self.listing.others,
+            hidden=self.listing.hidden,
+        )
 
-    def new_among(self, files: Iterable[Path]) -> list[VideoFile]:
+    def new_files(self) -> list[VideoFile]:
+        """Those that are not in the index as they are, and may be readable."""
         new = []
-        for path in files:
+        for path in self.listing.files:
             try:
                 file = VideoFile.of(path)
             except (OSError, UnicodeEncodeError) as error:
@@ -67,13 +96,25 @@ class Adding:
                 continue
             if self.state.get(file.path) == file.state:
                 self.skipped += 1
+            elif (known := self.unreadable.get(file.path)) and known == unreadable(file, known.cause):
+                self.failed[file.path] = known.cause
+                self.before.add(file.path)
             else:
                 new.append(file)
         return new
 
+    def remember(self) -> None:
+        """Keep which files could not be read, for the next time."""
+        files = [file for path, file in sorted(self.unreadable.items()) if os.path.exists(path)]
+        if files != self.remembered:
+            self.store.write_unreadable(files)
+
     def take(self, result: Embedded) -> None:
+        self.unreadable.pop(result.video.path, None)
         if result.failure is not None:
             self.failed[result.video.path] = result.failure
+            if result.lasts:
+                self.unreadable[result.video.path] = unreadable(result.video, result.failure)
             return
         self.added, self.moved = self.added + (not result.is_known), self.moved + result.is_known
         self.pending.append(result)
@@ -127,6 +168,12 @@ class Adding:
             for rows in list(by_content.get(result.content, {}).values())[:1]:
                 copies[result.video] = [moved(row, result.video) for row in rows]
         return copies
+
+
+def unreadable(file: VideoFile, cause: str) -> Unreadable:
+    return Unreadable(
+        file.path, file.size, file.mtime_ns, cause, f"allinone {version('allinone')}, PyAV {version('av')}"
+    )
 
 
 def moved(row: dict[str, Any], video: VideoFile) -> dict[str, Any]:

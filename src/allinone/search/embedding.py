@@ -38,13 +38,17 @@ THUMBNAIL_SIDE = 256
 
 @dataclass(frozen=True)
 class Embedded:
-    """A video's rows; or none, because they are in the index under another path (`is_known`), or it failed."""
+    """A video's rows; or none, because they are in the index under another path (`is_known`), or it failed.
+
+    A failure that `lasts` is the file's own: as long as it does not change, trying again is in vain.
+    """
 
     video: VideoFile
     content: str = ""
     rows: tuple[dict[str, Any], ...] = ()
     is_known: bool = False
     failure: str | None = None
+    lasts: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Chunk:
     thumbnails: tuple[bytes, ...] = ()
     is_known: bool = False
     failure: str | None = None
+    lasts: bool = False
 
     def read(self, reader: ClipReader) -> "Chunk":
         if self.failure is not None or not self.segments:
@@ -69,7 +74,7 @@ class Chunk:
         try:
             clip = read_frames(self.video.path, times_sec=times, size=size, timeout_sec=TIMEOUT_SEC)
         except VideoError as error:
-            return replace(self, failure=cause(error, self.video))
+            return replace(self, failure=cause(error, self.video), lasts=lasts(error))
         clips = clip.frames.unflatten(0, (-1, reader.num_frames))
         thumbnails = tuple(thumbnail(frames[len(frames) // 2]) for frames in clips)
         return replace(self, frames=reader.transform(clips), thumbnails=thumbnails)
@@ -121,19 +126,22 @@ def embed_videos(
                 yield from plan
 
         rows: list[dict[str, Any]] = []
-        failure: str | None = None
+        failed: Chunk | None = None
         chunks = read_ahead(pool, lambda chunk: chunk.read(reader), plans(), num_ahead)
         for group in prefetched(grouped(chunks, min(predictor.data.batch_size, CHUNK)), 2):
             frames = torch.cat([chunk.frames for chunk in group])
             vectors = iter(predictor.embed_clips(frames[:, None]).numpy() if len(frames) else ())
             for chunk in group:
-                failure = failure or chunk.failure
+                failed = failed or (None if chunk.failure is None else chunk)
                 rows += [chunk.row(number, next(vectors)) for number in range(len(chunk.frames))]
                 done += len(chunk.segments)
                 if chunk.is_last:
                     reader.facts.pop(Path(chunk.video.path), None)
-                    yield Embedded(chunk.video, chunk.content, () if failure else tuple(rows), chunk.is_known, failure)
-                    rows, failure = [], None
+                    if failed is not None:
+                        yield Embedded(chunk.video, failure=failed.failure, lasts=failed.lasts)
+                    else:
+                        yield Embedded(chunk.video, chunk.content, tuple(rows), chunk.is_known)
+                    rows, failed = [], None
             on_segments(done, planned)
 
 
@@ -151,7 +159,7 @@ def plan_chunks(video: VideoFile, reader: ClipReader, cut: Cut, contents: Contai
         if VideoFile.of(Path(video.path)) != video:
             return [replace(empty, failure="it changed while it was read; add it again when it is complete")]
     except (VideoError, OSError) as error:
-        return [replace(empty, failure=cause(error, video))]
+        return [replace(empty, failure=cause(error, video), lasts=lasts(error))]
     return [
         replace(
             empty,
@@ -166,6 +174,11 @@ def plan_chunks(video: VideoFile, reader: ClipReader, cut: Cut, contents: Contai
 
 def cause(error: Exception, video: VideoFile) -> str:
     return str(error).removeprefix(f"{video.path}: ")
+
+
+def lasts(error: Exception) -> bool:
+    """Whether the file itself is to blame, and not that it could not be opened or that reading it took too long."""
+    return isinstance(error, VideoError) and not isinstance(error.__cause__, OSError) and "given up" not in str(error)
 
 
 def thumbnail(frame: UInt8[Tensor, "3 H W"]) -> bytes:

@@ -28,12 +28,14 @@ def to_json(found: Found) -> str:
 def to_csv(found: Found) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["query", "video", "start_sec", "end_sec", "score", "match", "segment"])
+    rows.writerow(["query", "video", "start_sec", "end_sec", "score", "match", "gone", "segment"])
     for query, hits in found.items():
         for hit in hits:
             match = "" if hit.match is None else f"{hit.match:.6f}"
             seconds = f"{hit.start_sec:.3f}", f"{hit.end_sec:.3f}"
-            rows.writerow([query, hit.video, *seconds, f"{hit.score:.6f}", match, hit.segment])
+            rows.writerow(
+                [query, hit.video, *seconds, f"{hit.score:.6f}", match, "gone" if hit.gone else "", hit.segment]
+            )
     return text.getvalue()
 
 
@@ -112,4 +114,6 @@ def html_item(hit: Hit, thumbnail: bytes | None) -> str:
     link = escape(f"{Path(hit.video).as_uri()}#t={hit.start_sec:.2f},{hit.end_sec:.2f}")
     score = f"{hit.score:.3f}" if hit.match is None else f"{hit.match:.3f} (cosine {hit.score:.3f})"
     name = escape(Path(hit.video).name)
-    return f'<li>{image}<a href="{link}">{name}</a><br>{hit.start_sec:.1f} to {hit.end_sec:.1f} s, {score}</li>'
+    when = f"{hit.start_sec:.1f} to {hit.end_sec:.1f} s, " if hit.end_sec else ""  # none of a photo
+    gone = ", gone: the file is no longer there" if hit.gone else ""
+    return f'<li>{image}<a href="{link}">{name}</a><br>{when}{score}{gone}</li>'

@@ -76,16 +76,17 @@ def no_videos(listing: Listing) -> ValueError:
     return ValueError(f"no videos in {folders}; {wanted}{left}{hidden}")
 
 
-def list_files(paths: str | Path | Sequence[str | Path]) -> Listing:
+def list_files(paths: str | Path | Sequence[str | Path], without: Path | None = None) -> Listing:
     """Files that are named, videos and pictures in folders, and what globs match.
 
     A path that exists is taken as it is, also with `*` or `[` in its name. Links to folders are followed, each folder
     once, and its own path comes before that of a link. Bins and hidden folders are left out, unless one of them is all
-    that is named. A folder that cannot be read is in the list itself, so that it fails by name like a file. Raises
-    ValueError where a path does not exist.
+    that is named, and so is the folder `without`. A folder that cannot be read is in the list itself, so that it fails
+    by name like a file. Raises ValueError where a path does not exist.
     """
     named = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     walk, missing = Walk(), []
+    walk.seen.update([] if without is None else [os.path.realpath(without)])
     for path in named:
         matches = existing(path)
         if not matches:

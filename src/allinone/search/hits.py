@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from unicodedata import normalize
+
+from allinone.video.names import nfc
 
 MARGIN = 0.05
 """A neighbouring segment belongs to a moment if its cosine is no more than this below that of the moment's best."""
@@ -25,6 +28,8 @@ class Hit:
     score: float
     match: float | None = None
     segment: str = ""
+    gone: bool = False
+    """The file was no longer there when it was found."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +37,8 @@ class Filters:
     """Which segments may be found; all that is given must hold. A time without a zone is local time."""
 
     folder: str | Path | None = None
-    """The video lies in it, or in a folder below it."""
+    """The video lies in it, or in a folder below it: an absolute path, one that begins with `.` or `..`, or the end of
+    one, so that `sport` is /films/sport wherever that is."""
     name: str | None = None
     """A part of the file's name, in upper or lower case."""
     added_after: datetime | None = None
@@ -51,19 +57,23 @@ class Filters:
 
     def sql(self) -> str | None:
         """As a condition on the table's columns; None where everything passes."""
-        conditions = []
+        return " AND ".join(self.conditions().values()) or None
+
+    def conditions(self) -> dict[str, str]:
+        """A condition for each filter that is given, by what people call it."""
+        found = {}
         if self.folder is not None:
-            folder = os.path.abspath(self.folder).rstrip("/") + "/"
-            conditions.append(f"starts_with(video, {sql_text(folder)})")
+            found[f"folder {str(self.folder)!r}"] = in_folder(str(self.folder))
         if self.name:
-            conditions.append(f"contains(lower(name), lower({sql_text(self.name)}))")
-        for moment, sign in ((self.added_after, ">="), (self.added_before, "<")):
+            found[f"name {self.name!r}"] = has_name(self.name)
+        for what, moment, sign in (("after", self.added_after, ">="), ("before", self.added_before, "<")):
             if moment is not None:
-                conditions.append(f"added {sign} to_timestamp_micros({round(moment.timestamp() * 1_000_000)})")
-        for seconds, sign in ((self.min_duration_sec, ">="), (self.max_duration_sec, "<=")):
+                micros = round(moment.timestamp() * 1_000_000)
+                found[f"added {what} {moment}"] = f"added {sign} to_timestamp_micros({micros})"
+        for what, seconds, sign in (("least", self.min_duration_sec, ">="), ("most", self.max_duration_sec, "<=")):
             if seconds is not None:
-                conditions.append(f"duration_sec {sign} {float(seconds)!r}")
-        return " AND ".join(conditions) or None
+                found[f"duration of at {what} {seconds:g} s"] = f"duration_sec {sign} {float(seconds)!r}"
+        return found
 
 
 def _is_utf8(text: str) -> bool:
@@ -72,6 +82,32 @@ def _is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def in_folder(folder: str) -> str:
+    """The condition that a video lies in this folder, or in one whose path ends so."""
+    is_end = folder.split("/")[0] not in ("", ".", "..") and not os.path.normpath(folder).startswith("..")
+    path = nfc(f"/{os.path.normpath(folder)}/" if is_end else os.path.abspath(folder).rstrip("/") + "/")
+    return f"{'contains' if is_end else 'starts_with'}({composed('video', path)}, {sql_text(path)})"
+
+
+def has_name(part: str) -> str:
+    """The condition that this is a part of the file's name, in upper or lower case."""
+    part = nfc(part)
+    return f"contains({composed('lower(name)', part.lower())}, lower({sql_text(part)}))"
+
+
+def composed(column: str, sought: str) -> str:
+    """A column with the letters of `sought` in their composed form (NFC), however they are written in it.
+
+    SQL can replace, but not compose. The letters of most parts go first, since "e" with one accent is also the
+    beginning of "e" with two.
+    """
+    parts = {letter: normalize("NFD", letter) for letter in sought}
+    for letter in sorted(parts, key=lambda letter: -len(parts[letter])):
+        if parts[letter] != letter:
+            column = f"replace({column}, {sql_text(parts[letter])}, {sql_text(letter)})"
+    return column
 
 
 def sql_text(text: str) -> str:

@@ -16,11 +16,13 @@ from allinone.inference import Predictor, Progress, Source, all_pairs
 from allinone.model.heads import ContrastiveHead, MatchingHead
 from allinone.search.adding import Adding, AddReport
 from allinone.search.embedding import Embedded, default_threads, embed_videos
-from allinone.search.files import VideoFile, find_videos
-from allinone.search.hits import Filters, Hit, merged, sql_in
+from allinone.search.files import VideoFile, list_files, no_videos
+from allinone.search.hits import Filters, Hit, merged, sql_in, sql_text
 from allinone.search.scale import Ray
 from allinone.search.segments import Cut
 from allinone.search.table import FILE_COLUMNS, Made, Store, schema
+from allinone.video.decode import VideoError
+from allinone.video.names import nfc
 
 SEGMENT_COLUMNS = ["id", "video", "start_sec", "end_sec", "duration_sec", "size", "mtime_ns", "added"]
 
@@ -54,11 +56,15 @@ class Video:
 
 @dataclass(frozen=True)
 class Verified:
-    """Videos that are gone, or no longer what was added; ids of segments that double others or belong to no whole."""
+    """Videos that are gone, or no longer what was added; ids of segments that double others or belong to no whole.
+
+    `unreadable` are those of the changed ones that cannot be read any more.
+    """
 
     missing: tuple[str, ...]
     changed: tuple[str, ...]
     orphaned: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -150,9 +156,12 @@ class VideoIndex:
         A video that cannot be read is reported and holds up nothing. `on_progress` is told ("videos", done, total) and
         ("segments", done, known of so far). `num_threads` threads (by default one for each processor, at most 8) read
         videos while others are embedded; or an `engine` embeds on many machines. Raises ValueError where a path does
-        not exist or there is no video, before anything is done.
+        not exist or there is no video, before anything is done. Files that could not be read are not read again until
+        they change.
         """
-        files = find_videos(paths)
+        listing = list_files(paths, without=self.store.folder)
+        if not listing.files and not any(self.below(folder) for folder in listing.folders):
+            raise no_videos(listing)
         report = on_progress or (lambda what, done, total: None)
         with self.store.only_writer():
             there = self.store.made()
@@ -160,16 +169,18 @@ class VideoIndex:
                 raise ValueError(
                     f"{self.path}: made by another process meanwhile, with another model or cut; open it again"
                 )
-            adding = Adding(self.store, schema(self.made, self.predictor.model.config.shared_dim), rows_per_write)
-            todo, contents = adding.new_among(files), frozenset(adding.path_of)
-            report("videos", adding.num_done, len(files))
+            width, num_files = self.predictor.model.config.shared_dim, len(listing.files)
+            adding = Adding(self.store, schema(self.made, width), rows_per_write, listing)
+            todo, contents = adding.new_files(), frozenset(adding.path_of)
+            report("videos", adding.num_done, num_files)
             while todo:
                 for result in self.embedded(todo, contents, num_threads or default_threads(), engine, report):
                     adding.take(result)
-                    report("videos", adding.num_done, len(files))
+                    report("videos", adding.num_done, num_files)
                 adding.flush()
                 todo, contents = adding.lost, frozenset()
                 adding.lost = []
+            adding.remember()
             if len(self):
                 self.store.tidy()
         return adding.report()
@@ -195,11 +206,11 @@ class VideoIndex:
         table = self.store.existing()
         with self.store.only_writer():
             known = set(table.search().select(["video"]).to_arrow()["video"].to_pylist())
+            by_nfc = {nfc(video): video for video in known}
             found: set[str] = set()
             strange = []
             for path in (os.path.abspath(path) for path in named):
-                below = path.rstrip("/") + "/"
-                matches = {path} & known or {video for video in known if video.startswith(below)}
+                matches = {path} & known or {by_nfc[nfc(path)]} if nfc(path) in by_nfc else self.below(path)
                 if not matches:
                     strange.append(path)
                 found |= matches
@@ -207,6 +218,11 @@ class VideoIndex:
                 raise ValueError(f"{self.path}: not in the index: {', '.join(strange) or 'nothing, no path was given'}")
             table.delete(sql_in("video", sorted(found)))
         return len(found)
+
+    def below(self, folder: str | Path) -> set[str]:
+        """The videos that lie in a folder, or below it."""
+        rows = self.store.rows(["video"], Filters(folder=os.path.abspath(folder)).sql())
+        return set() if rows is None else set(rows["video"].to_pylist())
 
     def compact(self, *, keep_sec: int | float = 60) -> Stats:
         """Merge small files, bring the groups up to date, and drop versions that are older than `keep_sec`.
@@ -263,7 +279,7 @@ class VideoIndex:
         found = []
         for text, vector in zip(texts, self.predictor.embed_text(texts), strict=True):
             hits = self.best(vector.numpy(), max(offset + top_k, rerank), where, merge)
-            found.append((self.reranked(text, hits[:rerank]) + hits[rerank:])[offset : offset + top_k])
+            found.append(marked((self.reranked(text, hits[:rerank]) + hits[rerank:])[offset : offset + top_k]))
         return found
 
     def search_vector(
@@ -278,7 +294,7 @@ class VideoIndex:
         """The moments whose vectors have the largest cosine with this one."""
         check_page(top_k, offset)
         self.store.existing()
-        return self.best(vector.numpy(), offset + top_k, where, merge)[offset:]
+        return marked(self.best(vector.numpy(), offset + top_k, where, merge)[offset:])
 
     def similar(
         self,
@@ -289,18 +305,22 @@ class VideoIndex:
         where: Filters | None = None,
         merge: bool = True,
     ) -> list[Hit]:
-        """More like this: a hit or segment of the index, which is then left out, or any clip or image."""
+        """More like this: a hit or segment of the index, or any clip or image.
+
+        Left out is the hit or segment itself, and a photo with the same content as the file that is given.
+        """
         check_page(top_k, offset)
         table = self.store.existing()
         if not isinstance(example, Hit | Segment):
             vector = self.predictor.embed_video(example)[0].numpy()
-            return self.best(vector, offset + top_k, where, merge)[offset:]
+            without = VideoFile.of(Path(example)).content() if isinstance(example, str | Path) else None
+            return marked(self.best(vector, offset + top_k, where, merge, without_photo=without)[offset:])
         id = example.segment if isinstance(example, Hit) else example.id
         rows = table.search().where(sql_in("id", [id])).select(["vector"]).limit(1).to_arrow()
         if not len(rows):
             raise self.no_segment(id)
         vector = rows["vector"].combine_chunks().flatten().to_numpy()
-        return self.best(vector, offset + top_k, where, merge, without=example)[offset:]
+        return marked(self.best(vector, offset + top_k, where, merge, without=example)[offset:])
 
     def best(
         self,
@@ -309,8 +329,12 @@ class VideoIndex:
         where: Filters | None,
         merge: bool,
         without: Hit | Segment | None = None,
+        without_photo: str | None = None,
     ) -> list[Hit]:
         condition, depth = where.sql() if where is not None else None, 2 * count if merge else count + bool(without)
+        if without_photo is not None:
+            other = f"(duration_sec > 0 OR content != {sql_text(without_photo)})"
+            condition = other if condition is None else f"{condition} AND {other}"
         while True:
             rows = self.store.nearest(vector, depth, condition)
             segments = [
@@ -332,6 +356,27 @@ class VideoIndex:
             for number, probability in zip(numbers, scores.sigmoid().tolist(), strict=True):
                 hits[number] = replace(hits[number], match=probability)
         return [hits[i] for i in sorted(log_odds, key=lambda i: -log_odds[i])]
+
+    def left_nothing(self, where: Filters | None) -> list[str]:
+        """Which filters no video passes, in words; empty where one passes them all."""
+        table, conditions = self.store.table(), where.conditions() if where is not None else {}
+        if table is None or not conditions or table.count_rows(" AND ".join(conditions.values())):
+            return []
+        alone = [name for name, condition in conditions.items() if not table.count_rows(condition)]
+        place = f"; the videos lie in {self.common_folder()}" if any(n.startswith("folder ") for n in alone) else ""
+        if alone:
+            return [f"no video in the index passes: {', '.join(alone)}{place}"]
+        return [f"no video in the index passes all of these together: {', '.join(conditions)}"]
+
+    def common_folder(self) -> str:
+        """The folder that all videos lie in or below."""
+        import pyarrow.compute as pc
+
+        rows = self.store.rows(["video"])
+        if rows is None or not len(rows):
+            return os.sep
+        ends = pc.min_max(rows["video"]).as_py()  # what these have in common, all between them have too
+        return os.path.commonpath([os.path.dirname(ends["min"]), os.path.dirname(ends["max"])])
 
     # What is in it
 
@@ -390,7 +435,7 @@ class VideoIndex:
             if row["id"] in seen or any(row[name] != file[name] for name in FILE_COLUMNS):
                 orphaned.append(row["id"])
             seen.add(row["id"])
-        missing, changed = [], []
+        missing, changed = [], list[VideoFile]()
         for number, (path, row) in enumerate(sorted(newest.items()), start=1):
             try:
                 file = VideoFile.of(Path(path))
@@ -399,10 +444,19 @@ class VideoIndex:
                 missing.append(path)
             else:
                 if not same:
-                    changed.append(path)
+                    changed.append(file)
             if on_progress:
                 on_progress("files", number, len(newest))
-        return Verified(tuple(missing), tuple(changed), tuple(orphaned))
+        known = {(file.video, file.size, file.mtime_ns) for file in self.store.unreadable()}
+        broken = [f.path for f in changed if (f.path, *f.state) in known or not self.is_readable(f.path)]
+        return Verified(tuple(missing), tuple(file.path for file in changed), tuple(orphaned), tuple(broken))
+
+    def is_readable(self, path: str) -> bool:
+        try:
+            self.predictor.reader().look_up(Path(path))
+        except VideoError:
+            return False
+        return True
 
     def stats(self) -> Stats:
         videos, tuning = self.videos(), self.store.tuning()
@@ -436,6 +490,12 @@ class VideoIndex:
         queries = self.store.made_queries(num_queries) if texts is None else self.predictor.embed_text(texts).numpy()
         recall, search_ms = self.store.recall(queries, top_k, where.sql() if where is not None else None)
         return Recall(recall, len(queries), top_k, search_ms)
+
+
+def marked(hits: list[Hit]) -> list[Hit]:
+    """The hits, with those marked whose files are gone."""
+    gone = {video for video in {hit.video for hit in hits} if not os.path.exists(video)}
+    return [replace(hit, gone=True) if hit.video in gone else hit for hit in hits]
 
 
 def overlap(row: dict[str, Any], example: Hit | Segment) -> bool:

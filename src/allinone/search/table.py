@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 FORMAT = 2
 """Raised with every change of what a row holds or of which frames a segment shows."""
 
-TABLE, TUNING, META, LOCK = "segments", "tuning", b"allinone", "adding.lock"
+TABLE, TUNING, UNREADABLE, META, LOCK = "segments", "tuning", "unreadable", b"allinone", "adding.lock"
 FILE_COLUMNS = ["video", "size", "mtime_ns", "content"]
 OLD_TABLE = "windows"  # of format 1
 
@@ -85,6 +85,17 @@ class Tuning:
     num_partitions: int
     nprobes: int
     refine: int
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that could not be read, in which state, why, and by which version: another one may be able to."""
+
+    video: str
+    size: int
+    mtime_ns: int
+    cause: str
+    reader: str
 
 
 class Store:
@@ -161,6 +172,21 @@ class Store:
             merge = table.merge_insert(["id"]).when_matched_update_all().when_not_matched_insert_all()
             merge.when_not_matched_by_source_delete(sql_in("video", replaced)).execute(rows)
 
+    def unreadable(self) -> list[Unreadable]:
+        """The files that `add` could not read, as they were then."""
+        if self.folder is not None and not (self.folder / f"{UNREADABLE}.lance").is_dir():
+            return []
+        table = self.opened(UNREADABLE)
+        return [] if table is None else [Unreadable(**row) for row in table.search().to_arrow().to_pylist()]
+
+    def write_unreadable(self, files: Iterable[Unreadable]) -> None:
+        import pyarrow as pa
+
+        kinds = {str: pa.string(), int: pa.int64()}
+        schema = pa.schema([(field.name, kinds[field.type]) for field in fields(Unreadable)])
+        rows = pa.Table.from_pylist([asdict(file) for file in files], schema=schema)
+        self.connect().create_table(UNREADABLE, rows, mode="overwrite")
+
     def made(self) -> Made | None:
         """What the index was made with; None where there is none. ValueError where something else is there."""
         table = self.table()
@@ -170,11 +196,11 @@ class Store:
         written = (table.schema.metadata or {}).get(META)
         if written is None:
             raise ValueError(f"{self}: a LanceDB table {TABLE!r} that allinone did not make; choose another folder")
-        fields = json.loads(written)
-        if fields["format"] != FORMAT:
-            raise self.wrong_format(fields["format"])
-        cut = fields.pop("cut")
-        return Made(**fields, cut=KINDS[cut.pop("kind")](**cut))
+        values = json.loads(written)
+        if values["format"] != FORMAT:
+            raise self.wrong_format(values["format"])
+        cut = values.pop("cut")
+        return Made(**values, cut=KINDS[cut.pop("kind")](**cut))
 
     def check_empty(self) -> None:
         if self.folder is None or not self.folder.exists():
@@ -182,7 +208,7 @@ class Store:
         names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
         if f"{OLD_TABLE}.lance" in names:
             raise self.wrong_format(1)
-        if not self.folder.is_dir() or set(names) - {LOCK, f"{TABLE}.lance", f"{TUNING}.lance"}:
+        if not self.folder.is_dir() or set(names) - {LOCK, *(f"{name}.lance" for name in (TABLE, TUNING, UNREADABLE))}:
             raise ValueError(f"{self}: no index, and not an empty folder; choose another for the index")
 
     def wrong_format(self, number: int) -> ValueError:
