@@ -5,8 +5,8 @@ import torch
 
 from allinone.datasets.captioned import Captions
 from allinone.datasets.synthetic import make_world
-from allinone.experiment import describe, evaluate, numbers, override, train
-from allinone.experiments import find
+from allinone.experiment import Data, describe, evaluate, numbers, override, train
+from allinone.experiments import experiments, find, finetune
 from allinone.files.lock import only_process
 from allinone.inference import load
 from allinone.model.config import NANO
@@ -120,3 +120,26 @@ def test_a_crop_that_does_not_fit_the_model_is_refused(root, tmp_path):
     with pytest.raises(ValueError, match=r"squares of 64 pixels, but data\.transform\.crop is 96"):
         train(override(find("captioned"), settings), tmp_path / "run")
     assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("num_processes", "batch_size", "accumulate"), [(1, 128, 8), (8, 128, 1), (2, 64, 8), (4, 1, 256)]
+)
+def test_an_update_takes_the_same_clips_whatever_the_number_of_processes(num_processes, batch_size, accumulate):
+    assert Data(batch_size=batch_size, global_batch=1024).accumulate(num_processes) == accumulate
+    assert Data(batch_size=batch_size).accumulate(num_processes) == 1
+
+
+@pytest.mark.parametrize(
+    ("num_processes", "batch_size", "way_out"),
+    [(16, 128, "data.batch_size=64"), (1, 100, "data.batch_size=64"), (3, 128, "data.global_batch to a multiple of 3")],
+)
+def test_a_batch_that_cannot_be_made_says_which_can(num_processes, batch_size, way_out):
+    with pytest.raises(ValueError, match=f"global_batch=1024 clips cannot be made .* set {way_out}"):
+        Data(batch_size=batch_size, global_batch=1024).accumulate(num_processes)
+
+
+def test_every_fine_tuning_has_the_published_batch_on_one_gpu_and_on_eight():
+    runs = [make() for make in experiments().values() if make.__module__ == finetune.__name__]
+    assert len(runs) > 20
+    assert {(run.data.accumulate(1), run.data.accumulate(8)) for run in runs} == {(8, 1)}

@@ -27,6 +27,7 @@ ALLOWED = {
     "complete": {"data", "datasets.base"},
     "evaluators": {"types", "metrics", "inference", "model", "text", "data", "complete"},
     "results": {"files", "checkpoint", "evaluators", "metrics"},
+    "comparison": {"checkpoint", "evaluators", "metrics", "results"},
     "search": {"files", "processes", "inference", "model", "data", "video", "types"},
     "train": {"files", "types", "model", "text", "objectives", "checkpoint"},
     "plots": {"video"},
@@ -43,7 +44,7 @@ ALLOWED = {
     "tools": {"files", "processes", "data", "datasets", "video", "shards"},
     "cli": {
         "app", "convert", "experiment", "experiments", "inference", "search", "train", "results", "tools", "datasets",
-        "asking", "export", "processes",
+        "asking", "export", "processes", "comparison",
     },
     "__main__": {"cli"},
     "__init__": {"inference", "search"},

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from allinone import results
 from allinone.evaluators.base import Evaluation
 from allinone.metrics import Score
-from allinone.results import refuse_to_replace, write_results
+from allinone.results import default_folder, refuse_to_replace, write_results
 
 ROWS = [{"id": "q1", "prediction": "é"}, {"id": "q2", "prediction": "b"}]
 REAL = Evaluation(
@@ -30,7 +31,7 @@ def test_everything_is_written_and_can_be_read_again(tmp_path: Path):
     scores = json.loads((folder / "scores.json").read_text())
     assert (
         files(folder)
-        == {"scores.json", "scores.md", "test.predictions.jsonl", "for_server.csv"}
+        == {"scores.json", "scores.md", "test.predictions.jsonl", "test.blind.predictions.jsonl", "for_server.csv"}
         == set(scores["files"])
     )
     assert scores["checkpoint"] == "runs/mine"
@@ -49,9 +50,18 @@ def test_everything_is_written_and_can_be_read_again(tmp_path: Path):
     assert "1 videos are missing: this is no score of the whole data set" in table
 
 
-def test_an_older_evaluation_is_replaced_whole(tmp_path: Path):
+def test_the_predictions_under_a_control_are_kept(tmp_path: Path):
+    blind = replace(BLIND, predictions=[{"id": "q1", "prediction": "c"}])
+    folder = write_results(tmp_path / "scores", FACTS, {"test": {"score": REAL, "blind": blind}})
+    assert (folder / "test.blind.predictions.jsonl").read_text() == '{"id": "q1", "prediction": "c"}\n'
+
+
+def test_an_evaluation_is_replaced_only_if_asked_for_and_then_whole(tmp_path: Path):
     folder = write_results(tmp_path / "scores", FACTS, TABLES)
-    write_results(folder, FACTS, {"other": {"score": BLIND}})
+    with pytest.raises(ValueError, match=r"holds an evaluation of runs/mine already; --replace"):
+        write_results(folder, FACTS, {"other": {"score": BLIND}})
+    assert "test.predictions.jsonl" in files(folder)
+    write_results(folder, FACTS, {"other": {"score": BLIND}}, overwrite=True)
     assert files(folder) == {"scores.json", "scores.md", "other.predictions.jsonl"}
     assert files(tmp_path) == {"scores"}
 
@@ -70,12 +80,12 @@ def test_nothing_else_is_replaced(tmp_path: Path, name: str):
     elif name == "scores.json":
         (folder / name).write_text("{}")
     else:
-        write_results(folder, FACTS, TABLES).rename(tmp_path / "moved")
+        folder.rename(tmp_path / "moved")
         folder.symlink_to("moved") if name == "link" else folder.write_text("mine")
     before = sorted(tmp_path.rglob("*"))
-    for act in (refuse_to_replace, lambda folder: write_results(folder, FACTS, TABLES)):
-        with pytest.raises(ValueError, match="no evaluation of ours to replace; choose another"):
-            act(folder)
+    for act in (refuse_to_replace, lambda folder, overwrite: write_results(folder, FACTS, TABLES, overwrite)):
+        with pytest.raises(ValueError, match="no evaluation of ours; choose another"):
+            act(folder, overwrite=True)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -83,6 +93,20 @@ def test_a_write_that_fails_leaves_the_older_evaluation(tmp_path: Path, monkeypa
     folder = write_results(tmp_path / "scores", FACTS, TABLES)
     monkeypatch.setattr(results, "flush", lambda folder: (_ for _ in ()).throw(OSError("no space")))
     with pytest.raises(OSError, match="no space"):
-        write_results(folder, FACTS, {"other": {"score": BLIND}})
+        write_results(folder, FACTS, {"other": {"score": BLIND}}, overwrite=True)
     assert "test.predictions.jsonl" in files(folder)
     assert files(tmp_path) == {"scores"}
+
+
+def test_an_evaluation_goes_to_the_folder_of_its_checkpoint_or_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("runs/a/checkpoints/step-00000100", "runs/a/best", "checkpoints/base"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "config.json").touch()
+    assert default_folder("runs/a", "msvd_questions") == Path("runs/a/evaluations/msvd_questions")
+    assert default_folder("checkpoints/base", "my_idea.py:order") == Path("checkpoints/base/evaluations/order")
+    assert default_folder("owner/name", "msvd_questions") == Path("evaluations/owner-name/msvd_questions")
+    run = tmp_path / "runs" / "a" / "evaluations"
+    # Training removes old checkpoints, and replaces `best`.
+    assert default_folder("runs/a/checkpoints/step-00000100", "x") == run / "x-step-00000100"
+    assert default_folder("runs/a/best", "x") == run / "x-best"

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 import jsonargparse
 import torch
 
-from allinone.checkpoint import Checkpoint, load_checkpoint, start_from
+from allinone.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, start_from
 from allinone.complete import require_complete
 from allinone.data.cache import FrameCache
 from allinone.data.example import Dataset, Example, HasClasses
@@ -50,10 +50,39 @@ class Data(DataConfig):
 
     An incomplete data set is an error before the first step, unless `allow_missing`: then every score tells how much
     is missing.
+
+    An update takes `global_batch` clips, however many processes there are: each adds up the gradients of as many
+    batches of `batch_size` as that needs. With None an update takes one batch of each process. Contrast finds its
+    negatives among the batches that the processes have at the same time, so fewer processes mean fewer negatives.
     """
 
     root: str = "."
     allow_missing: bool = False
+    global_batch: int | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.global_batch is not None and self.global_batch < 1:
+            raise ValueError(f"global_batch must be at least 1, got {self.global_batch}")
+
+    def accumulate(self, num_processes: int) -> int:
+        """How many batches each process adds up for an update."""
+        if self.global_batch is None:
+            return 1
+        num_batches, rest = divmod(self.global_batch, self.batch_size * num_processes)
+        if num_batches and not rest:
+            return num_batches
+        share = self.global_batch // num_processes
+        fitting = [size for size in range(1, min(self.batch_size, share) + 1) if share % size == 0]
+        raise ValueError(
+            f"an update of data.global_batch={self.global_batch} clips cannot be made of batches of {self.batch_size} "
+            f"in {num_processes} processes; "
+            + (
+                f"set data.batch_size={fitting[-1]}"
+                if share * num_processes == self.global_batch
+                else f"set data.global_batch to a multiple of {num_processes}"
+            )
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +261,9 @@ def train(
         heads = [head for objective in objectives.values() for head in objective.heads()]
         start_from(AllInOne(encoder, heads), start, tokenizer)
     with join_world(experiment.train.device) as world:
+        accumulate = experiment.data.accumulate(world.size)
+        batches = f"{accumulate} x {experiment.data.batch_size} clips in each of {world.size} processes"
+        log.info("an update takes %d clips: %s", accumulate * experiment.data.batch_size * world.size, batches)
         return run_training(
             encoder=encoder,
             objectives=objectives,
@@ -245,6 +277,7 @@ def train(
             evaluate=lambda model, step: run_evaluators(
                 Predictor(model, tokenizer, data=experiment.data), experiment, on_progress
             ),
+            accumulate=accumulate,
             resume=resume,
             on_step=on_step,
         )
@@ -333,17 +366,19 @@ def evaluate(
     controls: Sequence[Control] = (),
     name: str = "",
     to: str | Path | None = None,
+    overwrite: bool = False,
 ) -> dict[str, dict[str, Evaluation]]:
-    """What the experiment's evaluators say of a checkpoint, with the experiment's number of frames.
+    """Evaluate a checkpoint with the experiment's evaluators and its number of frames.
 
-    For each evaluator the real evaluation (`score`), and the same on the same samples under each control. `to` is a
-    folder to write it all to (`results.py`), where `name` says which experiment it was.
+    Returns, for each evaluator, the real evaluation (`score`) and the same samples under each control. With `to`, all
+    of it is written to that folder (`results.py`), and `name` says there which experiment it was; an evaluation that
+    the folder already holds is an error unless `overwrite` is set.
     """
     if not experiment.evaluators:
         raise ValueError("this experiment has no evaluators")
     with nullcontext() if to is None else only_process(to):
         if to is not None:
-            refuse_to_replace(to)
+            refuse_to_replace(to, overwrite)
         require_evaluated(experiment)
         predictor = load(checkpoint, num_frames=experiment.model.num_frames)
         for config in experiment.evaluators.values():
@@ -354,8 +389,9 @@ def evaluate(
             for evaluator, config in experiment.evaluators.items()
         }
         if to is not None:
-            facts = {"checkpoint": str(checkpoint), "experiment": name, **circumstances(predictor, experiment)}
-            write_results(to, facts, tables)
+            evaluated = find_checkpoint(checkpoint) if Path(checkpoint).exists() else checkpoint
+            facts = {"checkpoint": str(evaluated), "experiment": name, **circumstances(predictor, experiment)}
+            write_results(to, facts, tables, overwrite)
     return tables
 
 

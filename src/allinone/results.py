@@ -1,9 +1,10 @@
-"""The folder that an evaluation writes: scores as JSON and Markdown, what was said of each sample, files for servers.
+"""The folder that an evaluation writes: scores as JSON and Markdown, predictions, files for servers.
 
-scores.json                 every score with its interval, beside those of the controls, and what was evaluated
-scores.md                   the same as tables
-NAME.predictions.jsonl      for each evaluator, a line for each sample
-...                         what the public server of a data set with secret answers wants
+scores.json                         every score with its interval, beside those of the controls, and what was evaluated
+scores.md                           the same as tables
+NAME.predictions.jsonl              for each evaluator, a line for each sample
+NAME.CONTROL.predictions.jsonl      the same under each control, such as `test.blind.predictions.jsonl`
+...                                 what the public server of a data set with secret answers wants
 """
 
 import json
@@ -13,56 +14,95 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from allinone.checkpoint import beside, flush, put_in_place, read_json, recover, write_json
+from allinone.checkpoint import (
+    STEP_FOLDER,
+    beside,
+    flush,
+    put_in_place,
+    read_json,
+    recover,
+    step_folders,
+    write_json,
+)
 from allinone.evaluators.base import Evaluation
 
 SCORES, TABLES, PREDICTIONS = "scores.json", "scores.md", ".predictions.jsonl"
+REAL = "score"
+"""The column of the real evaluation; the others are controls."""
 
 Columns = Mapping[str, Evaluation]
-"""What an evaluator found: first the real evaluation, then each control by its name."""
+"""The evaluations of one evaluator by column: the real one (`score`), then each control by its name."""
 
 
-def refuse_to_replace(folder: str | Path) -> None:
-    """ValueError where something stands there that is no evaluation of ours."""
+def default_folder(checkpoint: str | Path, experiment: str) -> Path:
+    """Where an evaluation is written by default: `evaluations/EXPERIMENT` in the folder of the checkpoint or run.
+
+    For a checkpoint inside a run it is `evaluations/EXPERIMENT-CHECKPOINT` in the run's folder, because training
+    removes old checkpoints; for a hub id, which has no folder, `evaluations/OWNER-NAME/EXPERIMENT` in the current one.
+    """
+    name = experiment.rpartition(":")[2]
+    if not Path(checkpoint).exists():
+        return Path("evaluations", str(checkpoint).replace("/", "-"), name)
+    folder = Path(checkpoint).resolve()
+    if STEP_FOLDER.fullmatch(folder.name):
+        return folder.parents[1] / "evaluations" / f"{name}-{folder.name}"
+    if folder.name == "best" and step_folders(folder.parent):
+        return folder.parent / "evaluations" / f"{name}-{folder.name}"
+    return Path(checkpoint) / "evaluations" / name
+
+
+def refuse_to_replace(folder: str | Path, overwrite: bool = False) -> None:
+    """Raise ValueError where `folder` exists, unless it holds nothing but an evaluation and `overwrite` is set."""
     folder = Path(folder)
     if not folder.exists() and not folder.is_symlink():
         return
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() and not folder.is_symlink() else {""}
-    ours = set(read_json(folder / SCORES).get("files", ())) if SCORES in there else set()
-    if there - ours:
-        names = ", ".join(sorted(there - ours)[:5]) or "something that is no folder"
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() and not folder.is_symlink() else {""}
+    scores = read_json(folder / SCORES) if SCORES in names else {}
+    if others := names - set(scores.get("files", ())):
+        listed = ", ".join(sorted(others)[:5]) if names != {""} else "something that is no folder"
+        raise ValueError(f"{folder}: holds {listed}, which is no evaluation of ours; choose another folder with --to")
+    if scores and not overwrite:
         raise ValueError(
-            f"{folder}: holds {names}, which is no evaluation of ours to replace; choose another with --to"
+            f"{folder}: holds an evaluation of {scores.get('checkpoint')} already; "
+            "--replace overwrites it, --to DIR writes to another folder"
         )
 
 
-def write_results(folder: str | Path, facts: Mapping[str, Any], tables: Mapping[str, Columns]) -> Path:
-    """Write the folder, in place of an older evaluation; a process that is killed leaves no half.
+def write_results(
+    folder: str | Path, facts: Mapping[str, Any], tables: Mapping[str, Columns], overwrite: bool = False
+) -> Path:
+    """Write the folder whole or not at all, with `overwrite` in place of an older evaluation.
 
-    `facts` tell what was evaluated. `tables` are by the names of the evaluators.
+    `facts` say what was evaluated. `tables` are keyed by the names of the evaluators.
     """
     folder = Path(folder)
     recover(folder)
-    refuse_to_replace(folder)
+    refuse_to_replace(folder, overwrite)
     texts = {TABLES: markdown(facts, tables)}
     for name, columns in tables.items():
-        found = next(iter(columns.values()))
-        texts[name + PREDICTIONS] = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found.predictions)
-        texts |= {(f"{name}.{file}" if file in texts else file): text for file, text in found.files.items()}
+        for column, evaluation in columns.items():
+            lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in evaluation.predictions)
+            texts[predictions_file(name, column)] = lines
+        files = columns[REAL].files
+        texts |= {(f"{name}.{file}" if file in texts else file): text for file, text in files.items()}
     new = beside(folder, "new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     try:
         for file, text in texts.items():
             (new / file).write_text(text, encoding="utf-8", newline="")
-        found = {"evaluators": {name: as_json(columns) for name, columns in tables.items()}}
-        write_json(new / SCORES, {"files": [SCORES, *texts], **facts, **found})
+        scores = {"evaluators": {name: as_json(columns) for name, columns in tables.items()}}
+        write_json(new / SCORES, {"files": [SCORES, *texts], **facts, **scores})
         flush(new)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
     put_in_place(new, folder)
     return folder
+
+
+def predictions_file(evaluator: str, column: str = REAL) -> str:
+    return evaluator + ("" if column == REAL else f".{column}") + PREDICTIONS
 
 
 def as_json(columns: Columns) -> dict[str, Any]:

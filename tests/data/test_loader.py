@@ -312,3 +312,10 @@ def test_secret_and_unknown_answers_are_ignored(videos: list[Path], tokenizer: T
     examples = [Example(video=v, video_id=v.stem, text="a", answer=a) for v, a in zip(videos, answers, strict=False)]
     loader = Loader(examples, tokenizer, CONFIG, training=False, answers=AnswerVocabulary(("red",)))
     assert [batch.labels.tolist() for batch in loader if batch.labels is not None] == [[0, IGNORE, IGNORE]]
+
+
+def test_no_more_workers_start_than_there_are_processors(broken, tokenizer, monkeypatch):
+    """Otherwise torch warns at every start, which is an error here."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
+    config = replace(CONFIG, num_workers=64)
+    assert len(next(iter(Loader(broken, tokenizer, config, training=True)))) > 0

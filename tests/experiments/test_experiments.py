@@ -77,6 +77,7 @@ def tiny(experiment: Experiment, root: Path) -> Experiment:
             experiment.data,
             root=str(root),
             batch_size=4,
+            global_batch=None,
             num_workers=0,
             allow_missing=True,
             transform=replace(experiment.data.transform, resize=36, crop=32),

@@ -75,8 +75,12 @@ def test_both_processes_are_refused_where_another_run_writes(two, told):
 
 
 def test_a_run_of_two_processes_is_not_gone_on_with_by_one(two):
-    with pytest.raises(ValueError, match="made by 2 processes, so 1 cannot go on"):
+    with pytest.raises(ValueError, match="num_processes: was 2, is 1"):
         run_training(**shared_run(two / "equal", rank=0), resume=True)
+
+
+def test_the_number_of_processes_stands_in_the_experiment(two):
+    assert json.loads((two / "equal" / "experiment.json").read_text())["num_processes"] == 2
 
 
 def test_a_process_alone_is_a_world_of_one():

@@ -69,6 +69,16 @@ def test_numbers_that_are_not_finite_are_null(tmp_path):
     assert "NaN" not in text
 
 
+def test_the_time_left_does_not_jump_with_a_slow_step(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("allinone.train.logs.LINE_EVERY_SEC", -1.0)
+    with caplog.at_level(logging.INFO), RunLog(tmp_path, 0, 0, 1000, tensorboard=False) as log:
+        for step in range(1, 102):
+            log.show(step, 1.0, 1.0, 500.0 if step == 1 else 60.0 if step == 101 else 10.0)
+    left = [message.split("  ")[-1] for message in caplog.messages]
+    assert left[1] == "2:46:20 left"  # 998 steps of 10 s: the slow first step is forgotten
+    assert left[-1] == "2:37:20 left"  # 899 steps of 10.5 s, not of 60 s
+
+
 def test_without_a_terminal_a_line_comes_now_and_then(tmp_path, caplog, monkeypatch):
     times = iter(range(0, 1000, 20))
     monkeypatch.setattr("allinone.train.logs.time.monotonic", lambda: next(times))

@@ -149,7 +149,8 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path):
             objectives={"answers": Classification.Config(dropout=0.0)},
             sources={"questions": TrainSource(Memory(batches))},
             optim=Optim.Config(num_steps=3, warmup=0, eps=1e-4),
-            config=replace(QUIET, accumulate=accumulate),
+            config=QUIET,
+            accumulate=accumulate,
         )
         run_training(**run)
         results[name] = [loss for _, loss in losses(tmp_path / name)]
@@ -505,9 +506,7 @@ def test_shares_must_make_sense(tmp_path, shares):
         run_training(**tiny_run(tmp_path, sources=chosen))
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"accumulate": 0}, {"clip_norm": 0.0}, {"eval_every": 0}, {"max_bad_steps": -1}, {"seed": -1}]
-)
+@pytest.mark.parametrize("wrong", [{"clip_norm": 0.0}, {"eval_every": 0}, {"max_bad_steps": -1}, {"seed": -1}])
 def test_a_config_that_cannot_work_names_its_key(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         TrainConfig(**wrong)

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,8 @@ def shared_run(run_dir: Path, rank: int | None) -> dict[str, Any]:
         objectives={"vtc": VTC.Config(learn_temperature=True), "answers": Classification.Config(dropout=0.0)},
         sources={name: TrainSource(Memory(some)) for name, some in batches.items()},
         optim=Optim.Config(num_steps=6, warmup=0, lr=1e-3, eps=1e-4),
-        config=replace(QUIET, accumulate=2),
+        config=QUIET,
+        accumulate=2,
     )
 
 

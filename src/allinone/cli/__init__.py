@@ -4,7 +4,9 @@ Each module here adds its commands to the parser and names the function that run
 """
 
 import logging
+import os
 import sys
+import warnings
 
 from jsonargparse import ArgumentParser
 
@@ -19,6 +21,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = build_parser()
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if "RANK" in os.environ:
+        say_things_once(int(os.environ["RANK"]))
     for chatty in ("httpx", "httpcore", "huggingface_hub", "onnx_ir", "onnxscript"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     command = str(chosen.command)
@@ -32,6 +36,19 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError, ImportError) as error:
         print(f"allinone {command}: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def say_things_once(rank: int) -> None:
+    """Let only the first of torchrun's processes log and warn, because the others would repeat it.
+
+    What `allinone.data` logs concerns the process: the videos that it could not read, for example.
+    """
+    # A warning in C++ that there are no unused parameters, which is usual with a single objective.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    if rank > 0:
+        warnings.simplefilter("ignore")
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(lambda line: line.levelno >= logging.ERROR or line.name.startswith("allinone.data"))
 
 
 def build_parser() -> ArgumentParser:

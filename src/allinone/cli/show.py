@@ -44,6 +44,29 @@ def show_tables(tables: Mapping[str, Any]) -> None:
         Console().print(shown)
 
 
+def show_comparisons(comparisons: Mapping[str, Any], first: str, second: str) -> None:
+    """For each evaluator a table of the differences of two evaluations."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    print(f"A: {first}\nB: {second}")
+    for name, comparison in comparisons.items():
+        pairs = max(score.num_pairs for score in comparison.scores.values())
+        caption = f"{pairs:,} predictions in both"
+        if any(comparison.num_unpaired):
+            only_first, only_second = comparison.num_unpaired
+            caption += f"; left out: {only_first:,} only in A, {only_second:,} only in B"
+        shown = Table("", "A", "B", "B - A", "95 % interval", title=name, caption=caption, box=SIMPLE)
+        for metric, score in comparison.scores.items():
+            low, high = score.difference.low, score.difference.high
+            interval = "" if low is None else f"{low:+.2f} to {high:+.2f}"
+            shown.add_row(
+                metric, f"{score.first:.2f}", f"{score.second:.2f}", f"{score.difference.value:+.2f}", interval
+            )
+        Console().print(shown)
+
+
 @contextmanager
 def progress_bars() -> Iterator[Any]:
     """A callback (what, done, total) that draws a bar for each `what`, with speed and time left; in a log, lines."""

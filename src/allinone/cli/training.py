@@ -1,13 +1,14 @@
-"""`allinone demo`, `train`, `evaluate` and `convert`."""
+"""`allinone demo`, `train`, `evaluate`, `compare` and `convert`."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from allinone.cli.show import progress_bars, show_numbers, show_tables
+from allinone.cli.show import progress_bars, show_comparisons, show_numbers, show_tables
 
 
 def add_commands(commands: Any) -> None:
@@ -32,12 +33,15 @@ def add_commands(commands: Any) -> None:
 
     evaluate = ArgumentParser(
         description="Evaluate a checkpoint with the evaluators of a named experiment. Writes a folder with scores and "
-        "their intervals, what was said of each sample, and files for public servers. Controls evaluate the same "
+        "their intervals, the prediction for each sample, and files for public servers. Controls evaluate the same "
         "samples with something withheld, beside the real score: what a benchmark gives away shows there."
     )
     evaluate.add_argument("checkpoint", type=str, metavar="CHECKPOINT", help="checkpoint folder, run folder or hub id")
     add_experiment(evaluate)
-    evaluate.add_argument("--to", type=str, metavar="DIR", help="the folder (default: evaluations/EXPERIMENT)")
+    evaluate.add_argument(
+        "--to", type=str, metavar="DIR", help="the folder (default: CHECKPOINT/evaluations/EXPERIMENT)"
+    )
+    evaluate.add_argument("--replace", action="store_true", help="overwrite the evaluation that the folder holds")
     evaluate.add_argument(
         "--only", type=str, nargs="+", metavar="NAME", help="some of the evaluators, such as `test` (default: all)"
     )
@@ -47,6 +51,18 @@ def add_commands(commands: Any) -> None:
     evaluate.add_argument("--single-frame", action="store_true", help="control: the middle frame alone")
     evaluate.add_argument("--shuffle-frames", action="store_true", help="control: the frames in another order")
     commands.add_subcommand("evaluate", evaluate, help="evaluate a checkpoint")
+
+    compare = ArgumentParser(
+        description="Compare two evaluations sample by sample: the difference of each score (second minus first) over "
+        "the samples that both have, with its 95 % interval. An interval without 0 is a difference that other videos "
+        "would show too."
+    )
+    compare.add_argument("first", type=str, metavar="EVALUATION", help="a folder that `allinone evaluate` wrote")
+    compare.add_argument("second", type=str, metavar="EVALUATION", help="another one, of the same samples")
+    compare.add_argument(
+        "--control", type=str, metavar="NAME", help="compare the predictions under a control, such as blind"
+    )
+    commands.add_subcommand("compare", compare, help="paired differences of two evaluations")
 
     convert = ArgumentParser(
         description="Turn a released All-in-One checkpoint, or ImageNet weights of a ViT or DeiT, into a checkpoint "
@@ -105,13 +121,15 @@ def run_train(options: Namespace) -> None:
     except TrainingDiverged as error:
         print(f"allinone train: {error}", file=sys.stderr)
         sys.exit(1)
-    show_numbers(f"after {result.step} steps", result.metrics)
-    print(f"checkpoint: {result.checkpoint}")
+    if os.environ.get("RANK", "0") == "0":
+        show_numbers(f"after {result.step} steps", result.metrics)
+        print(f"checkpoint: {result.checkpoint}")
 
 
 def run_evaluate(options: Namespace) -> None:
     from allinone.experiment import evaluate, override, with_evaluators, with_views
     from allinone.experiments import find
+    from allinone.results import default_folder
 
     frames = [] if options.frames is None else [f"model.num_frames={options.frames}"]
     experiment = override(find(options.experiment), [*options.set, *frames])
@@ -120,11 +138,26 @@ def run_evaluate(options: Namespace) -> None:
     if options.views is not None:
         experiment = with_views(experiment, options.views)
     controls: list[Any] = [control for control in ("blind", "single_frame", "shuffle_frames") if options[control]]
-    folder = options.to or f"evaluations/{options.experiment}"
+    folder = options.to or default_folder(options.checkpoint, options.experiment)
     with progress_bars() as show:
-        tables = evaluate(options.checkpoint, experiment, show, controls=controls, name=options.experiment, to=folder)
+        tables = evaluate(
+            options.checkpoint,
+            experiment,
+            show,
+            controls=controls,
+            name=options.experiment,
+            to=folder,
+            overwrite=options.replace,
+        )
     show_tables(tables)
     print(f"evaluation: {folder}")
+
+
+def run_compare(options: Namespace) -> None:
+    from allinone.comparison import compare
+    from allinone.results import REAL
+
+    show_comparisons(compare(options.first, options.second, options.control or REAL), options.first, options.second)
 
 
 def run_convert(options: Namespace) -> None:
@@ -147,4 +180,10 @@ def run_convert(options: Namespace) -> None:
     print(f"checkpoint: {folder}")
 
 
-COMMANDS = {"demo": run_demo, "train": run_train, "evaluate": run_evaluate, "convert": run_convert}
+COMMANDS = {
+    "demo": run_demo,
+    "train": run_train,
+    "evaluate": run_evaluate,
+    "compare": run_compare,
+    "convert": run_convert,
+}

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -462,7 +463,12 @@ def unreadable_error(reasons: Iterable[str]) -> VideoError:
 
 
 def read_ahead(reader: Dataset[T], items: Iterable[Any], num_workers: int) -> Iterator[T]:
-    """`reader[item]` for each item, in order, by so many processes (0: by this one)."""
+    """Yield `reader[item]` for each item, in order.
+
+    `num_workers` processes read, at most one for each processor of this machine; with 0 this process reads.
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num_workers = min(num_workers, cpus)
     yield from DataLoader(
         reader,
         batch_size=None,

@@ -23,9 +23,9 @@ from allinone.metrics import Score, rows_by_kind
 log = logging.getLogger(__name__)
 
 Prediction = dict[str, Any]
-"""What was said of one example, ready for JSON: `id`, `video_id`, `kind`, `prediction`, `truth`, `correct`, and more.
+"""What the model predicts for one example, ready for JSON: what was asked (`row_of`), `prediction`, `truth`, `correct`.
 
-`truth` and `correct` are None where the answer is kept secret.
+`truth` and `correct` are None where the answer is kept secret. Evaluators add their own keys, such as `probabilities`.
 """
 
 
@@ -215,8 +215,15 @@ class Clips:
 
 
 def row_of(example: Example) -> Prediction:
-    """How a prediction begins: which example it is about."""
-    return {"id": example.id, "video_id": example.video_id, "kind": example.kind}
+    """The part of a prediction that says what was asked: text, options, files and the span of the video in seconds.
+
+    `options` is there for a choice only. In a choice between clips it holds their ids, and `files` all their files.
+    """
+    row: Prediction = {"id": example.id, "video_id": example.video_id, "kind": example.kind, "text": example.text}
+    if example.options or example.clips:
+        row["options"] = list(example.options) or [clip.video_id for clip in example.clips]
+    files = [str(path) for path in example.files]
+    return row | {"files": files, "start_sec": example.start_sec, "end_sec": example.end_sec}
 
 
 def rounded(probs: Sequence[float]) -> list[float]:

@@ -79,7 +79,7 @@ class Order(Evaluator):
         t2v, v2t = ((preferred.flatten() == 1).tolist() for preferred in own)
         return scores, [
             row_of(example)
-            | {"text": example.text, "prediction": (example if text_right else other).video_id}
+            | {"prediction": (example if text_right else other).video_id}
             | {"truth": example.video_id, "correct": text_right, "clip_correct": clip_right}
             for example, other, text_right, clip_right in zip(examples, others, t2v, v2t, strict=True)
         ]

@@ -1,6 +1,6 @@
 """Retrieval: find the video that a caption describes (t2v), and the captions of a video (v2t)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -136,7 +136,7 @@ def found_first(
     """For each caption the video that it finds first, and for each video the caption."""
     predictions = [
         row_of(example)
-        | {"direction": "t2v", "text": example.text, "prediction": videos[found].video_id}
+        | {"direction": "t2v", "prediction": videos[found].video_id}
         | {"truth": example.video_id, "correct": rank == 0, "rank": rank + 1}
         for example, found, rank in zip(
             examples, first_of(t2v, relevant).tolist(), retrieval_ranks(t2v, relevant).tolist(), strict=True
@@ -146,8 +146,8 @@ def found_first(
     for number, video in enumerate(videos):
         truths = [examples[q].text for q in relevant[:, number].nonzero().flatten().tolist()]
         predictions.append(
-            {"id": None, "video_id": video.video_id, "kind": None, "direction": "v2t"}
-            | {"prediction": examples[found[number]].text, "truth": truths}
+            row_of(replace(video, text="", id=None, kind=None))
+            | {"direction": "v2t", "prediction": examples[found[number]].text, "truth": truths}
             | {"correct": ranks[number] == 0, "rank": ranks[number] + 1}
         )
     return predictions

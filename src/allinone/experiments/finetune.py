@@ -5,9 +5,10 @@ Every run starts from a checkpoint, by default `checkpoints/base`: the released 
     allinone convert all-in-one-base.ckpt checkpoints/base --vocab vocab.txt
 
 Batch sizes, learning rates and epochs are those of the released configurations (an epoch shows each video, or each
-question, once); `data.batch_size` is for one of eight processes, so that eight make the published batch. With fewer,
-`train.accumulate` makes up for them, except for the negatives of contrast, which are those of one batch. The figures
-that papers and released logs give, and ours, are in `docs/results.md`, in the row of the function's name.
+question, once). `data.global_batch` is the published batch, whatever the number of processes, and `data.batch_size`
+what one process holds in memory at a time, by default an eighth: make it smaller for a smaller GPU. With fewer than
+eight processes the update is the same but for contrast, which has fewer negatives. The figures that papers and
+released logs give, and ours, are in `docs/results.md`, in the row of the function's name.
 `allinone evaluate checkpoints/base EXPERIMENT` without training is the zero-shot score, where the head for it is there.
 """
 
@@ -57,7 +58,6 @@ from allinone.train.loop import TrainConfig
 from allinone.train.optim import Optim
 from allinone.video.transforms import Transform
 
-PROCESSES = 8
 AUGMENTED = Transform.Config(random_crop=True, augment=2)
 CROPPED = Transform.Config(random_crop=True)
 
@@ -85,7 +85,7 @@ def _finetune(
         objectives=objectives,
         evaluators=evaluators,
         optim=Optim.Config(lr=lr, num_steps=num_samples * num_epochs // batch_size),
-        data=Data(batch_size=batch_size // PROCESSES, transform=transform, num_workers=8),
+        data=Data(batch_size=batch_size // 8, global_batch=batch_size, transform=transform, num_workers=8),
         train=TrainConfig(precision="bfloat16", freeze_encoder=frozen),
         answers=Answers(max_size=num_answers),
         init="checkpoints/base",

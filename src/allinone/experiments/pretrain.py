@@ -6,8 +6,8 @@ Every run starts from ImageNet weights, converted with
 
 `data.root` is a folder with one folder for each data set (`webvid`, `howto100m`, `cc3m`, ...). Losses are masked words,
 matching, and alignment of words and patches at a tenth; AdamW at 1e-4, 2,500 of 200,000 steps to warm up. The paper's
-batches are 4,096 clips (B+: 2,048) on 32 to 128 GPUs: here 32 clips a process, so 128 processes, or fewer with
-`train.accumulate`. Sources take turns by their share. What released weights of these runs reach is in the rows of
+batches are 4,096 clips (B+: 2,048) on 32 to 128 GPUs: `data.global_batch`, made of batches of 32 clips in each process,
+however many there are. Sources take turns by their share. What released weights of these runs reach is in the rows of
 `docs/results.md`.
 """
 
@@ -62,7 +62,7 @@ def pretrain_webvid() -> Experiment:
 
     Scored on MSR-VTT's `1kA` (`/data/msrvtt`) without fine-tuning. No figure in the paper.
     """
-    return _pretrain({"webvid": _webvid()}, WITH_CONTRAST, num_steps=100_000)
+    return _pretrain({"webvid": _webvid()}, WITH_CONTRAST, global_batch=256, num_steps=100_000)
 
 
 def pretrain_shards() -> Experiment:
@@ -74,7 +74,7 @@ def pretrain_shards() -> Experiment:
     `train_data.webshards.data.split=train`. Scored as `pretrain_webvid`. No figure in the paper.
     """
     source = Source(data=webshards.Captions(), folder="webshards")
-    return _pretrain({"webshards": source}, WITH_CONTRAST, num_steps=100_000)
+    return _pretrain({"webshards": source}, WITH_CONTRAST, global_batch=256, num_steps=100_000)
 
 
 def pretrain_three() -> Experiment:
@@ -90,7 +90,9 @@ def pretrain_plus() -> Experiment:
 
     torchrun --nproc-per-node 8 -m allinone train pretrain_plus --set data.root=/data init=checkpoints/vit-base
     """
-    return _pretrain({"webvid": _webvid(), "cc3m": _images(cc3m.Captions("train"), "cc3m")}, RELEASED)
+    return _pretrain(
+        {"webvid": _webvid(), "cc3m": _images(cc3m.Captions("train"), "cc3m")}, RELEASED, global_batch=2_048
+    )
 
 
 def pretrain_plus_seven() -> Experiment:
@@ -107,7 +109,7 @@ def pretrain_plus_seven() -> Experiment:
         "visual_genome": _images(visual_genome.Captions("train"), "visual_genome", 0.1),
         "sbu": _images(sbu.Captions("train"), "sbu", 0.1),
     }
-    return _pretrain(videos | images, RELEASED)
+    return _pretrain(videos | images, RELEASED, global_batch=2_048)
 
 
 def pretrain_egoclip() -> Experiment:
@@ -116,7 +118,7 @@ def pretrain_egoclip() -> Experiment:
     torchrun --nproc-per-node 8 -m allinone train pretrain_egoclip --set data.root=/data init=checkpoints/vit-base
     """
     source = Source(data=egoclip.Captions("train"), folder="egoclip")
-    return _pretrain({"egoclip": source}, WITH_CONTRAST, num_steps=100_000)
+    return _pretrain({"egoclip": source}, WITH_CONTRAST, global_batch=256, num_steps=100_000)
 
 
 def _webvid(share: float = 1.0) -> Source:
@@ -136,7 +138,10 @@ def _images(data: Dataset, folder: str, share: float = 1.0) -> Source:
 
 
 def _pretrain(
-    sources: Mapping[str, Source], objectives: Mapping[str, ObjectiveConfig], num_steps: int = 200_000
+    sources: Mapping[str, Source],
+    objectives: Mapping[str, ObjectiveConfig],
+    global_batch: int = 4_096,
+    num_steps: int = 200_000,
 ) -> Experiment:
     zero_shot = {"msrvtt": Retrieval.Config(data=msrvtt.Captions("1kA"), folder="msrvtt")}
     return Experiment(
@@ -145,7 +150,9 @@ def _pretrain(
         objectives=objectives,
         evaluators=zero_shot if "vtc" in objectives else {},
         optim=Optim.Config(lr=1e-4, num_steps=num_steps, warmup=2_500),
-        data=Data(batch_size=32, transform=Transform.Config(random_crop=True), num_workers=8),
+        data=Data(
+            batch_size=32, global_batch=global_batch, transform=Transform.Config(random_crop=True), num_workers=8
+        ),
         train=TrainConfig(precision="bfloat16", save_every=2_000),
         init="checkpoints/vit-base",
     )

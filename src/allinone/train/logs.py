@@ -7,13 +7,14 @@ import os
 import sys
 import time
 import warnings
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,9 @@ LINE_EVERY_SEC = 30.0
 
 SMOOTHING = 0.9
 """Share of the past in the loss and speed that people are shown; files get the numbers as they are."""
+
+FORECAST_STEPS = 200
+"""The time left comes from the mean of so many latest steps, so that it does not jump with each slow one."""
 
 
 class RunLog:
@@ -40,7 +44,7 @@ class RunLog:
         self.board = open_board(run_dir / "tensorboard", step) if tensorboard else None
         self.step, self.num_steps = step, num_steps
         self.shown: dict[str, float] = {}
-        self.sec_per_step = 0.0
+        self.step_secs: deque[float] = deque(maxlen=FORECAST_STEPS)
         self.last_line = time.monotonic()
         self.bar = progress_bar() if sys.stderr.isatty() else None
         self.task = self.bar.add_task("training", total=num_steps, completed=step, shown="") if self.bar else None
@@ -63,16 +67,19 @@ class RunLog:
 
     def show(self, step: int, loss: float, clips_per_sec: float, step_sec: float) -> None:
         """Move the bar, or log a line if the last one is old."""
-        for name, value in {"loss": loss, "clips_per_sec": clips_per_sec, "step_sec": step_sec}.items():
+        for name, value in {"loss": loss, "clips_per_sec": clips_per_sec}.items():
             if math.isfinite(value):
                 before = self.shown.get(name, value)
                 self.shown[name] = SMOOTHING * before + (1 - SMOOTHING) * value
-        text = f"loss {self.shown.get('loss', math.nan):.4f}  {self.shown['clips_per_sec']:.1f} clips/s"
+        if step == self.step + 2:
+            self.step_secs.clear()  # the first step also starts workers and fills caches
+        self.step_secs.append(step_sec)
+        left = clock((self.num_steps - step) * sum(self.step_secs) / len(self.step_secs))
+        text = f"loss {self.shown.get('loss', math.nan):.4f}  {self.shown['clips_per_sec']:.1f} clips/s  {left} left"
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, completed=step, shown=text)
         elif step in (self.step + 1, self.num_steps) or time.monotonic() - self.last_line > LINE_EVERY_SEC:
-            left = clock((self.num_steps - step) * self.shown["step_sec"])
-            log.info("step %d of %d  %s  %s left", step, self.num_steps, text, left)
+            log.info("step %d of %d  %s", step, self.num_steps, text)
             self.last_line = time.monotonic()
 
     def __exit__(
@@ -93,8 +100,6 @@ def progress_bar() -> Progress:
         MofNCompleteColumn(),
         TextColumn("{task.fields[shown]}"),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
         console=Console(stderr=True),
     )
 

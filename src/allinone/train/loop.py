@@ -59,7 +59,7 @@ BAD_STEP_WINDOW = 100
 class TrainConfig:
     """How a run goes on, beside what it learns.
 
-    A step is one update, from `accumulate` batches of each process. Steps whose loss or gradient is not finite change
+    A step is one update. Steps whose loss or gradient is not finite change
     nothing; more than `max_bad_steps` of them among a hundred stop the run. `eval_every` None evaluates at the end
     alone. `keep` is how many checkpoints to keep; `best` names a number of the evaluation, and the weights with its
     highest value are kept in `best/` too. `repeatable` asks for GPU kernels that give the same bits every time.
@@ -69,7 +69,6 @@ class TrainConfig:
 
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
-    accumulate: int = 1
     clip_norm: float | None = 1.0
     max_bad_steps: int = 10
     log_every: int = 1
@@ -85,7 +84,6 @@ class TrainConfig:
 
     def __post_init__(self):
         least = {
-            "accumulate": 1,
             "log_every": 1,
             "save_every": 1,
             "eval_every": 1,
@@ -198,16 +196,19 @@ def run_training(
     describe: dict[str, Any],
     tokenizer: Tokenizer | None,
     evaluate: Callable[[AllInOne, int], dict[str, float]] | None = None,
+    accumulate: int = 1,
     resume: bool = False,
     on_step: Callable[[dict[str, Any]], None] | None = None,
 ) -> TrainResult:
-    """Train for `optim.num_steps` steps, in one process or in those that torchrun started.
+    """Train for `optim.num_steps` updates, in one process or in those that torchrun started.
+
+    An update adds up the gradients of `accumulate` batches of each process.
 
     `run_dir` gets `checkpoints/step-*` (checkpoint folders), `metrics.jsonl`, `tensorboard/` and `experiment.json`,
-    which is `describe`. With `resume` the run goes on from the newest checkpoint there, or starts where there is none;
-    the folder must be one that all processes see. `evaluate` gets the model in evaluation mode and the step, in every
-    process, so that it may share its work; the numbers of the main process count. `on_step` gets the numbers of each
-    step.
+    which is `describe` and the number of processes. With `resume` the run goes on from the newest checkpoint there, or
+    starts where there is none; the folder must be one that all processes see. `evaluate` gets the model in evaluation
+    mode and the step, in every process, so that it may share its work; the numbers of the main process count. `on_step`
+    gets the numbers of each step.
 
     Raises TrainingInterrupted after Ctrl-C or SIGTERM, when all is saved; TrainingDiverged when too many steps are not
     finite; ValueError where the run cannot start, or go on, in this folder.
@@ -219,7 +220,10 @@ def run_training(
         repeatable_kernels(world.device, config.repeatable),
     ):
         module = TrainingModel(encoder, objectives, weights)
-        run = Run(module, sources, optim, config, Path(run_dir), describe, tokenizer, evaluate, on_step, world, signals)
+        run = Run(
+            module, sources, optim, config, Path(run_dir), describe, tokenizer, evaluate, accumulate, on_step, world,
+            signals,
+        )  # fmt: skip
         return run.run(resume)
 
 
@@ -251,6 +255,7 @@ class Run:
         describe: dict[str, Any],
         tokenizer: Tokenizer | None,
         evaluate: Callable[[AllInOne, int], dict[str, float]] | None,
+        accumulate: int,
         on_step: Callable[[dict[str, Any]], None] | None,
         world: World,
         signals: StopSignals,
@@ -270,13 +275,15 @@ class Run:
         self.optim = Optim(optim, module.named().items())
         self.num_steps = optim.num_steps
         self.run_dir = run_dir
-        self.experiment = describe
+        self.experiment = describe | {"num_processes": world.size}
+        """As written into checkpoints; a resumed run has the same, because each process has its own random draws."""
         self.tokenizer = tokenizer
         self.evaluator = evaluate
+        self.accumulate = accumulate
         self.on_step = on_step
         self.world = world
         self.signals = signals
-        self.state = State(world_size=world.size)
+        self.state = State()
         self.newest: Path | None = None
         self.saved = (0, 0)
         """Step and evaluation of the newest checkpoint."""
@@ -336,10 +343,6 @@ class Run:
     def restore(self, saved: Saved) -> None:
         folder, state = saved.checkpoint.folder, saved.state
         check_unchanged(saved.checkpoint, self.experiment)
-        if state.world_size != self.world.size:
-            raise ValueError(
-                f"{folder}: made by {state.world_size} processes, so {self.world.size} cannot go on from it"
-            )
         if state.sources.keys() != self.sources.keys():
             raise ValueError(f"{folder}: made from sources {', '.join(state.sources)}, not {', '.join(self.sources)}")
         beside = self.module.beside_model()
@@ -376,7 +379,7 @@ class Run:
         names: list[str] = []
         losses: list[Tensor] = []
         measured: dict[str, list[Tensor]] = {}
-        for part in range(config.accumulate):
+        for part in range(self.accumulate):
             names.append(self.choose_source(part))
             before = time.perf_counter()
             batch = next(streams[names[-1]])
@@ -441,12 +444,12 @@ class Run:
             )
         torch.manual_seed(self.draw_seed(part, 0))  # dropout, order of patches
         rng = torch.Generator().manual_seed(self.draw_seed(part, 1))
-        is_last = part == config.accumulate - 1
+        is_last = part == self.accumulate - 1
         together = nullcontext() if is_last or not isinstance(net, DistributedDataParallel) else net.no_sync()
         with together:
             with torch.autocast(place.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
                 loss, numbers = net(batch.to(place), Step(rng, progress=self.state.step / self.num_steps))
-            (loss / config.accumulate).backward()
+            (loss / self.accumulate).backward()
         return loss.detach(), numbers
 
     def draw_seed(self, part: int, purpose: int) -> int:

@@ -37,7 +37,6 @@ class State:
     """Where a run is. Every random draw depends on the seed and the step, so no generator needs to be kept."""
 
     step: int = 0
-    world_size: int = 1
     sources: dict[str, Any] = field(default_factory=dict)
     """The position of each loader."""
     num_skipped: int = 0
