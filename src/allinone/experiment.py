@@ -40,6 +40,7 @@ SET_ELSEWHERE = {
     "data.max_text_len": "model.max_text_len",
     "data.together": "train_data.NAME.together",
     "model.vocab_size": "words.size, or words.vocab",
+    "train.accumulate": "data.global_batch",
 }
 """Keys that one might expect, whose value follows from another key."""
 
