@@ -27,6 +27,7 @@ from av.video.reformatter import VideoReformatter
 from allinone.shards import find_packed
 from allinone.types import Clip
 from allinone.video.color import HDR, hdr_pixels, may_be_transparent, over_white
+from allinone.video.pictures import BRANDS, Photo, UnreadableError, in_pieces, open_photo
 from allinone.video.streams import NoFilm, alpha_decoder, open_film
 from allinone.video.webp import Animation, DamagedError, File, open_animation
 
@@ -367,7 +368,7 @@ class _Video:
         return av.open(name, "r", options=options, metadata_errors="replace", timeout=float(self.timeout_sec))
 
     def _open_stream(self) -> None:
-        self.animation: Animation | None = open_animation(self.file)
+        self.pictures: Animation | Photo | None = open_animation(self.file)
         try:
             self.container, self.stream = open_film(self._open_container, self.is_quick)
         except NoFilm as error:
@@ -379,35 +380,41 @@ class _Video:
         self.decoder = alpha_decoder(stream) or stream.codec_context
         self.decoder.thread_count = 1
         self.decoder.options = {"max_pixels": str(MAX_PIXELS)}
+        is_heif = container.metadata.get("major_brand") in BRANDS
+        if is_heif and in_pieces(stream, container.streams.video):
+            try:
+                self.pictures = open_photo(self.file, stream)
+            except UnreadableError as error:
+                raise self.error(str(error)) from error
         self.width, self.height = stream.width, stream.height
         self.time_base = stream.time_base or Fraction(1, 1000)
         self.start = stream.start_time or 0
-        if self.animation:
-            self.width, self.height = self.animation.width, self.animation.height
+        if self.pictures:
+            self.width, self.height = self.pictures.width, self.pictures.height
             self.time_base, self.start = Fraction(1, 1000), 0
         if self.width * self.height > MAX_PIXELS:
             raise self.error(f"frames of {self.width} x {self.height} pixels; at most {MAX_PIXELS} pixels are read")
         form = container.format.name
         photo = form.endswith("_pipe") or form in ("image2", "ico") or (form == "gif" and stream.frames == 1)
-        photo = photo or container.metadata.get("major_brand") in ("avif", "heic", "mif1")
-        self.is_image = photo and not self.animation
+        photo = photo or (is_heif and stream.frames <= 1)
+        self.is_image = photo and not isinstance(self.pictures, Animation)
         self.orientation = _exif_orientation(self.file) if self.codec == "mjpeg" and photo else None
         # Other containers guess timestamps (AVI) or have no index (MPEG, fragmented MP4): those are read in order.
         self.is_avi = form == "avi"
         self.matroska = "matroska" in form
         complete = "mp4" in form and 0 < stream.frames <= len(stream.index_entries)
-        self.seekable = (complete or self.matroska) and stream.start_time is not None and not self.animation
+        self.seekable = (complete or self.matroska) and stream.start_time is not None and not self.pictures
         if self.decoder is not stream.codec_context:  # libvpx does not tell keyframes
             self.seekable = False
 
     def claims(self) -> tuple[float | None, int | None, float | None]:
         """Duration in seconds, number of frames and frames per second, as the header has them."""
-        if self.animation:
-            durations = self.animation.durations_ms()
+        if isinstance(self.pictures, Animation):
+            durations = self.pictures.durations_ms()
             seconds = sum(durations) / 1000
             return seconds or None, len(durations), len(durations) / seconds if seconds else None
         stream = self.stream
-        seconds = float(stream.duration * self.time_base) if stream.duration else None
+        seconds = float(stream.duration * (stream.time_base or self.time_base)) if stream.duration else None
         if not seconds and self.container and self.container.duration:
             seconds = self.container.duration / av.time_base
         return seconds or None, stream.frames or None, float(stream.average_rate) if stream.average_rate else None
@@ -435,8 +442,8 @@ class _Video:
     def frames(self) -> Iterator[av.VideoFrame]:
         """Every frame that decodes, in order. After an error it goes on from the next keyframe."""
         self.untouched = False
-        if self.animation:
-            yield from self._animation_frames(self.animation)
+        if self.pictures:
+            yield from self._picture_frames(self.pictures)
             return
         lost = False
         packets = self.packets()
@@ -462,8 +469,8 @@ class _Video:
                 self.sent.clear()
                 lost = True
 
-    def _animation_frames(self, animation: Animation) -> Iterator[av.VideoFrame]:
-        frames = animation.frames()
+    def _picture_frames(self, pictures: Animation | Photo) -> Iterator[av.VideoFrame]:
+        frames = pictures.frames()
         while True:
             self.check_time()
             try:
@@ -655,7 +662,7 @@ def _marked(packets: Iterable[av.Packet], ticks: list[int]) -> Iterator[tuple[av
 
 
 def _with_square_pixels(video: _Video, width: int, height: int) -> tuple[int, int]:
-    known = None if video.animation else video.stream.sample_aspect_ratio or video.decoder.sample_aspect_ratio
+    known = None if video.pictures else video.stream.sample_aspect_ratio or video.decoder.sample_aspect_ratio
     aspect = known or Fraction(1)
     if 1 < aspect <= _WORST_PIXEL_ASPECT:
         return round(width * aspect), height
