@@ -1,15 +1,25 @@
+import importlib
 import json
+import re
+import sys
+from dataclasses import replace
+from typing import Any, get_args, get_type_hints
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 
+from allinone.checks import literals
+from allinone.data.cache import FrameCache
 from allinone.datasets.captioned import Captions
 from allinone.datasets.synthetic import make_world
-from allinone.experiment import Data, describe, evaluate, numbers, override, train
-from allinone.experiments import experiments, find, finetune
+from allinone.experiment import Data, describe, evaluate, numbers, override, settable, train
+from allinone.experiments import experiments, find, finetune, short_name
 from allinone.files.lock import only_process
 from allinone.inference import load
 from allinone.model.config import NANO
+from allinone.text.tokenizer import Tokenizer
+from allinone.train.loop import TrainResult
 
 
 @pytest.fixture(scope="session")
@@ -47,12 +57,19 @@ def test_two_evaluations_into_one_folder_are_refused(root, tmp_path):
         evaluate(tmp_path / "no checkpoint is read", experiment, to=tmp_path / "out")
 
 
-def test_a_run_can_start_from_a_checkpoint_of_other_sizes(root, tmp_path):
+def test_a_run_can_start_from_a_checkpoint_of_other_sizes(root, tmp_path, caplog):
+    caplog.set_level("INFO")
     settings = [*QUICK, f"data.root={root}", *SPECIAL["world_joint"]]
     first = train(override(find("world_joint"), settings), tmp_path / "first").checkpoint
     wider = override(find("captioned"), [*QUICK, f"data.root={root}", *SPECIAL["captioned"], f"init={first}"])
     result = train(wider, tmp_path / "second")
     assert load(result.checkpoint).model.config.width == NANO.width  # that of the checkpoint, not of `captioned`
+    [told] = [line for line in caplog.messages if "where this run starts" in line]
+    assert told.startswith(f"as in {first}, where this run starts: model.width 96 (not 128), ")
+    assert "data.transform.crop 64 (not 96)" in told
+    (tmp_path / "vocab.txt").write_text("\n".join([*Tokenizer.load(first).tokens, "zebra"]))
+    with pytest.raises(ValueError, match=r"was trained with another vocabulary than words\.vocab; leave it out"):
+        train(override(wider, [f"words.vocab={tmp_path}/vocab.txt"]), tmp_path / "third")
 
 
 def test_the_same_seed_gives_the_same_losses(root, tmp_path):
@@ -74,7 +91,13 @@ def test_the_same_seed_gives_the_same_losses(root, tmp_path):
     [
         ("optim.learning_rate=1", r"optim\.learning_rate: no such key as 'learning_rate'; there are: .*lr"),
         ("optim.lr=fast", r"optim\.lr: wanted float, got 'fast'"),
-        ("objectives.vtx.weight=1", "there are: vtc"),
+        ("optim.warmpu=1", r"no such key as 'warmpu'; did you mean warmup\? there are: "),
+        ("batch_size=4", r"did you mean train_data\.captions\.batch_size or data\.batch_size\? there are: "),
+        (
+            "model=tinny",
+            r"model is no single value; did you mean tiny\? sizes are nano, .*; or set one of: model\.width",
+        ),
+        ("objectives.vtx.weight=1", r"did you mean vtm\? there are: vtc"),
         ("optim=3", "set one of: optim"),
         ("optim.lr.more=3", "nothing to set inside float"),
         ("optim.lr", "wanted key=value"),
@@ -106,6 +129,100 @@ def test_settings_reach_into_the_experiment():
 def test_an_unknown_experiment_lists_those_there_are():
     with pytest.raises(ValueError, match=r"no experiment called 'nothing'; there are: .*, captioned, "):
         find("nothing")
+    with pytest.raises(ValueError, match=r"called 'msrvt-retrieval'; did you mean msrvtt_retrieval\? there are: "):
+        find("msrvt-retrieval")
+
+
+OWN = """
+from dataclasses import dataclass, replace
+from allinone.experiments.captioned import captioned
+from {beside} import LR
+
+@dataclass(frozen=True)
+class Local:
+    lr: float = LR
+
+def frame_order():
+    base = captioned()
+    return replace(base, optim=replace(base.optim, lr=Local().lr))
+
+def number():
+    return 3
+"""
+
+
+def test_an_experiment_of_the_users_own_lies_in_any_file(tmp_path, monkeypatch):
+    (tmp_path / "beside_it.py").write_text("LR = 0.125")
+    (tmp_path / "random.py").write_text(OWN.format(beside="beside_it"))  # replaces no library
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert find(f"{tmp_path}/random.py:frame_order").optim.lr == 0.125
+    assert importlib.import_module("random").random
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_idea.py").write_text(OWN.format(beside="beside_it"))
+    for name in ("my_idea.py:frame_order", "my_idea:frame_order", "allinone.experiments.captioned:captioned"):
+        assert override(find(name), ["optim.num_steps=7"]).optim.num_steps == 7
+        assert short_name(name) == name.split(":")[1]
+    for name, message in {
+        "my_idea.py:frame_ordr": r"called 'frame_ordr' in my_idea\.py; did you mean frame_order\? there are: ",
+        "my_idea.py:number": r"my_idea\.py:number returns int, not an Experiment",
+        "other.py:frame_order": r"other\.py: no such file or module; an experiment of your own is FILE\.py:FUNCTION",
+        "other.one:frame_order": r"other\.one: no such file or module",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            find(name)
+    (tmp_path / "broken.py").write_text("import no_such_library")
+    with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+        find("broken:frame_order")
+
+
+APART = re.compile(r"data\.root|init|words\.vocab|train\.device|.*\.folder|(train_data|evaluators)\.\w+\.data\..*")
+"""Keys that decide which files are read, and where; `words.vocab` is instead of `words.size`."""
+
+
+def another(value: Any, kind: Any) -> Any:
+    """A value that fits beside the others when all of them are changed: numbers are doubled, so that they divide."""
+    if literals(kind):
+        return next(choice for choice in literals(kind) if choice != value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return 2 * value or 1
+    if isinstance(value, float):
+        return value / 2 or 1e-5
+    if isinstance(value, tuple):
+        return [number / 2 for number in value]
+    return 1536 if int in get_args(kind) else "other"  # as `data.global_batch`, a multiple of the batches
+
+
+def at(owner: Any, key: str) -> Any:
+    for name in key.split("."):
+        owner = owner[name] if isinstance(owner, dict) else getattr(owner, name)
+    return owner
+
+
+def test_every_setting_is_used_as_it_was_set(root, tmp_path, monkeypatch):
+    start, wanted = override(find("world_joint"), [f"data.root={root}"]), {}
+    for key in settable(start):
+        if not APART.fullmatch(key):
+            kind = get_type_hints(type(at(start, key.rpartition(".")[0])))[key.rpartition(".")[2]]
+            wanted[key] = another(at(start, key), kind)
+    assert len(wanted) >= 100
+    run, loader = MagicMock(return_value=TrainResult(tmp_path, 0, {})), MagicMock()
+    monkeypatch.setattr("allinone.experiment.run_training", run)
+    monkeypatch.setattr("allinone.experiment.Loader", loader)
+    values = (f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in wanted.items())
+    changed = override(start, values)
+    train(changed, tmp_path / "run", cache=FrameCache([], 1, changed.data.transform.resize))
+    used = run.call_args.kwargs
+    for key, value in wanted.items():
+        assert at(used["describe"], key) == value, key
+    assert used["encoder"].config == replace(changed.model, vocab_size=used["tokenizer"].vocab_size)
+    assert (used["optim"], used["config"]) == (changed.optim, changed.train)
+    for made, source in zip(loader.call_args_list, changed.train_data.values(), strict=True):
+        assert made.args[2] == replace(changed.data, batch_size=source.batch_size)
+        read = tuple(made.kwargs[name] for name in ("num_frames", "max_text_len", "together"))
+        assert read == (source.num_frames, changed.model.max_text_len, source.together)
+    assert [source.share for source in used["sources"].values()] == [s.share for s in changed.train_data.values()]
 
 
 def test_a_description_is_json_and_complete():

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from allinone.checkpoint import model_card, save_checkpoint
+from allinone.checks import did_you_mean
 from allinone.model.config import PAPER_SIZES
 from allinone.model.model import AllInOne
 from allinone.model.weights import Report, check_finite, convert_released, is_released, read_tensors, start_from_vit
@@ -70,7 +71,9 @@ def from_vit(tensors: dict[str, torch.Tensor], size: str | None, image_size: int
             raise ValueError(f"neither a released checkpoint nor a ViT of a known width ({width}; there are: {widths})")
         size = "small_distilled" if distilled and by_width[width] == "small" else by_width[width]
     if size not in PAPER_SIZES:
-        raise ValueError(f"no size called {size!r}; there are: {', '.join(PAPER_SIZES)}")
+        raise ValueError(
+            f"no size called {size!r}; {did_you_mean(size, PAPER_SIZES)}there are: {', '.join(PAPER_SIZES)}"
+        )
     config = PAPER_SIZES[size] if image_size is None else PAPER_SIZES[size].replace(image_size=image_size)
     torch.manual_seed(0)
     model = AllInOne.build(config)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -12,7 +12,8 @@ from typing import Any, get_type_hints
 import jsonargparse
 import torch
 
-from allinone.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, start_from
+from allinone.checkpoint import Checkpoint, find_checkpoints, load_checkpoint, start_from
+from allinone.checks import did_you_mean
 from allinone.complete import require_complete
 from allinone.data.cache import FrameCache
 from allinone.data.example import Dataset, Example, HasClasses
@@ -166,11 +167,25 @@ def override(experiment: Experiment, settings: Iterable[str]) -> Experiment:
             if not isinstance(branch, dict):
                 raise ValueError(f"{key}: nothing to set inside a value")
         branch[last] = value
-    return changed(experiment, tree, "")
+    return changed(experiment, tree, "", list(settable(experiment)))
 
 
-def changed(owner: Any, tree: Mapping[str, Any], place: str) -> Any:
-    """A copy of a config, or of a dictionary of configs, with the values of the tree in it."""
+def settable(owner: Any, place: str = "") -> Iterator[str]:
+    """Every key that `override` can set."""
+    inside = owner if isinstance(owner, Mapping) else vars(owner)
+    for name, value in inside.items():
+        key = f"{place}.{name}" if place else name
+        if isinstance(value, Mapping) or dataclasses.is_dataclass(value):
+            yield from settable(value, key)
+        elif key not in SET_ELSEWHERE:
+            yield key
+
+
+def changed(owner: Any, tree: Mapping[str, Any], place: str, known: Sequence[str]) -> Any:
+    """A copy of a config, or of a dictionary of configs, with the values of the tree in it.
+
+    `known` are the keys of the whole experiment, for whoever gives a wrong one.
+    """
     if isinstance(owner, Mapping):
         there = dict(owner)
     elif dataclasses.is_dataclass(owner) and not isinstance(owner, type):
@@ -183,12 +198,15 @@ def changed(owner: Any, tree: Mapping[str, Any], place: str) -> Any:
         if key in SET_ELSEWHERE:
             raise ValueError(f"{key} is not set by itself; set {SET_ELSEWHERE[key]}")
         if name not in there:
-            raise ValueError(f"{key}: no such key as {name!r}; there are: {', '.join(there) or 'none'}")
+            same_name = [one for one in known if one.rpartition(".")[2] == name]
+            hint = f"did you mean {' or '.join(same_name[:3])}? " if same_name else did_you_mean(name, there)
+            raise ValueError(f"{key}: no such key as {name!r}; {hint}there are: {', '.join(there) or 'none'}")
         if isinstance(value, dict):
-            new[name] = changed(there[name], value, key)
+            new[name] = changed(there[name], value, key, known)
         elif isinstance(there[name], Mapping) or dataclasses.is_dataclass(there[name]):
             inside = there[name] if isinstance(there[name], Mapping) else vars(there[name])
-            raise ValueError(f"{key} is no single value; set one of: {', '.join(f'{key}.{k}' for k in inside)}")
+            sizes = f"{did_you_mean(value, SIZES)}sizes are {', '.join(SIZES)}; or " if key == "model" else ""
+            raise ValueError(f"{key} is no single value; {sizes}set one of: {', '.join(f'{key}.{k}' for k in inside)}")
         else:
             new[name] = parsed(key, get_type_hints(type(owner))[name], value)
     try:
@@ -285,31 +303,39 @@ def train(
 
 
 def adopt(experiment: Experiment, start: Checkpoint) -> Experiment:
-    """The experiment with the sizes of the checkpoint that it starts from."""
+    """The experiment with the sizes of the checkpoint that it starts from; logs what does not count because of it."""
     model, own = start.model.config, experiment.model
     transform = experiment.data.transform
     if transform.crop != model.image_size:
         sizes = evaluation_transform(model.image_size)
         transform = replace(transform, resize=sizes.resize, crop=sizes.crop)
-    return replace(
-        experiment,
-        model=replace(
-            model,
-            num_frames=own.num_frames,
-            dropout=own.dropout,
-            max_text_len=max(model.max_text_len, own.max_text_len),
-        ),
-        data=replace(experiment.data, transform=transform),
+    model = replace(
+        model,
+        num_frames=own.num_frames,
+        dropout=own.dropout,
+        max_text_len=max(model.max_text_len, own.max_text_len),
     )
+    changes = [
+        f"{place}.{name} {value!r} (not {getattr(before, name)!r})"
+        for place, before, now in (("model", own, model), ("data.transform", experiment.data.transform, transform))
+        for name, value in vars(now).items()
+        if value != getattr(before, name) and name != "vocab_size"
+    ]
+    if changes:
+        log.info("as in %s, where this run starts: %s", experiment.init, ", ".join(changes))
+    return replace(experiment, model=model, data=replace(experiment.data, transform=transform))
 
 
 def make_tokenizer(
     experiment: Experiment, examples: Mapping[str, list[Example]], start: Checkpoint | None
 ) -> Tokenizer:
+    own = None if experiment.words.vocab is None else Tokenizer.from_vocab(experiment.words.vocab)
     if start is not None and start.tokenizer is not None:
+        if own is not None and own.tokens != start.tokenizer.tokens:
+            raise ValueError(f"{experiment.init} was trained with another vocabulary than words.vocab; leave it out")
         return start.tokenizer
-    if experiment.words.vocab is not None:
-        return Tokenizer.from_vocab(experiment.words.vocab)
+    if own is not None:
+        return own
     if start is not None:
         raise ValueError(
             f"{experiment.init} has no vocabulary; name the one it was trained with: words.vocab=vocab.txt"
@@ -390,7 +416,7 @@ def evaluate(
             for evaluator, config in experiment.evaluators.items()
         }
         if to is not None:
-            evaluated = find_checkpoint(checkpoint) if Path(checkpoint).exists() else checkpoint
+            evaluated = find_checkpoints(checkpoint)[0] if Path(checkpoint).exists() else checkpoint
             facts = {"checkpoint": str(evaluated), "experiment": name, **circumstances(predictor, experiment)}
             write_results(to, facts, tables, overwrite)
     return tables
@@ -464,7 +490,9 @@ def with_evaluators(experiment: Experiment, names: Sequence[str]) -> Experiment:
     """The experiment with some of its evaluators."""
     unknown = [name for name in names if name not in experiment.evaluators]
     if unknown:
-        raise ValueError(f"no evaluator {', '.join(unknown)}; there are: {', '.join(experiment.evaluators) or 'none'}")
+        there = ", ".join(experiment.evaluators) or "none"
+        hint = did_you_mean(unknown[0], experiment.evaluators)
+        raise ValueError(f"no evaluator {', '.join(unknown)}; {hint}there are: {there}")
     return replace(experiment, evaluators={name: experiment.evaluators[name] for name in names})
 
 

@@ -85,7 +85,11 @@ def add_commands(commands: Any) -> None:
 
 def add_experiment(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "experiment", type=str, metavar="EXPERIMENT", help="a name, such as `captioned`; an unknown one lists them all"
+        "experiment",
+        type=str,
+        metavar="EXPERIMENT",
+        help="a name, such as `captioned`; an unknown one lists them all. Or a function of your own that returns an "
+        "Experiment: my_idea.py:frame_order, or module:function",
     )
     parser.add_argument(
         "--set",
@@ -108,13 +112,13 @@ def run_demo(options: Namespace) -> None:
 
 def run_train(options: Namespace) -> None:
     from allinone.experiment import override, train
-    from allinone.experiments import find
+    from allinone.experiments import find, short_name
     from allinone.train.loop import TrainingDiverged
     from allinone.train.signals import TrainingInterrupted
 
     experiment = override(find(options.experiment), options.set)
     try:
-        result = train(experiment, options.to or f"runs/{options.experiment}", resume=options.resume)
+        result = train(experiment, options.to or f"runs/{short_name(options.experiment)}", resume=options.resume)
     except TrainingInterrupted as stop:
         print(stop, file=sys.stderr)
         sys.exit(stop.exit_code)
@@ -128,7 +132,7 @@ def run_train(options: Namespace) -> None:
 
 def run_evaluate(options: Namespace) -> None:
     from allinone.experiment import evaluate, override, with_evaluators, with_views
-    from allinone.experiments import find
+    from allinone.experiments import find, short_name
     from allinone.results import default_folder
 
     frames = [] if options.frames is None else [f"model.num_frames={options.frames}"]
@@ -138,7 +142,7 @@ def run_evaluate(options: Namespace) -> None:
     if options.views is not None:
         experiment = with_views(experiment, options.views)
     controls: list[Any] = [control for control in ("blind", "single_frame", "shuffle_frames") if options[control]]
-    folder = options.to or default_folder(options.checkpoint, options.experiment)
+    folder = options.to or default_folder(options.checkpoint, short_name(options.experiment))
     with progress_bars() as show:
         tables = evaluate(
             options.checkpoint,

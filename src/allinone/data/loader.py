@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from allinone.checks import check_literals
 from allinone.data.cache import FrameCache
 from allinone.data.example import Example
 from allinone.data.plan import EvaluationPlan, TrainingPlan
@@ -58,8 +59,7 @@ class DataConfig:
     control: Control = "none"
 
     def __post_init__(self):
-        if self.control not in get_args(Control):
-            raise ValueError(f"control must be one of {', '.join(get_args(Control))}; got {self.control!r}")
+        check_literals(self)
         least = {"batch_size": 1, "length_window": 1}
         for name, minimum in least.items() | dict.fromkeys(("num_workers", "seed", "cache_mb"), 0).items():
             if getattr(self, name) < minimum:

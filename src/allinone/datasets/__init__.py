@@ -1,11 +1,11 @@
 """Data sets by the names that users type: the modules here that have a `CARD`. A module is imported when asked for."""
 
-import difflib
 import importlib
 import inspect
 import pkgutil
 from dataclasses import dataclass
 
+from allinone.checks import did_you_mean, plain
 from allinone.datasets.base import Card
 
 
@@ -36,14 +36,8 @@ def find(name: str) -> Known:
     if plain(name) in names and (there := known(names[plain(name)])):
         return there
     there = [known.name for known in all_known()]
-    near = difflib.get_close_matches(plain(name), map(plain, there), n=1, cutoff=0.5)
-    hint = f"did you mean {names[near[0]]}? " if near else ""
-    raise ValueError(f"no data set called {name!r}; {hint}there are: {', '.join(there)}")
+    raise ValueError(f"no data set called {name!r}; {did_you_mean(name, there)}there are: {', '.join(there)}")
 
 
 def module_names() -> list[str]:
     return [module.name for module in pkgutil.iter_modules(__path__)]
-
-
-def plain(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())

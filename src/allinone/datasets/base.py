@@ -7,6 +7,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from allinone.checks import did_you_mean
 from allinone.data.example import Dataset, Example
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,9 @@ class OfSplit:
 
     def __post_init__(self):
         if self.split not in self.splits:
-            raise ValueError(f"no split {self.split!r}; there are: {', '.join(self.splits)}")
+            raise ValueError(
+                f"no split {self.split!r}; {did_you_mean(self.split, self.splits)}there are: {', '.join(self.splits)}"
+            )
 
 
 def distinct(records: Iterable[T], source: object, key: Callable[[T], Any] = attrgetter("id")) -> Iterator[T]:

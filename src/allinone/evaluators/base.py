@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from allinone.checks import check_literals
 from allinone.complete import require_complete
 from allinone.data.example import Dataset, Example, HasServer, Task
 from allinone.data.loader import DataConfig
@@ -58,6 +59,7 @@ class EvaluatorConfig(ABC):
     allow_missing: bool = False
 
     def __post_init__(self):
+        check_literals(self)
         if self.num_views < 1:
             raise ValueError(f"num_views must be at least 1, got {self.num_views}")
 

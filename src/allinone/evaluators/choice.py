@@ -45,11 +45,6 @@ class Choice(Evaluator):
         with_question: bool = True
         then: Dataset | None = None
 
-        def __post_init__(self):
-            super().__post_init__()
-            if self.mode not in ("joint", "dual"):
-                raise ValueError(f"mode must be 'joint' or 'dual', got {self.mode!r}")
-
         @property
         def datasets(self) -> tuple[Dataset, ...]:
             return (self.data,) if self.then is None else (self.data, self.then)

@@ -33,11 +33,6 @@ class Order(Evaluator):
         mode: Literal["dual", "joint"] = "joint"
         control: bool = True
 
-        def __post_init__(self):
-            super().__post_init__()
-            if self.mode not in ("dual", "joint"):
-                raise ValueError(f"mode must be 'dual' or 'joint', got {self.mode!r}")
-
         def build(self) -> "Order":
             return Order(self)
 

@@ -38,8 +38,6 @@ class Recognition(Evaluator):
 
         def __post_init__(self):
             super().__post_init__()
-            if self.mode not in ("dual", "joint", "head"):
-                raise ValueError(f"mode must be 'dual', 'joint' or 'head', got {self.mode!r}")
             if self.template.count("{}") != 1:
                 raise ValueError(f"a template has one {{}} for the name of the class, got {self.template!r}")
 

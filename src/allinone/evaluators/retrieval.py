@@ -37,8 +37,6 @@ class Retrieval(Evaluator):
 
         def __post_init__(self):
             super().__post_init__()
-            if self.mode not in ("dual", "joint", "two_stage"):
-                raise ValueError(f"mode must be 'dual', 'joint' or 'two_stage', got {self.mode!r}")
             if self.top_k < 1:
                 raise ValueError(f"top_k must be at least 1, got {self.top_k}")
             if self.fuse and self.mode != "two_stage":

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from allinone.checks import check_literals
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -39,6 +41,7 @@ class ModelConfig:
     image_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self):
+        check_literals(self)
         at_least_one = ("width", "num_heads", "depth", "mlp_ratio", "image_size", "patch_size", "num_frames")
         least = dict.fromkeys((*at_least_one, "vocab_size", "shared_dim"), 1)
         for name, minimum in {**least, "max_text_len": 2}.items():  # [CLS] and [SEP]
@@ -52,10 +55,6 @@ class ModelConfig:
             raise ValueError("text_time needs the temporal embedding, which a distilled model does not have")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
-        if self.patch_order not in ("random", "raster"):
-            raise ValueError(f"patch_order must be 'random' or 'raster', got {self.patch_order!r}")
-        if self.init not in ("vit", "fan_in"):
-            raise ValueError(f"init must be 'vit' or 'fan_in', got {self.init!r}")
         if not all(0 < std < math.inf for std in self.image_std):
             raise ValueError(f"image_std must be positive, got {self.image_std}")
         if not all(map(math.isfinite, self.image_mean)):

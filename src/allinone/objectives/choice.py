@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 
+from allinone.checks import check_literals
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import ChoiceHead, RankingHead
 from allinone.objectives.base import Ingredients, Objective, Step, pair_keys, same_pair
@@ -31,8 +32,7 @@ class Choice(Objective):
         num_options: int = 5
 
         def __post_init__(self):
-            if self.head not in ("ranking", "choice"):
-                raise ValueError(f"head must be 'ranking' or 'choice', got {self.head!r}")
+            check_literals(self)
             if self.num_options < 2:
                 raise ValueError(f"num_options must be at least 2, got {self.num_options}")
 

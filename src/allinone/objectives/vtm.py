@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from allinone.checks import check_literals
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import MatchingHead
 from allinone.objectives.base import Ingredients, Objective, Pairs, Step, pair_keys, same_pair
@@ -32,6 +33,7 @@ class VTM(Objective):
         num_pairs: int | None = None
 
         def __post_init__(self):
+            check_literals(self)
             if self.num_pairs is not None and self.num_pairs < 1:
                 raise ValueError(f"num_pairs must be at least 1, got {self.num_pairs}")
             if not 0 <= self.ramp <= 1:

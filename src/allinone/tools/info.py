@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from allinone.checks import did_you_mean
 from allinone.data.example import Example
 from allinone.datasets import Known
 from allinone.datasets.base import Size
@@ -90,11 +91,15 @@ def survey(
     if not root.is_dir():
         raise ValueError(f"{root}: there is no such folder")
     if wrong := [task for task in tasks or () if task not in known.card.readings]:
-        raise ValueError(f"{known.name} has no task {', '.join(wrong)}; there are: {', '.join(known.card.readings)}")
+        hint = did_you_mean(wrong[0], known.card.readings)
+        raise ValueError(
+            f"{known.name} has no task {', '.join(wrong)}; {hint}there are: {', '.join(known.card.readings)}"
+        )
     readings = {task: r for task, r in known.card.readings.items() if tasks is None or task in tasks}
     own = {split for reading in readings.values() for split in reading.splits}
     if own and (wrong := [split for split in splits or () if split not in own]):
-        raise ValueError(f"{known.name} has no split {', '.join(wrong)}; there are: {', '.join(sorted(own))}")
+        hint = did_you_mean(wrong[0], own)
+        raise ValueError(f"{known.name} has no split {', '.join(wrong)}; {hint}there are: {', '.join(sorted(own))}")
     found: dict[str, dict[str, Counts | str]] = {}
     for task, reading in readings.items():
         names = list(reading.splits) or list(splits or [ALL])

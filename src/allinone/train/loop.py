@@ -36,6 +36,7 @@ from allinone.checkpoint import (
     step_folders,
     write_json,
 )
+from allinone.checks import check_literals
 from allinone.files.lock import only_process
 from allinone.files.tensors import save_tensors
 from allinone.model.encoder import VideoTextEncoder
@@ -83,6 +84,7 @@ class TrainConfig:
     recompute: bool = False
 
     def __post_init__(self):
+        check_literals(self)
         least = {
             "log_every": 1,
             "save_every": 1,
@@ -97,8 +99,6 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least {minimum}, got {value}")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ValueError(f"clip_norm must be positive, or None for no clipping, got {self.clip_norm}")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"precision must be 'float32' or 'bfloat16', got {self.precision!r}")
 
 
 @runtime_checkable

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from allinone.checks import check_literals
+
 FAST_HEADS = ("heads.answer.", "heads.choice.", "heads.number.", "heads.label.")
 """Heads that no pre-training has prepared; they learn at `head_lr_mult` times the rate."""
 
@@ -35,6 +37,7 @@ class Optim:
         end_lr: float = 0.0
 
         def __post_init__(self):
+            check_literals(self)
             if self.num_steps < 1:
                 raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
             for name in ("lr", "eps", "head_lr_mult", "power"):
@@ -46,8 +49,6 @@ class Optim:
                 raise ValueError(f"betas must be in [0, 1), got {self.betas}")
             if not 0 <= self.end_lr <= self.lr:
                 raise ValueError(f"end_lr must be from 0 to lr {self.lr}, got {self.end_lr}")
-            if self.schedule not in ("polynomial", "cosine", "constant"):
-                raise ValueError(f"schedule must be 'polynomial', 'cosine' or 'constant', got {self.schedule!r}")
             if self.warmup < 0 or (self.warmup >= 1 and self.warmup != int(self.warmup)):
                 raise ValueError(f"warmup must be a number of steps or a share below 1, got {self.warmup}")
             if self.num_warmup >= self.num_steps:
