@@ -3,12 +3,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import pytest
 
 from allinone.data.example import Example
 from allinone.datasets.captioned import Captions, Questions
 from real import DATA, needs_data
+
+Form = Literal["NFC", "NFD"]
 
 
 def folder(tmp_path: Path, content: str | bytes, name: str = "captions.csv", num_videos: int = 3) -> Path:
@@ -82,6 +86,46 @@ def test_folders_and_absolute_paths_and_backslashes_are_understood(tmp_path: Pat
     assert {e.video for e in examples[:2]} == {tmp_path / "cats" / "a b.mp4"}
     assert examples[0].video_id == examples[1].video_id == "cats/a b.mp4"
     assert examples[2].video == tmp_path / "v0.mp4"
+
+
+@pytest.mark.parametrize(("stored", "typed"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_names_are_found_however_their_letters_are_written(tmp_path: Path, stored: Form, typed: Form):
+    names = ["Größe/Café.mp4", "한국/서울.mp4"]
+    there = [tmp_path / normalize(stored, name) for name in names]
+    for path in there:
+        path.parent.mkdir()
+        path.touch()
+    first, second = (normalize(typed, name) for name in names)
+    bare = normalize(typed, "서울")
+    rows = f"{first},,a\n{second},,b\n{there[0].relative_to(tmp_path)},,c\n,{bare},d\n,{tmp_path}/{first},e\n"
+    found = Captions().examples(folder(tmp_path, f"video,video_name,caption\n{rows}"))
+    assert [example.video for example in found] == [there[0], there[1], there[0], there[1], there[0]]
+    assert {example.video_id for example in found[:3]} == {str(path.relative_to(tmp_path)) for path in there}
+
+
+def test_of_two_files_that_differ_in_spelling_alone_each_row_gets_its_own(tmp_path: Path):
+    names = [normalize("NFC", "é.mp4"), normalize("NFD", "é.mp4")]
+    for name in names:
+        (tmp_path / name).touch()
+    for column in ("video", "video_name"):
+        found = Captions().examples(folder(tmp_path, f"{column},caption\n{names[0]},a\n{names[1]},b\n"))
+        assert [example.video.name for example in found] == names
+        assert [example.video_id for example in found] == names
+    (tmp_path / "Ä").mkdir()
+    (tmp_path / normalize("NFD", "Ä")).mkdir()
+    (tmp_path / normalize("NFD", "Ä") / "a.mp4").touch()
+    found = Captions().examples(folder(tmp_path, "video,caption\nÄ/a.mp4,a\n"))
+    assert found[0].video == tmp_path / normalize("NFD", "Ä") / "a.mp4"
+
+
+def test_bins_copies_and_circles_hold_no_videos(tmp_path: Path):
+    for name in ("#recycle/a.mp4", "@eaDir/a.mp4", "sub/a.mp4", "sub/._a.mp4", "._table.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "sub" / "loop").symlink_to(tmp_path)
+    (tmp_path / "sub" / "again").symlink_to(tmp_path / "sub")
+    (tmp_path / "table.csv").write_text("video_name,caption\na,a cat\n")
+    assert Captions().examples(tmp_path)[0].video == tmp_path / "sub" / "a.mp4"
 
 
 def test_videos_by_name_lie_in_any_folder_and_sentences_are_captions(tmp_path: Path):

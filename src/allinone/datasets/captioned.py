@@ -149,7 +149,7 @@ def caption_file(root: Path, name: str | None) -> Path:
     names = FILE_NAMES if name is None else (name,)
     there = [root / name for name in names if (root / name).is_file()]
     if name is None and not there and root.is_dir():  # under another name, where it is the only one
-        there = [path for path in root.iterdir() if path.suffix in (".csv", ".jsonl")]
+        there = [p for p in root.iterdir() if p.suffix in (".csv", ".jsonl") and not p.name.startswith(".")]
         there = there if len(there) == 1 else []
     if len(there) == 1 and there[0].suffix in (".csv", ".jsonl"):
         return there[0]
@@ -202,6 +202,13 @@ def is_file(path: Path, videos: Videos) -> bool:
         return videos.tree.is_file(path)
     except OSError:  # a name that is too long, a folder that may not be entered
         return False
+
+
+def spelled(path: Path, videos: Videos) -> Path:
+    try:
+        return videos.spelled(path)
+    except OSError:
+        return path
 
 
 Record = tuple[int, dict[str, object] | str]
@@ -294,11 +301,13 @@ def parse_row(fields: dict[str, object], videos: Videos, has_splits: bool) -> Ro
         problems.append("no split, which other rows have")
     if problems:
         raise ValueError("; ".join(problems))
-    path = videos.root / video
+    path = spelled(videos.root / video, videos)
+    if path != videos.root / video:  # the name on disk, so that rows that write it in two ways are about one video
+        video = path.relative_to(videos.root) if path.is_relative_to(videos.root) else path
     if name and not is_file(path, videos):
         path = videos.path(name)
-    if not is_file(path, videos) and is_file(as_mp4(path), videos):
-        path = as_mp4(path)
+    if not is_file(path, videos) and is_file(mp4 := spelled(as_mp4(path), videos), videos):
+        path = mp4
     return Row(path=path, video=str(PurePosixPath(video)), start=start, end=end, **texts)
 
 

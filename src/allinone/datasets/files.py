@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import math
+import os
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,7 +25,7 @@ from typing import Any, TypeVar
 
 from allinone.datasets.streamed import list_values, object_members
 from allinone.shards import Tree
-from allinone.video.names import is_media
+from allinone.video.names import is_hidden, is_media, nfc, spellings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -241,8 +242,9 @@ def matching(files: Sequence[Path], *patterns: str) -> list[Path]:
 
 
 def annotation_files(root: Path) -> list[Path]:
-    """Every file of the annotation folders, by folder and name."""
-    return [path for folder in annotation_folders(root) for path in sorted(folder.iterdir()) if path.is_file()]
+    """Every file of the annotation folders, by folder and name; not the hidden ones that a Mac puts beside others."""
+    files = (path for folder in annotation_folders(root) for path in sorted(folder.iterdir()) if path.is_file())
+    return [path for path in files if not path.name.startswith(".")]
 
 
 def annotation_folders(root: Path) -> Iterator[Path]:
@@ -278,6 +280,7 @@ class Videos:
     suffix: str = ".mp4"
     search_below: bool = True
     by_name: dict[str, list[Path]] | None = field(default=None, repr=False)
+    listed: dict[Path, list[str]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self):
         self.root = Path(self.root)
@@ -290,36 +293,52 @@ class Videos:
         """The file called `video` (with or without folders and extension), or else by one of the `others` names."""
         for name in (video, *others):
             for place in self.places:
-                if self.tree.is_file(place / name):
-                    return place / name
-                if self.tree.is_file(place / (name + self.suffix)):
-                    return place / (name + self.suffix)
+                for path in (place / name, place / (name + self.suffix)):
+                    if self.tree.is_file(there := self.spelled(path)):
+                        return there
         for name in (video, *others) if self.search_below else ():
             if found := self.search(name):
                 return found
         return self.expected / (video if is_media(video) else video + self.suffix)
+
+    def spelled(self, path: Path) -> Path:
+        """The path as it is written on disk, with composed letters or not (NFC, NFD); where there is none, itself."""
+        if str(path).isascii() or self.tree.is_file(path):
+            return path
+        folder = self.root if path.is_relative_to(self.root) else Path(path.anchor)
+        others = spellings(folder, path.relative_to(folder), self.names_in)
+        return next((other for other in others if self.tree.is_file(other)), path)
+
+    def names_in(self, folder: Path) -> list[str]:
+        if folder not in self.listed:
+            is_there = self.tree.is_dir(folder)
+            self.listed[folder] = [path.name for path, _ in self.tree.children(folder)] if is_there else []
+        return self.listed[folder]
 
     def search(self, name: str) -> Path | None:
         if self.by_name is None:
             self.by_name = {}
             for place in self.places:
                 for path in media_files(place, self.tree):
-                    self.by_name.setdefault(bare(path.name).lower(), []).append(path)
-        alike = self.by_name.get(bare(name).lower(), [])
-        exact = [path for path in alike if bare(path.name) == bare(name)]  # ids of YouTube differ by case
+                    self.by_name.setdefault(nfc(bare(path.name)).lower(), []).append(path)
+        alike = self.by_name.get(nfc(bare(name)).lower(), [])
+        exact = [path for path in alike if bare(path.name) == bare(name)]
+        exact = exact or [path for path in alike if nfc(bare(path.name)) == nfc(bare(name))]  # YouTube's differ by case
         found = [path for path in exact if path.as_posix().endswith(f"/{name}")] or exact or alike
         if len({bare(path.name) for path in found}) > 1:
             raise ValueError(f"which one is {name!r}? {', '.join(map(str, found[:3]))}")
         return found[0] if found else None
 
 
-def media_files(folder: Path, tree: Tree) -> Iterator[Path]:
-    """Every video and image below a folder, by name; hidden ones are left out."""
+def media_files(folder: Path, tree: Tree, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Every video and image below a folder, by name; hidden ones, and those in bins, are left out."""
+    above = (*above, os.path.realpath(folder))
     for path, is_folder in tree.children(folder):
-        if path.name.startswith("."):
+        if is_hidden(path.name):
             continue
         if is_folder:
-            yield from media_files(path, tree)
+            if not path.is_symlink() or os.path.realpath(path) not in above:  # else it leads round in a circle
+                yield from media_files(path, tree, above)
         elif is_media(path.name):
             yield path
 

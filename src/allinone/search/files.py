@@ -8,16 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from allinone.video.names import MEDIA, is_media, spellings
+from allinone.video.names import BINS, MEDIA, is_hidden, is_media, spellings
 
 MAX_ENDINGS = 8
-
-BINS = frozenset({
-    "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "@sharebin", "@tmp",
-    "__macosx", "files_trashbin", "files_versions", "found.000", "lost+found", "network trash folder", "recycled",
-    "recycler", "system volume information", "temporary items", "~snapshot",
-})  # fmt: skip
-"""Folders, in lower case, in which storage devices and systems keep what was thrown away, and copies of their own."""
 
 
 @dataclass(frozen=True)
@@ -181,10 +174,6 @@ class Walk:
     def count_hidden(self, folder: Path) -> None:
         for _, _, names in os.walk(folder):
             self.hidden.update(PurePath(name).suffix.lower() for name in names if is_media(name))
-
-
-def is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in BINS
 
 
 def by_ending(counts: Mapping[str, int]) -> str:

@@ -35,9 +35,22 @@ VIDEOS = frozenset(
 MEDIA = PICTURES | VIDEOS
 
 
+BINS = frozenset({
+    "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "@sharebin", "@tmp",
+    "__macosx", "files_trashbin", "files_versions", "found.000", "lost+found", "network trash folder", "recycled",
+    "recycler", "system volume information", "temporary items", "~snapshot",
+})  # fmt: skip
+"""Folders, in lower case, in which storage devices and systems keep what was thrown away, and copies of their own."""
+
+
 def is_media(name: str) -> bool:
     """Whether a file's name ends as that of a video or picture, in upper or lower case."""
     return PurePath(name).suffix.lower() in MEDIA
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is not for people, or one of the bins."""
+    return name.startswith(".") or name.lower() in BINS
 
 
 def nfc(text: str) -> str:
