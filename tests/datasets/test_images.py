@@ -41,7 +41,7 @@ def test_photos_with_a_table_of_captions_are_read_and_photos_that_are_not_here_s
 @needs_data
 def test_the_real_list_of_entities_chooses_its_photos_from_a_table(tmp_path: Path):
     root = DATA / "annotations" / "flickr30k"
-    names = flickr30k.entities_ids(root, "entities-val")
+    names = (root / "flickr30k_val_ids.txt").read_text().split()
     (tmp_path / "flickr30k_val_ids.txt").write_bytes((root / "flickr30k_val_ids.txt").read_bytes())
     rows = [f"{name}.jpg#{n}\tcaption {n} of {name}" for name in ["1", *sorted(names)] for n in range(5)]
     write(tmp_path, {"results_20130124.token": "\n".join(rows)})
@@ -138,7 +138,10 @@ def test_tables_of_captions_are_read_in_all_their_forms(name: str, table: str, t
     ("files", "message"),
     [
         ({"results.csv": "7.jpg#0\tA dog\nA cat\n", "test.txt": "7"}, "line 2: wanted image.jpg#0 and a caption"),
-        ({"captions.txt": "image,text\n7.jpg,A dog\n", "test.txt": "7"}, "wanted columns image and caption"),
+        (
+            {"captions.txt": "image,text\n7.jpg,A dog\n", "test.txt": "7"},
+            "line 2 has no caption or comment; it has: image, text",
+        ),
         ({"results.csv": "7.jpg#0\tA dog\n", "test.txt": "7\n8"}, "no caption of image '8'"),
     ],
 )
@@ -157,7 +160,7 @@ def test_a_broken_table_of_captions_is_an_error_that_names_the_place(
         ({"images": ["x"]}, "images, record 1: wanted an object, got 'x'"),
         (
             {"images": [{"split": "val", "filename": "a.jpg", "cocoid": None, "sentences": [{"raw": "x"}]}]},
-            "a sentence of a.jpg has no sentid",
+            "images, record 1, sentences 1 has no sentid",
         ),
     ],
 )
@@ -215,7 +218,12 @@ def test_questions_of_vqas_tests_have_secret_answers_and_a_file_for_the_server(s
 @pytest.mark.parametrize(
     ("questions", "annotations", "message"),
     [
-        (QUESTIONS, {"annotations": []}, "question 9000 has no record in the annotations"),
+        (QUESTIONS, {"annotations": []}, "train2014_annotations.json: there are no records in it"),
+        (
+            QUESTIONS,
+            {"annotations": [ANNOTATIONS["annotations"][0] | {"question_id": 1}]},
+            "annotations.json: no annotation of question 9000, which is in .*_questions.json",
+        ),
         (QUESTIONS, {"annotations": [{"question_id": 9000}]}, "record 1 has no answers, answer_type"),
         ({"questions": [QUESTIONS["questions"][0] | {"question": None}]}, ANNOTATIONS, "record 1 has no question"),
         ([], ANNOTATIONS, "wanted an object with a list 'questions'"),
@@ -388,9 +396,9 @@ def test_a_broken_row_is_an_error_that_names_its_line_and_rows_before_it_are_rea
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"sbu-captions-all.json": {"captions": ["a"], "image_urls": []}}, "1 captions, but 0 addresses"),
-        ({"sbu-captions-all.json": {"captions": ["a"], "image_urls": None}}, "wanted an object with lists captions"),
-        ({"sbu-captions-all.json": ["a"]}, "wanted an object with lists captions and image_urls"),
+        ({"sbu-captions-all.json": {"captions": ["a", "b"], "image_urls": ["u"]}}, "2 captions, but 1 addresses"),
+        ({"sbu-captions-all.json": {"captions": ["a"], "image_urls": None}}, "has no image_urls; it has: captions"),
+        ({"sbu-captions-all.json": ["a"]}, r"wanted an object, got \['a'\]"),
         (
             {"SBU_captioned_photo_dataset_urls.txt": "http://a\nhttp://b\n", "captions.txt": "a\n"},
             "captions.txt ends before line 2",
@@ -426,7 +434,7 @@ def test_phrases_of_visual_genome_are_read_photo_by_photo_and_found_in_either_fo
 
 def test_a_region_without_a_phrase_is_an_error(tmp_path: Path):
     root = write(tmp_path, {"region_descriptions.json": [{"id": 4, "regions": [{"region_id": 1}]}]})
-    with pytest.raises(ValueError, match="photo 4: wanted region_id and phrase"):
+    with pytest.raises(ValueError, match="record 1, regions 1 has no phrase; it has: region_id"):
         list(visual_genome.Captions().examples(root))
 
 

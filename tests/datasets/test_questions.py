@@ -19,6 +19,7 @@ from allinone.datasets import activitynet_qa, msrvtt_qa, msvd_qa, nextqa, tgif_q
 from allinone.datasets.base import Size, published
 from allinone.datasets.files import MissingFile
 from allinone.datasets.questions import right_option
+from allinone.datasets.records import Record
 from allinone.video.tint import COLORS
 from real import DATA, needs_data
 
@@ -174,7 +175,7 @@ def test_questions_and_answers_in_two_files_are_joined_by_their_ids(tmp_path):
     (tmp_path / "test_q.json").unlink()
     assert list(activitynet_qa.Questions("test").examples(tmp_path)) == examples
     (tmp_path / "test_a.json").write_text(json.dumps(told[:2]))
-    with pytest.raises(ValueError, match="record 2: no answer to question 'q1'"):
+    with pytest.raises(ValueError, match=r"test_a\.json: no answer to question 'q1', which is in .*test_q\.json"):
         list(activitynet_qa.Questions("test").examples(tmp_path))
 
 
@@ -210,38 +211,38 @@ STILL = {
 BROKEN = {
     "no answer": (
         msrvtt_qa.Questions("val"), "val.jsonl", as_lines([QUESTIONS[0] | {"answer": " "}]),
-        r"record 1: wanted a text answer, got video_id='video7'",
+        "record 1: answer must not be empty",
     ),
-    "no video": (msrvtt_qa.Questions("val"), "val.csv", "question,answer\nwho?,cat\n", "record 1: wanted a text video"),
+    "no video": (msrvtt_qa.Questions("val"), "val.csv", "question,answer\nwho?,cat\n", "line 2 has no video_id"),
     "cut short": (msrvtt_qa.Questions("val"), "val.jsonl", '{"video_id": "vid', "line 1: not JSON"),
     "mapping": (msvd_qa.Questions("val"), "youtube_mapping.txt", "abc_1_2\n", "line 1: wanted the name of a clip"),
     "four options": (
         tgif_qa.Actions("test"), "Test_action_question.csv", TGIF + "g\twhy ?\ta\tb\tc\td\t\t1\tACTION1\t1\n",
-        "record 1: wanted five options",
+        "line 2: a5 must not be empty",
     ),
     "sixth option": (
         tgif_qa.Actions("test"), "Test_action_question.csv", TGIF + "g\twhy ?\ta\tb\tc\td\te\t5\tACTION1\t1\n",
-        "record 1: wanted the number of the right option, 0 to 4, got '5'",
+        "line 2: wanted the number of the right option, 0 to 4, got '5'",
     ),
     "no count": (
         tgif_qa.Counts("test"), "Test_count_question.csv", "gif_name\tquestion\tanswer\ng\thow many ?\ttwo\n",
-        "record 1: wanted a number of times as the answer, got 'two'",
+        "line 2: wanted a number of times as the answer, got 'two'",
     ),
     "unknown type": (
         tgif_qa.Frames("test"), "Test_frameqa_question.csv", "gif_name\tquestion\tanswer\ttype\ng\twho ?\tcat\t4\n",
-        "question g#1: wanted a type from 0 to 3, got '4'",
+        "line 2: wanted a type from 0 to 3, got '4'",
     ),
     "open-ended NExT": (nextqa.Choices("val"), "val.csv", "video,question,answer,qid,type\n", "no column a0, a1"),
     "NExT type": (nextqa.Choices("val"), "val.csv", NEXT + "1,why,0,2,X,a,b,c,d,e\n", "wanted a type that begins"),
-    "span": (tvqa.Choices("val"), "tvqa_val.jsonl", as_lines([TV | {"ts": "one"}]), "record 1: wanted a span ts like"),
-    "no option": (tvqa.Choices("val"), "tvqa_val.jsonl", as_lines([TV | {"a3": ""}]), "record 1: wanted a text a3"),
+    "span": (tvqa.Choices("val"), "tvqa_val.jsonl", as_lines([TV | {"ts": "one"}]), "record 1: ts must be a span like"),
+    "no option": (tvqa.Choices("val"), "tvqa_val.jsonl", as_lines([TV | {"a3": ""}]), "record 1: a3 must not be empty"),
     "no subtitles": (tvqa.Choices("val", subtitles=True), "tvqa_val.jsonl", as_lines([TV]), "no subtitles of s1"),
     "VCR object": (
         vcr.Answers("val"), "val.jsonl", as_lines([STILL | {"question": [[1]]}]),
         "record 1: a text points at object 1, but there are 1",
     ),
     "VCR label": (vcr.Answers("val"), "val.jsonl", as_lines([STILL | {"rationale_label": 4}]), "right option, 0 to 3"),
-    "VCR options": (vcr.Answers("val"), "val.jsonl", as_lines([STILL | {"answer_choices": []}]), "4 answer_choices"),
+    "VCR options": (vcr.Answers("val"), "val.jsonl", as_lines([STILL | {"answer_choices": []}]), "_choices must not"),
     "VCR secret": (vcr.Answers("val"), "val.jsonl", as_lines([STILL | {"answer_label": None}]), "has no answer_label"),
     "VCR field": (vcr.Answers("val"), "val.jsonl", as_lines([{"annot_id": "val-0"}]), "record 1 has no img_fn"),
 }  # fmt: skip
@@ -269,7 +270,7 @@ def test_absent_annotations_are_told_with_the_name_that_was_looked_for(tmp_path,
 
 @given(st.floats(0, 90), st.floats(0, 90))
 def test_a_span_holds_the_given_one_and_lasts_a_second_or_more(start, end):
-    found = tvqa.seconds(f"{start:.2f}-{end:.2f}", "here")
+    found = tvqa.seconds(Record({"ts": f"{start:.2f}-{end:.2f}"}, "here"))
     assert found is not None
     low, high = sorted((round(start, 2), round(end, 2)))
     assert 0 <= found[0] <= low + 1e-9

@@ -125,12 +125,21 @@ def test_a_test_table_without_labels_keeps_them_secret(tmp_path: Path):
     ("files", "message"),
     [
         ({"val.csv": "label,youtube_id,time_start\nx,y,1\n"}, "no column time_end"),
-        ({"val.csv": TABLE.format(split="val").replace("59,", "soon,")}, "times must be seconds"),
-        ({"val.csv": TABLE.format(split="val"), "label_map_k400.txt": "archery\n"}, "'air drumming' is none of the 1"),
+        ({"val.csv": TABLE.format(split="val").replace("59,", "soon,")}, "line 2: time_start must be a number"),
+        (
+            {"val.csv": TABLE.format(split="val"), "label_map_k400.txt": "archery\n"},
+            "label_map_k400.txt: 'air drumming' is none of its 1 classes .*val.csv: line 2",
+        ),
         ({"val.csv": TABLE.format(split="val") * 2}, "no split 'split'"),  # the header again
-        ({"val.txt": "a.mp4 2\n", "label_map.txt": "x\ny\n"}, "line 1: .* got class 2 for 'a.mp4'"),
-        ({"val.txt": "x/a.mp4 0\nx/b.mp4 1\n", "label_map.txt": "x\ny\n"}, "line 2: .* which agree; got class 1"),
-        ({"val.txt": "a.mp4\n", "label_map.txt": "x\ny\n"}, "got no class for 'a.mp4'"),
+        (
+            {"val.txt": "a.mp4 2\n", "label_map.txt": "x\ny\n"},
+            "label_map.txt: 2 classes, without that of 'a.mp4' and class 2 in .*val.txt: line 1",
+        ),
+        (
+            {"val.txt": "x/a.mp4 0\nx/b.mp4 1\n", "label_map.txt": "x\ny\n"},
+            "line 2: .* which agree; got 'x/b.mp4' and class 1",
+        ),
+        ({"val.txt": "a.mp4\n", "label_map.txt": "x\ny\n"}, "got 'a.mp4' and no number"),
     ],
 )
 def test_a_broken_list_of_kinetics_is_an_error_that_names_the_place(
@@ -168,8 +177,11 @@ def test_the_two_spellings_of_handstand_pushups_are_one_class(tmp_path: Path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("Archery/a.avi 1\nBiking/b.avi 1\n", "line 2: .* got class 1 for 'Biking/b.avi'"),
-        ("Boxing/a.avi\n", "line 1: .* got no class"),
+        ("Archery/a.avi 1\nBiking/b.avi 1\n", "line 2: .* got 'Biking/b.avi' and class 1"),
+        (
+            "Boxing/a.avi\n",
+            r"classInd.txt: 2 classes, without that of 'Boxing/a.avi' and no number in .*list01.txt: line 1",
+        ),
         ("Archery/a.avi 1\nBiking/a.avi 2\n", "'a' occurs twice"),
     ],
 )

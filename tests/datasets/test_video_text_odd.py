@@ -209,7 +209,7 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
         (
             {"val_list.txt": "a", "captions_msvd.json": {"a": "x"}},
             msvd.Captions("val"),
-            "clip a: wanted a list of captions",
+            "clip 'a': captions must be a list, got 'x'",
         ),
         ({"val_data.json": [MOMENT]}, didemo.Captions("val"), "no annotation file val_list.txt"),
         (
@@ -220,7 +220,7 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
         (
             {"val_data.json": [MOMENT, MOMENT | {"description": "x"}], "val_list.txt": "a.mov"},
             didemo.Captions("val"),
-            "the id 1 occurs twice with different content",
+            "the id '1' occurs twice with different content",
         ),
         (
             {"val_data.json": [MOMENT | {"description": None}], "val_list.txt": "a.mov"},
@@ -230,19 +230,19 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
         (
             {"val_data.json": [MOMENT | {"times": [[1]]}], "val_list.txt": "a.mov"},
             didemo.Captions("val"),
-            "annotation 1: wanted times",
+            "record 1: wanted times",
         ),
         (
             {"val_1.json": {"v": TOLD | {"sentences": ["a"]}}},
             activitynet.Captions("val_1"),
             "v: wanted as many sentences",
         ),
-        ({"val_1.json": {"v": [1]}}, activitynet.Captions("val_1"), "v: wanted as many sentences as timestamps"),
+        ({"val_1.json": {"v": [1]}}, activitynet.Captions("val_1"), r"v: wanted an object, got \[1\]"),
         ({"val_1.json": b'{"v": {"timest'}, activitynet.Captions("val_1"), "val_1.json: not JSON, or cut short"),
         (
             {"val1.jsonl": [{"clip_name": 3, "caption": "a"}]},
             activitynet.Captions("val_1"),
-            "record 1: wanted one of video",
+            "record 1: video or clip_name .* must be a text, got 3",
         ),
         ({"LSMDC16_annos_val.csv": f"{ROW}\tx\n{ROW}"}, lsmdc.Captions("val"), "line 2: wanted a clip and 5 .* got 5"),
         (
@@ -263,10 +263,14 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
         (
             {"yc2_annotations_trainval.json": {"database": {"x": {"subset": "training"}}}},
             youcook2.Captions("train"),
-            "x: wanted videos with a subset, and annotations",
+            "'x' has no annotations; it has: subset",
         ),
         ({"yc2_annotations_trainval.json": b'{"database": {"x'}, youcook2.Captions("train"), "line 1: not JSON"),
-        ({"yc2_annotations_trainval.json": []}, youcook2.Captions("train"), "database: wanted videos with a subset"),
+        (
+            {"yc2_annotations_trainval.json": []},
+            youcook2.Captions("train"),
+            r"trainval.json: wanted an object, got \[\]",
+        ),
         (
             {"val_data.json": [{"video": "a.mov"}], "val_list.txt": "a.mov"},
             didemo.Captions("val"),
@@ -279,31 +283,35 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
                 }
             },
             youcook2.Captions("train"),
-            "step x#0: wanted a start and a later end",
+            "step 'x#0': wanted a start and a later end",
         ),
         (
             {"msrvtt_mc_test.jsonl": [ASKED | {"answer": 5}]},
             msrvtt.Choices(),
             "record 1: wanted the number of the right",
         ),
-        ({"msrvtt_mc_test.jsonl": [ASKED | {"options": ["a"]}]}, msrvtt.Choices(), "and 5 options"),
+        ({"msrvtt_mc_test.jsonl": [ASKED | {"options": ["a"]}]}, msrvtt.Choices(), "record 1: wanted 5 options, got 1"),
         ({"msrvtt_mc_test.jsonl": [ASKED, ASKED | {"answer": 0}]}, msrvtt.Choices(), "the id '3' occurs twice"),
         ({"MSRVTT_data.json": {"videos": []}}, msrvtt.Captions("full-val"), "an object with a list 'sentences'"),
-        ({"MSRVTT_data.json": {"sentences": []}}, msrvtt.Captions("full-val"), "no caption of full-val"),
+        ({"MSRVTT_data.json": {"sentences": []}}, msrvtt.Captions("full-val"), "there are no records in it"),
         ({"egoclip.csv": "video_uid\tclip_text\nu\ta\n"}, egoclip.Captions(), "no column clip_start, clip_end"),
-        ({"egoclip.csv": EGO + "0\tu\tsoon\t2\ta\n"}, egoclip.Captions(), "clip 0: wanted clip_start and clip_end"),
-        ({"egoclip.csv": EGO + "0\tu\tnan\t2\ta\n"}, egoclip.Captions(), "clip 0: wanted clip_start and clip_end"),
-        ({"egomcq.json": {"0": MCQ | {"types": 3}}}, egoclip.Choices(), "question 0: wanted a query"),
+        ({"egoclip.csv": EGO + "0\tu\tsoon\t2\ta\n"}, egoclip.Captions(), "line 2: clip_start must be a number"),
+        ({"egoclip.csv": EGO + "0\tu\tnan\t2\ta\n"}, egoclip.Captions(), "line 2: clip_start must be a number"),
+        ({"egomcq.json": {"0": MCQ | {"types": 3}}}, egoclip.Choices(), "0: wanted types 1 or 2, got '3'"),
         (
             {"egomcq.json": {"0": MCQ | {"answer": 5}}},
             egoclip.Choices(),
-            "question 0: wanted the number of the right option",
+            "0: wanted the number of the right option",
         ),
         ({"results_2M_val.csv": "videoid,contentUrl\n1,u\n"}, webvid.Captions("val2M"), "no column name"),
         ({"results_2M_val.csv": WEB + ",a,1,d,,u\n"}, webvid.Captions("val2M"), "line 2: nothing in column videoid"),
         ({"results_2M_val.csv": WEB + "7,a\n"}, webvid.Captions("val2M"), "line 2: 2 fields, but 6 columns"),
         ({"results_2M_val.csv": WEB + "7,a,1,d,,u\n7,b,1,d,,u\n"}, webvid.Captions("val2M"), "the id '7' occurs twice"),
-        ({"caption.json": {"x": SAID | {"end": [1]}}}, howto100m.Captions(), "x: wanted start, end and text"),
+        (
+            {"caption.json": {"x": SAID | {"end": [1]}}},
+            howto100m.Captions(),
+            "x: wanted as many of start, end and text",
+        ),
         ({"raw_caption.json": {"x": SAID}}, howto100m.Captions(), "no annotation file caption.json"),
         (
             {"caption.json": {}, "HowTo100M_v1.csv": "id\nx\n"},
@@ -323,12 +331,12 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
                 ("train_list_jsfusion.txt", "\ufeff\n", msrvtt.Captions("train9k")),
             )
         ),
-        ({"a.grover.json": HEARD | {"info": {}}}, yt_temporal.Captions(), "wanted info with an id"),
-        ({"a.grover.json": HEARD | {"info": {"id": None}}}, yt_temporal.Captions(), "wanted info with an id"),
+        ({"a.grover.json": HEARD | {"info": {}}}, yt_temporal.Captions(), "a.grover.json, info has no id"),
+        ({"a.grover.json": HEARD | {"info": {"id": None}}}, yt_temporal.Captions(), "a.grover.json, info has no id"),
         (
             {"a.grover.json": HEARD | {"subtitles": [{"word": None, "time": 1}]}},
             yt_temporal.Captions(),
-            "subtitles with words and times",
+            "subtitles 1 has no word; it has: time",
         ),
         ({}, yt_temporal.Captions(), "no annotation files"),
     ],

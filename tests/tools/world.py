@@ -29,7 +29,7 @@ class Questions:
 
     def examples(self, root: Path) -> Iterator[Example]:
         videos = Videos(root)
-        for n, row in enumerate(find(root, f"{self.split}.jsonl").records("video", "text", "answer")):
+        for n, row in enumerate(find(root, f"{self.split}.jsonl").objects("video", "text", "answer")):
             path, start, end = videos.path(row["video"]), row.get("start"), row.get("end")
             yield Example(
                 id=f"{n}", video=path, video_id=path.stem, start_sec=start, end_sec=end, text=row["text"],

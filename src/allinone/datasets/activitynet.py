@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size
-from allinone.datasets.files import Annotation, Videos, bare, find, in_order_of_time, tidy
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
+from allinone.datasets.files import Annotation, Videos, bare, find, in_order_of_time, timed_sentences
 from allinone.datasets.pairs import pairs
 
 SPLITS = {
@@ -53,22 +53,23 @@ class Captions(OfSplit):
         videos = Videos(root, folders=("videos", "Activity_Videos"))
         file = find(root, f"{self.split}.json", *REPUBLISHED[self.split])
         told = paragraphs(file) if file.name == f"{self.split}.json" else pairs(file)
-        for name, sentences in told:
-            video = bare(name)
-            path = videos.path(video, video.removeprefix("v_"))
-            yield Example(id=video, video=path, video_id=video, text=" ".join(map(tidy, sentences)))
+
+        def examples() -> Iterator[Example]:
+            for name, sentences in told:
+                video = bare(name)
+                path = videos.path(video, video.removeprefix("v_"))
+                yield Example(id=video, video=path, video_id=video, text=" ".join(sentences))
+
+        return distinct(examples(), file)
 
 
 def paragraphs(file: Annotation) -> Iterator[tuple[str, list[str]]]:
     """Each video and its sentences in order of time."""
     for video, record in file.members():
-        try:
-            spans = [(float(start), float(end)) for start, end in record["timestamps"]]
-            told = [(*span, sentence) for span, sentence in zip(spans, record["sentences"], strict=True)]
-            yield video, [in_order_of_time(told)]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            wanted = "as many sentences as timestamps [start, end]"
-            raise ValueError(f"{file}: {video}: wanted {wanted}, got {record!r:.80}") from error
+        paragraph = in_order_of_time(timed_sentences(record))
+        if not paragraph:
+            raise record.error("sentences must not be empty")
+        yield video, [paragraph]
 
 
 CARD = Card(

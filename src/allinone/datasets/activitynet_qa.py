@@ -26,7 +26,7 @@ from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size
-from allinone.datasets.files import Videos, bare
+from allinone.datasets.files import Videos, bare, find
 from allinone.datasets.questions import file_names, named_kind, open_questions
 
 SPLITS = {
@@ -47,8 +47,7 @@ class Questions(OfSplit):
     def examples(self, root: Path) -> Iterator[Example]:
         videos = Videos(root)
         return open_questions(
-            root,
-            (f"{self.split}_q.json", *file_names(self.split)),
+            find(root, f"{self.split}_q.json", *file_names(self.split)),
             video_id=lambda name: f"v_{bare(name).removeprefix('v_')}",
             path=lambda video: videos.path(video, video.removeprefix("v_")),
             kind=named_kind(KINDS),

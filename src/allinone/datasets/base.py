@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 from allinone.checks import did_you_mean
 from allinone.data.example import Dataset, Example
+from allinone.datasets.records import shown
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -76,7 +77,7 @@ def distinct(records: Iterable[T], source: object, key: Callable[[T], Any] = att
         elif seen[name] == content:
             num_repeats += 1
         else:
-            raise ValueError(f"{source}: the id {name!r} occurs twice with different content; remove one")
+            raise ValueError(f"{source}: the id {shown(name)} occurs twice with different content; remove one")
     if num_repeats:
         log.warning("%s: left out %d exact repeats of earlier records", source, num_repeats)
 

@@ -28,14 +28,13 @@ One record of `val_data.json`; times are segments of 5 s:
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
-from allinone.datasets.files import Annotation, Videos, bare, find, find_some, in_order_of_time, tidy
+from allinone.datasets.files import Annotation, Videos, bare, find, find_some, in_order_of_time, is_span
 from allinone.datasets.pairs import pairs
+from allinone.datasets.records import Record, listing, shown, tidy
 
 SPLITS = {
     "train": Size(records=8_392, videos=8_392),
@@ -52,40 +51,41 @@ class Captions(OfSplit):
 
     def examples(self, root: Path) -> Iterator[Example]:
         videos = Videos(root, folders=("videos", "video"))
-        for name, text in paragraphs(root, self.split):
-            video = bare(name)
-            yield Example(id=video, video=videos.path(name, video.rstrip(".")), video_id=video, text=text)
+        file, told = paragraphs(root, self.split)
+
+        def examples() -> Iterator[Example]:
+            for name, text in told:
+                video = bare(name)
+                yield Example(id=video, video=videos.path(name, video.rstrip(".")), video_id=video, text=text)
+
+        return distinct(examples(), file)
 
 
-def paragraphs(root: Path, split: str) -> Iterator[tuple[str, str]]:
-    """File name and text of each video of a split."""
+def paragraphs(root: Path, split: str) -> tuple[Annotation, Iterator[tuple[str, str]]]:
+    """The annotation file of a split, and file name and text of each of its videos."""
     official = find_some(root, f"{split}_data.json")
     if not official and (files := find_some(root, f"didemo_ret_{split}.json", f"DiDeMo_{split}.tsv", f"{split}.jsonl")):
-        for video, texts in pairs(files[0]):
-            yield video, " ".join(map(tidy, texts))
-        return
+        return files[0], ((video, " ".join(map(tidy, texts))) for video, texts in pairs(files[0]))
     file, names = find(root, f"{split}_data.json"), find(root, f"{split}_list.txt")
     moments: dict[str, list[tuple[float, float, str]]] = {}
-    for record in distinct(
-        file.objects("annotation_id", "video", "description", "times"), file, key=itemgetter("annotation_id")
-    ):
-        moments.setdefault(record["video"], []).append(moment(record, file))
-    wanted = set(names.lines())
+    records = file.objects("annotation_id", "video", "description", "times")
+    for record in distinct(records, file, key=lambda record: record.name("annotation_id")):
+        moments.setdefault(record.text("video"), []).append(moment(record))
+    wanted = set(distinct(names.lines(), names, key=str))
     if missing := sorted(wanted - moments.keys()):
-        raise ValueError(f"{file}: no description of {len(missing)} videos of {names}: {', '.join(missing[:3])}")
-    yield from ((video, in_order_of_time(found)) for video, found in moments.items() if video in wanted)
+        raise file.error(f"no description of {len(missing)} videos of {names}: {listing(missing[:3])}")
+    return file, ((video, in_order_of_time(found)) for video, found in moments.items() if video in wanted)
 
 
-def moment(record: dict[str, Any], file: Annotation) -> tuple[float, float, str]:
+def moment(record: Record) -> tuple[float, float, str]:
     """Start and end as most annotators chose them (the earliest, where two are as common), and the description."""
-    try:
-        chosen = Counter((float(start), float(end)) for start, end in record["times"])
-        most = max(chosen.values())
-        start, end = min(span for span, count in chosen.items() if count == most)
-    except (TypeError, ValueError) as error:
-        place = f"{file}: annotation {record['annotation_id']}"
-        raise ValueError(f"{place}: wanted times [[start, end], ...], got {record['times']!r:.40}") from error
-    return start, end, record["description"]
+    times = record.items_of("times")
+    if wrong := [span for span in times if not is_span(span)]:
+        raise record.error(f"wanted times [[start, end], ...], got {shown(wrong[0])}")
+    chosen = Counter((float(start), float(end)) for start, end in times)
+    most = max(chosen.values())
+    start, end = min(span for span, count in chosen.items() if count == most)
+    return start, end, record.text("description")
 
 
 CARD = Card(

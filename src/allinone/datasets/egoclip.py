@@ -24,15 +24,15 @@ One record of `egoclip.csv` (some columns), and of `egomcq.json` (clips have the
     "0": {"answer": 3, "types": 1, "query": {"clip_text": "#C C turns", ...}, "choices": {"0": {"video_uid": ...}, ...}}
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, part, with_texts
-from allinone.datasets.files import Videos, find, tidy
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct, part, with_texts
+from allinone.datasets.files import Videos, find
 from allinone.datasets.questions import right_option
+from allinone.datasets.records import Record, shown
 
 CAPTIONS = {"train": Size(records=3_847_723)}
 CHOICES = {"val": Size(records=39_751)}
@@ -55,9 +55,9 @@ class Captions(OfSplit):
             rows = file.rows("video_uid", "clip_start", "clip_end", delimiter="\t", may_be_empty=("clip_text",))
             for number, row in enumerate(rows):
                 name = row.get("clip_idx") or str(number)
-                yield clips.example(row, row["clip_text"], name, f"{file}: clip {name}")
+                yield clips.example(row, row.text("clip_text", may_be_empty=True), name)
 
-        return with_texts(examples(), file)
+        return distinct(with_texts(examples(), file), file)
 
 
 @dataclass(frozen=True)
@@ -70,24 +70,28 @@ class Choices(OfSplit):
     def examples(self, root: Path) -> Iterator[Example]:
         file, places = find(root, "egomcq.json"), Clips(root)
         for number, record in file.members():
-            where = f"{file}: question {number}"
-            try:
-                choices = record["choices"]
-                if isinstance(choices, dict):
-                    choices = [choices[str(place)] for place in range(len(choices))]
-                clips = tuple(places.example(clip, "", None, where) for clip in choices)
-                yield Example(
-                    id=number,
-                    video=clips[0].video,
-                    video_id=f"egomcq#{number}",
-                    text=tidy(record["query"]["clip_text"]),
-                    clips=clips,
-                    right=right_option(record["answer"], len(clips), where),
-                    kind=KINDS[str(record["types"])],
-                )
-            except (KeyError, TypeError, IndexError, AttributeError) as error:
-                wanted = "a query with clip_text, choices, an answer and types 1 or 2"
-                raise ValueError(f"{where}: wanted {wanted}, got {record!r:.80}") from error
+            clips = tuple(places.example(clip, "", None) for clip in choices_of(record))
+            if (kind := record.name("types")) not in KINDS:
+                raise record.error(f"wanted types 1 or 2, got {shown(kind)}")
+            yield Example(
+                id=number,
+                video=clips[0].video,
+                video_id=f"egomcq#{number}",
+                text=record.object("query").text("clip_text"),
+                clips=clips,
+                right=right_option(record.field("answer"), len(clips), record.where),
+                kind=KINDS[kind],
+            )
+
+
+def choices_of(record: Record) -> list[Record]:
+    """The clips to choose from, which stand in a list or under the names "0", "1", ..."""
+    if isinstance(record.field("choices"), list):
+        return record.objects("choices")
+    numbered = record.object("choices")
+    if not numbered:
+        raise record.error("choices must not be empty")
+    return [numbered.object(str(number)) for number in range(len(numbered))]
 
 
 @dataclass
@@ -101,19 +105,14 @@ class Clips:
     def __post_init__(self):
         self.videos = Videos(self.root, search_below=False)
 
-    def example(self, clip: Mapping[str, Any], text: str, name: str | None, where: str) -> Example:
-        video = clip["video_uid"]
-        times = clip["clip_start"], clip["clip_end"]
-        try:
-            start, end = map(float, times)
-            piece = max(0, int((start + end) / 2 // PIECE_SEC))
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"{where}: wanted clip_start and clip_end in seconds, got {times}") from error
+    def example(self, clip: Record, text: str, name: str | None) -> Example:
+        video, start, end = clip.text("video_uid"), clip.number("clip_start"), clip.number("clip_end")
+        piece = max(0, int((start + end) / 2 // PIECE_SEC))
         if self.is_in_pieces(video):
             video = f"{video}/{piece}"
             start, end = start - piece * PIECE_SEC, min(end - piece * PIECE_SEC, PIECE_SEC)
         start = max(0.0, start)
-        return part(self.path(video), video, start, max(end, start + SHORTEST_SEC), tidy(text), name)
+        return part(self.path(video), video, start, max(end, start + SHORTEST_SEC), text, name)
 
     def is_in_pieces(self, video: str) -> bool:
         if video not in self.in_pieces:

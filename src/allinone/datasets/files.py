@@ -9,11 +9,12 @@ import codecs
 import csv
 import gzip
 import io
-import json
 import logging
 import math
 import os
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from allinone.datasets.streamed import list_values, object_members
+from allinone.datasets.records import Record, listing, shown, tidy
+from allinone.datasets.streamed import list_under, list_values, object_members, parse
 from allinone.shards import Tree
 from allinone.video.names import is_hidden, is_media, nfc, spellings
 
@@ -33,7 +35,18 @@ T = TypeVar("T")
 DEPTH = 2
 """Annotation files are looked for so many folders below the root."""
 
-csv.field_size_limit(1 << 24)
+MAX_LINE = 1 << 24
+"""Characters of one line. Lines of real files have some thousands."""
+
+MAX_WHOLE = 1 << 28
+"""Characters of a file that is read as a whole. The largest real one, of SBU, has some 200 million."""
+
+MAX_RATIO, MIN_UNPACKED = 100, 1 << 24
+"""A packed file may unpack to so many times its size, or to so many bytes (16 MB). Real annotations reach 20 times."""
+
+MAX_COLUMNS = 1000
+
+csv.field_size_limit(MAX_LINE)
 
 
 class MissingFile(ValueError):
@@ -55,19 +68,34 @@ class Annotation:
         """What the file is called, in lower case and without folders and `.gz`."""
         return PurePosixPath(self.member or self.path.name).name.lower().removesuffix(".gz")
 
+    def error(self, problem: str) -> ValueError:
+        return ValueError(f"{self}: {problem}")
+
     @contextmanager
     def open(self) -> Iterator[Any]:
         try:
             with ExitStack() as opened:
-                if self.member:
-                    archive = opened.enter_context(zipfile.ZipFile(self.path))
-                    yield opened.enter_context(archive.open(self.member))
-                elif self.path.suffix == ".gz":
-                    yield opened.enter_context(gzip.open(self.path))
-                else:
-                    yield opened.enter_context(self.path.open("rb"))
-        except (OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{self}: cannot be read ({error})") from error
+                yield opened.enter_context(self.unpacked(opened))
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise self.error(f"cannot be read ({error})") from error
+
+    def unpacked(self, opened: ExitStack) -> Any:
+        """The bytes of the file, which end with an error where they are far more than the packed file suggests."""
+        if not self.member and self.path.suffix != ".gz":
+            return self.path.open("rb")
+        packed_bytes = self.path.stat().st_size
+        if self.member:
+            archive = opened.enter_context(zipfile.ZipFile(self.path))
+            try:
+                file = opened.enter_context(archive.open(self.member))
+            except (NotImplementedError, RuntimeError) as error:  # encrypted, or of a kind that Python does not unpack
+                raise self.error(f"cannot be read ({error})") from error
+            packed_bytes = min(packed_bytes, archive.getinfo(self.member).compress_size)
+        else:
+            file = opened.enter_context(gzip.GzipFile(self.path))
+        limit = max(MIN_UNPACKED, MAX_RATIO * packed_bytes)
+        too_many = self.error(f"{packed_bytes:,} packed bytes unpack to more than {limit:,}; unpack it to read it")
+        return io.BufferedReader(Bounded(file, limit, too_many))
 
     @cached_property
     def encoding(self) -> str:
@@ -94,10 +122,21 @@ class Annotation:
     def stream(self) -> Iterator[str]:
         """The lines with their ends, one after another: for files that are larger than memory."""
         with self.decoded() as text:
-            yield from text
+            for number, line in enumerate(iter(partial(text.readline, MAX_LINE), ""), start=1):
+                if len(line) == MAX_LINE:
+                    raise self.error(f"line {number} has more than {MAX_LINE:,} characters")
+                yield line
 
     def text(self) -> str:
-        return "".join(self.stream())
+        with self.decoded() as text:
+            content = text.read(MAX_WHOLE + 1)
+        if len(content) > MAX_WHOLE:
+            raise self.error(f"more than {MAX_WHOLE:,} characters; too large to be read as a whole")
+        return content
+
+    def first_line(self) -> str:
+        """The first line that is not blank."""
+        return next(line for _, line in self.numbered())
 
     def numbered(self) -> Iterator[tuple[int, str]]:
         """Lines that are not blank, one after another, with their numbers and without their ends."""
@@ -115,16 +154,32 @@ class Annotation:
             none = False
             yield record
         if none:
-            raise ValueError(f"{self}: there are no records in it; download it again")
+            raise self.error("there are no records in it; download it again")
 
     def json(self) -> Any:
         try:
-            return json.loads(self.text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{self}: line {error.lineno}: not JSON ({error.msg})") from error
+            return parse(self.text())
+        except ValueError as error:
+            raise self.named(error) from error
 
-    def members(self) -> Iterator[tuple[str, Any]]:
-        """Names and values of one JSON object that may be larger than memory, one after another."""
+    def object(self) -> Record:
+        """The one JSON object that the file is."""
+        content = self.json()
+        if not isinstance(content, dict):
+            raise self.error(f"wanted an object, got {shown(content)}")
+        return Record(content, str(self))
+
+    def named(self, error: ValueError) -> ValueError:
+        """The error with the name of the file before it, unless it is there."""
+        return error if str(error).startswith(str(self)) else self.error(str(error))
+
+    def members(self) -> Iterator[tuple[str, Record]]:
+        """Names and values of one JSON object that may be larger than memory; each value must be an object."""
+        for name, value in self.values_by_name():
+            yield name, self.checked(value, name)
+
+    def values_by_name(self) -> Iterator[tuple[str, Any]]:
+        """Names and values of one JSON object, one after another. A name that occurs twice is an error."""
         with self.decoded() as text:
             yield from self.some(self.parsed(object_members(text)))
 
@@ -132,47 +187,43 @@ class Annotation:
         try:
             yield from values
         except ValueError as error:
-            raise ValueError(f"{self}: {error}") from error
+            raise self.named(error) from error
 
-    def objects(self, *names: str) -> Iterator[dict[str, Any]]:
+    def objects(self, *names: str) -> Iterator[Record]:
         """The objects of a JSON Lines file, one after another, or of a JSON list; each must have these names."""
         for place, record in self.values():
             yield self.checked(record, f"record {place}", names)
 
-    def under(self, name: str, *names: str) -> Iterator[dict[str, Any]]:
-        """The objects of the list `name` in one JSON object; each must have these names."""
-        content = self.json()
-        if not isinstance(content, dict) or not isinstance(content.get(name), list):
-            raise ValueError(f"{self}: wanted an object with a list {name!r}")
-        for place, record in enumerate(content[name], start=1):
-            yield self.checked(record, f"{name}, record {place}", names)
+    def under(self, name: str, *names: str) -> Iterator[Record]:
+        """The objects of the list `name` in one JSON object, one after another; each must have these names."""
+        with self.decoded() as text:
+            for place, record in enumerate(self.some(self.parsed(list_under(text, name))), start=1):
+                yield self.checked(record, f"{name}, record {place}", names)
 
-    def checked(self, record: Any, place: str, names: Iterable[str]) -> dict[str, Any]:
+    def checked(self, record: Any, place: str, names: Iterable[str] = ()) -> Record:
         """The record, which must be an object and have something under these names."""
+        where = f"{self}: {place if len(place) <= 100 else shown(place)}"
         if not isinstance(record, dict):
-            raise ValueError(f"{self}: {place}: wanted an object, got {record!r:.40}")
-        if missing := [name for name in names if record.get(name) is None]:
-            has = ", ".join(name for name, value in record.items() if value is not None)
-            raise ValueError(f"{self}: {place} has no {', '.join(missing)}; it has: {has}")
-        return record
+            raise ValueError(f"{where}: wanted an object, got {shown(record)}")
+        checked = Record(record, where)
+        if missing := [name for name in names if not checked.has(name)]:
+            raise checked.lacks(", ".join(missing))
+        return checked
 
     def values(self) -> Iterator[tuple[int, Any]]:
         """What a JSON Lines file or a JSON list holds, with line or place."""
         with self.decoded() as text:
-            if text.read(100).lstrip().startswith("["):
-                text.seek(0)
+            is_list = text.read(100).lstrip().startswith("[")
+        if is_list:
+            with self.decoded() as text:
                 yield from self.some(enumerate(self.parsed(list_values(text)), start=1))
-                return
+            return
         for line, content in self.numbered():
             try:
-                value = json.loads(content)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{self}: line {line}: not JSON ({error.msg})") from error
+                value = parse(content)
+            except ValueError as error:
+                raise self.error(f"line {line}: {str(error).removeprefix('line 1: ')}") from error
             yield line, value
-
-    def records(self, *names: str) -> list[dict[str, Any]]:
-        """All `objects`."""
-        return list(self.objects(*names))
 
     def rows(
         self,
@@ -180,24 +231,60 @@ class Annotation:
         delimiter: str = ",",
         header: Sequence[str] | None = None,
         may_be_empty: Sequence[str] = (),
-    ) -> Iterator[dict[str, str]]:
-        """The rows of a csv file by column, one after another, names in lower case.
+    ) -> Iterator[Record]:
+        """The rows of a csv file by column, one after another, names in lower case and values texts.
 
         `columns` must be there and filled, those that `may_be_empty` must be there. `header` names the columns of a
-        file that has no line for that.
+        file that has no line for that. A file that ends within quotes or within a row is an error.
         """
-        lines = csv.reader(self.stream(), delimiter=delimiter)
-        filled = (fields for fields in lines if any(map(str.strip, fields)))
-        names = [name.strip().lower() for name in (header or next(self.some(filled)))]
+        lines = self.fields(delimiter)
+        names = [name.strip().lower() for name in (header or next(self.some(lines))[1])]
+        if len(names) > MAX_COLUMNS:
+            raise self.error(f"{len(names):,} columns; there may be {MAX_COLUMNS:,}")
         if missing := [column for column in (*columns, *may_be_empty) if column not in names]:
-            raise ValueError(f"{self}: no column {', '.join(missing)}; there are: {', '.join(names)}")
-        for fields in self.some(filled):
+            raise self.error(f"no column {', '.join(missing)}; there are: {listing(names)}")
+        if twice := [name for name, count in Counter(names).items() if count > 1 and name]:
+            raise self.error(f"column {listing(twice)} is there twice")
+        for line, fields in self.some(lines):
             if len(fields) != len(names):
-                raise ValueError(f"{self}: line {lines.line_num}: {len(fields)} fields, but {len(names)} columns")
-            row = {name: value.strip() for name, value in zip(names, fields, strict=True)}
+                raise self.error(f"line {line}: {len(fields):,} fields, but {len(names)} columns")
+            row = Record(dict(zip(names, map(str.strip, fields), strict=True)), f"{self}: line {line}")
             if empty := [column for column in columns if not row[column]]:
-                raise ValueError(f"{self}: line {lines.line_num}: nothing in column {', '.join(empty)}")
+                raise self.error(f"line {line}: nothing in column {', '.join(empty)}")
             yield row
+
+    def fields(self, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+        """The fields of each line of a csv file that is not blank, with its number."""
+        last = "end of the file"
+        lines = csv.reader(chain(self.stream(), [last]), delimiter=delimiter)
+        fields: list[str] = []
+        try:
+            for fields in lines:
+                if fields == [last] or not any(map(str.strip, fields)):
+                    continue
+                yield lines.line_num, fields
+        except csv.Error as error:
+            raise self.error(f"line {lines.line_num}: not CSV ({error})") from error
+        if fields != [last]:  # it was read as a part of a quoted text
+            raise self.error("ends within a text in quotes; it is cut short, or a quote is not closed")
+
+
+class Bounded(io.RawIOBase):
+    """A stream that raises an error once it has given more than so many bytes."""
+
+    def __init__(self, file: Any, max_bytes: int, error: ValueError):
+        self.file, self.left, self.error = file, max_bytes, error
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = self.file.read(min(len(buffer), 1 << 20))
+        self.left -= len(content)
+        if self.left < 0:
+            raise self.error
+        buffer[: len(content)] = content
+        return len(content)
 
 
 def find(root: Path, *names: str) -> Annotation:
@@ -206,6 +293,13 @@ def find(root: Path, *names: str) -> Annotation:
     A name may be a glob pattern. Folders are searched from the top, to a depth of two, then the zip archives there;
     case does not matter, and `.gz` may be added.
     """
+    for file in candidates(root, *names):
+        return file
+    raise MissingFile(f"{root}: no annotation file {' or '.join(names)} there, nor up to {DEPTH} folders below")
+
+
+def candidates(root: Path, *names: str) -> Iterator[Annotation]:
+    """The annotation files of these names (`folder/name` asks for the folder, too), in the order of `find`."""
     root = Path(root)
     if not root.is_dir():
         raise MissingFile(f"{root}: there is no such folder")
@@ -215,11 +309,10 @@ def find(root: Path, *names: str) -> Annotation:
         if found := matching(files, name, f"{name}.gz"):
             if len(found) > 1:
                 log.warning("%s: read, of %d files %s below %s", found[0], len(found), name, root)
-            return Annotation(found[0])
+            yield Annotation(found[0])
         for archive in archives:
             if member := find_member(archive, name):
-                return Annotation(archive, member)
-    raise MissingFile(f"{root}: no annotation file {' or '.join(names)} there, nor up to {DEPTH} folders below")
+                yield Annotation(archive, member)
 
 
 def find_some(root: Path, *names: str) -> list[Annotation]:
@@ -237,8 +330,17 @@ def find_all(root: Path, pattern: str) -> list[Annotation]:
 
 
 def matching(files: Sequence[Path], *patterns: str) -> list[Path]:
-    """Files whose name, in any case, fits one of the patterns; those of the first pattern first."""
-    return [path for wanted in patterns for path in files if fnmatchcase(path.name.lower(), wanted.lower())]
+    """Files whose name, in any case, fits one of the patterns; those of the first pattern first.
+
+    A pattern with folders is about the folders that the file lies in, too.
+    """
+    return [path for wanted in patterns for path in files if fits(path, wanted)]
+
+
+def fits(path: Path, pattern: str) -> bool:
+    wanted = pattern.lower().split("/")
+    names = [name.lower() for name in path.parts[-len(wanted) :]]
+    return len(names) == len(wanted) and all(map(fnmatchcase, names, wanted))
 
 
 def annotation_files(root: Path) -> list[Path]:
@@ -260,7 +362,7 @@ def find_member(archive: Path, name: str) -> str | None:
     try:
         with zipfile.ZipFile(archive) as opened:
             members = opened.namelist()
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, NotImplementedError, zipfile.BadZipFile) as error:
         raise ValueError(f"{archive}: cannot be read ({error}); download it again") from error
     own = (m for m in members if "__MACOSX" not in m)
     return next((m for m in own if PurePosixPath(m.lower()).match(name.lower())), None)
@@ -326,7 +428,7 @@ class Videos:
         exact = exact or [path for path in alike if nfc(bare(path.name)) == nfc(bare(name))]  # YouTube's differ by case
         found = [path for path in exact if path.as_posix().endswith(f"/{name}")] or exact or alike
         if len({bare(path.name) for path in found}) > 1:
-            raise ValueError(f"which one is {name!r}? {', '.join(map(str, found[:3]))}")
+            raise ValueError(f"which one is {shown(name)}? {', '.join(map(str, found[:3]))}")
         return found[0] if found else None
 
 
@@ -354,11 +456,6 @@ def as_mp4(path: Path) -> Path:
     return path.with_name(f"{bare(path.name)}.mp4")
 
 
-def tidy(text: str) -> str:
-    """A text with single spaces, and none around it."""
-    return " ".join(text.split())
-
-
 def parse_seconds(value: object) -> float | None:
     """A time, which may be written as a number or as a text; None where there is none."""
     if value is None or (isinstance(value, str) and not value.strip()):
@@ -368,7 +465,7 @@ def parse_seconds(value: object) -> float | None:
     except (ValueError, OverflowError):
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise ValueError(f"must be a number of seconds, at least 0; got {value!r}")
+        raise ValueError(f"must be a number of seconds, at least 0; got {shown(value)}")
     return seconds
 
 
@@ -379,8 +476,24 @@ def parse_span(start: object, end: object, place: str) -> tuple[float, float]:
     except ValueError as error:
         raise ValueError(f"{place}: a time {error}") from None
     if first is None or last is None or last <= first:
-        raise ValueError(f"{place}: wanted a start and a later end in seconds, got {start!r} and {end!r}")
+        raise ValueError(f"{place}: wanted a start and a later end in seconds, got {shown(start)} and {shown(end)}")
     return first, last
+
+
+def timed_sentences(record: Record) -> list[tuple[float, float, str]]:
+    """The sentences of a record of dense captioning, each after its start and end."""
+    spans, sentences = record.items_of("timestamps"), record.texts("sentences", may_be_empty=True)
+    wrong = [span for span in spans if not is_span(span)]
+    if wrong or len(spans) != len(sentences):
+        wanted = "as many sentences as timestamps [start, end]"
+        raise record.error(f"wanted {wanted}, got {shown(sentences)} at {shown(wrong or spans)}")
+    return [(float(start), float(end), said) for (start, end), said in zip(spans, sentences, strict=True)]
+
+
+def is_span(value: Any) -> bool:
+    """Whether it is a list of two numbers."""
+    are_numbers = isinstance(value, list) and all(isinstance(n, int | float) and math.isfinite(n) for n in value)
+    return are_numbers and len(value) == 2
 
 
 def in_order_of_time(sentences: Iterable[tuple[float, float, str]]) -> str:

@@ -49,15 +49,10 @@ class Captions(OfSplit):
 def chosen(root: Path, split: str) -> Iterator[Captioned]:
     if split.startswith("entities-"):
         table = find(root, "results_20130124.token", "results.csv", "results_20130124.csv", "captions.txt")
-        return listed(table, entities_ids(root, split), in_table(table))
+        part = split.removeprefix("entities-")
+        return listed(table, find(root, f"{part}.txt", f"flickr30k_{part}_ids.txt"), in_table(table))
     file = find(root, "dataset_flickr30k.json", f"flickr30k_{split}.json")
     return in_karpathy(file, (split,)) if file.name == "dataset_flickr30k.json" else in_albef(file)
-
-
-def entities_ids(root: Path, split: str) -> list[str]:
-    """Photos of a split of Entities."""
-    part = split.removeprefix("entities-")
-    return find(root, f"{part}.txt", f"flickr30k_{part}_ids.txt").lines()
 
 
 CARD = Card(

@@ -57,7 +57,7 @@ def chosen(root: Path, split: str) -> Iterator[Captioned]:
     images = in_table(table)
     if split == "all":
         return iter(images.values())
-    return listed(table, find(root, f"Flickr_8k.{LISTS[split]}.txt").lines(), images)
+    return listed(table, find(root, f"Flickr_8k.{LISTS[split]}.txt"), images)
 
 
 CARD = Card(

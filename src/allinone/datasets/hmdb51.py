@@ -5,7 +5,8 @@ Licence: CC BY 4.0. Get: serre.lab.brown.edu/hmdb51.html (`hmdb51_org.rar`, `tes
 
     root/testTrainMulti_7030_splits/brush_hair_test_split1.txt      a file for each class and fold; or instead
     root/hmdb51.csv                                                 all of them; or mmaction2's two lists a fold,
-    root/hmdb51_train_split_1_videos.txt   hmdb51_val_split_1_videos.txt
+    root/hmdb51_train_split_1_videos.txt   hmdb51_val_split_1_videos.txt        or those of computervision-recipes:
+    root/hmdb51_vid_train_split_1.txt      hmdb51_vid_test_split_1.txt          the ending .avi may be left out
     root/videos/brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0.avi
 
 Splits: three folds, `train1`, `test1` to `train3`, `test3`, of 3,570 and 1,530 clips: 70 and 30 of each class; 1,666
@@ -24,11 +25,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from allinone.data.example import Example
-from allinone.datasets.actions import Clip, labelled, words
-from allinone.datasets.base import Card, OfSplit, Reading, Size
-from allinone.datasets.files import MissingFile, Videos, bare, find_all, find_some
+from allinone.datasets.actions import Clip, labelled, split_number, words
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
+from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find_all, find_some
+from allinone.datasets.records import shown
 
 SPLITS = {
     f"{part}{fold}": Size(records=count, videos=count)
@@ -36,6 +39,12 @@ SPLITS = {
     for part, count in (("train", 3_570), ("test", 1_530))
 }
 USES = {"train": "1", "test": "2"}
+PAIRS = (
+    ("hmdb51_train_split_{}_videos.txt", "hmdb51_val_split_{}_videos.txt"),
+    ("hmdb51_vid_train_split_{}.txt", "hmdb51_vid_test_split_{}.txt"),
+    ("hmdb51_vid_train_split_{}.txt", "hmdb51_vid_val_split_{}.txt"),
+)
+"""Lists of a fold in two files, for training and for test."""
 
 
 @dataclass(frozen=True)
@@ -45,46 +54,73 @@ class Labels(OfSplit):
     splits = SPLITS
 
     def classes(self, root: Path) -> list[str]:
-        return sorted({words(folder) for folder, _, _ in uses(root, self.split[-1])})
+        return sorted({words(use.folder) for use in uses(root, self.split[-1])})
 
     def examples(self, root: Path) -> Iterator[Example]:
         clips = (
-            Clip(bare(name), words(folder), (f"{folder}/{name}", name))
-            for folder, name, use in uses(root, self.split[-1])
-            if use == USES[self.split[:-1]]
+            Clip(bare(clip.name), words(clip.folder), (f"{clip.folder}/{clip.name}", clip.name))
+            for clip in uses(root, self.split[-1])
+            if clip.use == USES[self.split[:-1]]
         )
         videos = Videos(root, folders=("videos", "hmdb51_org", "hmdb51"), suffix=".avi")
         yield from labelled(clips, videos, root)
 
 
-def uses(root: Path, fold: str) -> Iterator[tuple[str, str, str]]:
-    """Folder and file of every clip, and what it is used for in the fold: 0 nothing, 1 training, 2 test."""
+class Use(NamedTuple):
+    """What a clip is used for in a fold: 0 nothing, 1 training, 2 test."""
+
+    folder: str
+    name: str
+    use: str
+
+
+def uses(root: Path, fold: str) -> Iterator[Use]:
+    """Every clip of a fold. One with two classes, or both in training and test, is an error."""
     ending = f"_test_split{fold}.txt"
     tables = find_some(root, "hmdb51.csv")
     lists = [] if tables else find_all(root, f"*{ending}")
-    pair = find_some(root, *(f"hmdb51_{part}_split_{fold}_videos.txt" for part in ("train", "val")))
-    pair = [] if tables or lists or len(pair) < 2 else pair
-    if not tables and not lists and not pair:
-        raise MissingFile(f"{root}: no hmdb51.csv, and no folder testTrainMulti_7030_splits with *{ending}")
+    if not tables and not lists:
+        pair = in_pair(root, fold)
+        if not pair:
+            raise MissingFile(f"{root}: no hmdb51.csv, and no folder testTrainMulti_7030_splits with *{ending}")
+    else:
+        pair = {}
     in_tables = (
-        (file, row["label"].removesuffix("_test"), row["video_id"], row[f"split{fold}"])
+        (file, Use(row["label"].removesuffix("_test"), row["video_id"], row[f"split{fold}"]))
         for file in tables
         for row in file.rows("video_id", "label", f"split{fold}")
     )
     in_lists = (
-        (file, file.path.name[: -len(ending)], *line.rpartition(" ")[::2]) for file in lists for line in file.lines()
+        (file, Use(file.path.name[: -len(ending)], *line.rpartition(" ")[::2]))
+        for file in lists
+        for line in file.lines()
     )
-    in_pair = (
-        (file, path.parent.name, path.name, use)
-        for file, use in zip(pair, USES.values(), strict=False)
-        for path in (PurePosixPath(line.rpartition(" ")[0]) for line in file.lines())
+    in_pairs = (
+        (file, Use(path.parent.name, path.name, use))
+        for use, file in pair.items()
+        for path in (PurePosixPath(split_number(split_number(line)[0])[0]) for line in file.lines())
     )
-    for file, folder, name, use in chain(in_tables, in_lists, in_pair):
-        if use not in ("0", "1", "2"):
-            raise ValueError(f"{file}: {name}: wanted 0 (not used), 1 (training) or 2 (test), got {use!r}")
-        if not folder:
-            raise ValueError(f"{file}: wanted lines 'brush_hair/name.avi 0', got {name!r} without a folder")
-        yield folder, name, use
+
+    def checked() -> Iterator[Use]:
+        for file, clip in chain(in_tables, in_lists, in_pairs):
+            if clip.use not in ("0", "1", "2"):
+                wanted = "wanted 0 (not used), 1 (training) or 2 (test)"
+                raise file.error(f"{shown(clip.name)}: {wanted}, got {shown(clip.use)}")
+            if not clip.folder:
+                raise file.error(f"wanted lines 'brush_hair/name.avi 0', got {shown(clip.name)} without a folder")
+            yield clip
+
+    there = [*tables, *lists, *pair.values()]
+    return distinct(checked(), there[0] if len(there) == 1 else root, key=lambda clip: bare(clip.name))
+
+
+def in_pair(root: Path, fold: str) -> dict[str, Annotation]:
+    """The two lists of a fold by what their clips are used for; none where not both are there."""
+    for train, test in PAIRS:
+        pair = find_some(root, train.format(fold)), find_some(root, test.format(fold))
+        if all(pair):
+            return {USES[part]: files[0] for part, files in zip(("train", "test"), pair, strict=True)}
+    return {}
 
 
 CARD = Card(

@@ -25,14 +25,14 @@ One record of each list:
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size, part, with_texts
-from allinone.datasets.files import Annotation, Videos, bare, find, find_some, tidy
+from allinone.datasets.files import Videos, bare, find, find_some
+from allinone.datasets.records import Record, tidy
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +68,17 @@ class Captions(OfSplit):
         listed = listed_ids(root)
 
         def examples() -> Iterator[Example]:
-            missing = set(listed)
+            missing, num_silent = set(listed), 0
             for video, record in file.members():
                 missing.discard(video)
                 if not listed or video in listed:
                     path = videos.path(video, f"{video}.webm", f"{video}.mkv")
-                    for number, (start, end, text) in enumerate(joined(spoken(file, video, record), self.min_sec)):
+                    captions = spoken(record)
+                    num_silent += not captions
+                    for number, (start, end, text) in enumerate(joined(captions, self.min_sec)):
                         yield part(path, video, start, end, text, f"{video}#{number}")
+            if num_silent:
+                log.warning("%s: no caption in %d videos", file, num_silent)
             if missing:
                 log.warning("%s: no captions of %d listed videos (%s, ...)", file, len(missing), min(missing))
 
@@ -89,18 +93,20 @@ def listed_ids(root: Path) -> frozenset[str]:
     return frozenset()
 
 
-def spoken(file: Annotation, video: str, record: Any) -> Iterator[Spoken]:
-    """The captions of a video."""
-    try:
-        for start, end, text in zip(record["start"], record["end"], record["text"], strict=True):
-            first = max(0.0, float(start))
-            yield first, max(float(end), first + SHORTEST_SEC), tidy(text)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        wanted = "start, end and text, as many of each"
-        raise ValueError(f"{file}: {video}: wanted {wanted}, got {record!r:.80}") from error
+def spoken(record: Record) -> list[Spoken]:
+    """The captions of a video; maybe none."""
+    starts, ends, texts = (record.items_of(name, may_be_empty=True) for name in ("start", "end", "text"))
+    if not len(starts) == len(ends) == len(texts):
+        raise record.error(f"wanted as many of start, end and text, got {len(starts)}, {len(ends)} and {len(texts)}")
+    found = []
+    for start, end, text in zip(starts, ends, texts, strict=True):
+        said = Record({"start": start, "end": end, "text": text}, f"{record.where}, caption {len(found)}")
+        first = max(0.0, said.number("start"))
+        found.append((first, max(said.number("end"), first + SHORTEST_SEC), said.text("text", may_be_empty=True)))
+    return found
 
 
-def joined(captions: Iterator[Spoken], min_sec: float) -> Iterator[Spoken]:
+def joined(captions: Iterable[Spoken], min_sec: float) -> Iterator[Spoken]:
     """Neighbouring captions as one, until it lasts `min_sec` or a pause of more than that follows."""
     open_: list[Spoken] = []
     for caption in captions:

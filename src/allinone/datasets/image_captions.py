@@ -18,14 +18,22 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.base import distinct
-from allinone.datasets.files import Annotation, Videos, bare, tidy
+from allinone.datasets.files import Annotation, Videos, bare
+from allinone.datasets.pairs import pairs
+from allinone.datasets.records import shown, tidy
 
 TOKEN = re.compile(r"([^#|\t]+?)\s*[#|]\s*(\d+)\s*[|\s]\s*(.*)")
+MAX_TOKEN = 10_000
+"""Longer lines are no captions, and the pattern takes its time with them."""
+
+KARPATHY = ("train", "restval", "val", "test")
+"""What images are marked with."""
 
 
 @dataclass(frozen=True)
@@ -51,53 +59,74 @@ def captions(images: Iterable[Captioned], videos: Videos) -> Iterator[Example]:
 def in_karpathy(file: Annotation, splits: Iterable[str]) -> Iterator[Captioned]:
     """The images of some splits; those of COCO may be named as in its release of 2017, too."""
     wanted = frozenset(splits)
-    for image in distinct(file.under("images", "split", "filename", "sentences"), file, key=itemgetter("filename")):
-        if image["split"] not in wanted:
-            continue
-        name = image["filename"]
-        files = [f"{image['filepath']}/{name}"] if image.get("filepath") else []
-        files += [name] + ([f"{image['cocoid']:012d}"] if image.get("cocoid") is not None else [])
-        sentences = [file.checked(said, f"a sentence of {name}", ("sentid", "raw")) for said in image["sentences"]]
-        yield Captioned(tuple(files), tuple((str(said["sentid"]), said["raw"]) for said in sentences))
+
+    def of_splits() -> Iterator[Captioned]:
+        images = file.under("images", "split", "filename", "sentences")
+        for image in distinct(images, file, key=lambda image: image.text("filename")):
+            if (split := image.text("split")) not in KARPATHY:
+                raise image.error(f"no split {shown(split)}; there are: {', '.join(KARPATHY)}")
+            if split not in wanted:
+                continue
+            name = image.text("filename")
+            files = [f"{image.text('filepath')}/{name}"] if image.optional("filepath") else []
+            files += [name] + ([image.name("cocoid").zfill(12)] if image.has("cocoid") else [])
+            captions = ((said.name("sentid"), said.text("raw")) for said in image.objects("sentences"))
+            yield Captioned(tuple(files), tuple(captions))
+
+    found = iter(of_splits())
+    if (first := next(found, None)) is None:
+        raise file.error(f"no image of the split {' or '.join(sorted(wanted))}")
+    yield from chain([first], found)
 
 
 def in_albef(file: Annotation) -> Iterator[Captioned]:
     """The images of a file of one split; the captions of an image may be in several objects."""
     found: dict[str, list[str]] = defaultdict(list)
-    for record in file.objects("image", "caption"):
-        texts = record["caption"]
-        found[record["image"]] += texts if isinstance(texts, list) else [texts]
+    for image, texts in pairs(file):
+        found[image] += texts
     yield from (numbered((image, Path(image).name), texts) for image, texts in found.items())
 
 
 def in_table(file: Annotation) -> dict[str, Captioned]:
     """The images of a table by name without extension, in its order."""
     found: dict[str, list[str]] = defaultdict(list)
-    first = next(file.stream(), "").strip().lower().replace('"', "")
-    if first.startswith("image") and "," in first:
-        for row in file.rows():
-            text = row.get("caption", row.get("comment"))
-            image = row.get("image", row.get("image_name"))
-            if not image or text is None:
-                raise ValueError(f"{file}: wanted columns image and caption, got {', '.join(row)}")
-            found[image].append(text)
-    else:
-        for line, content in file.numbered():
-            if match := TOKEN.fullmatch(content.strip()):
-                found[match[1]].append(match[3])
-            elif not (line == 1 and first.startswith("image")):
-                raise ValueError(f"{file}: line {line}: wanted image.jpg#0 and a caption, got {content.strip()!r:.40}")
+    names: dict[str, str] = {}
+    first = file.first_line().strip().lower().replace('"', "")
+    has_header = first.startswith("image")
+    rows = in_columns(file) if has_header and "," in first else in_tokens(file, has_header)
+    for image, text in rows:
+        if names.setdefault(bare(image), image) != image:
+            raise file.error(f"two images of one name: {shown(names[bare(image)])} and {shown(image)}")
+        found[image].append(text)
     return {bare(image): numbered((image,), texts) for image, texts in found.items()}
+
+
+def in_columns(file: Annotation) -> Iterator[tuple[str, str]]:
+    for row in file.rows():
+        yield row.text("image", "image_name"), row.text("caption", "comment")
+
+
+def in_tokens(file: Annotation, has_header: bool) -> Iterator[tuple[str, str]]:
+    def tokens() -> Iterator[tuple[str, str, str]]:
+        for line, content in file.numbered():
+            match = TOKEN.fullmatch(content.strip()) if len(content) <= MAX_TOKEN else None
+            if match and match[3]:
+                yield match[1], match[2], match[3]
+            elif not (line == 1 and has_header):
+                raise file.error(f"line {line}: wanted image.jpg#0 and a caption, got {shown(content.strip())}")
+
+    for image, _, text in distinct(tokens(), file, key=itemgetter(0, 1)):
+        yield image, text
+
+
+def listed(table: Annotation, names: Annotation, images: dict[str, Captioned]) -> Iterator[Captioned]:
+    """The images that a file names, in its order; `table` is that of the captions."""
+    for name in distinct(map(bare, names.lines()), names, key=str):
+        if name not in images:
+            raise table.error(f"no caption of image {shown(name)}, which {names} lists")
+        yield images[name]
 
 
 def numbered(files: tuple[str, ...], texts: Iterable[str]) -> Captioned:
     name = bare(files[0])
     return Captioned(files, tuple((f"{name}#{number}", text) for number, text in enumerate(texts)))
-
-
-def listed(file: Annotation, names: Iterable[str], images: dict[str, Captioned]) -> Iterator[Captioned]:
-    """The images of a list, in its order and each once; `file` is their table."""
-    for name in dict.fromkeys(map(bare, names)):
-        if name not in images:
-            raise ValueError(f"{file}: no caption of image {name!r}, which the list of the split names")
-        yield images[name]

@@ -24,14 +24,14 @@ One record of `train.csv`:
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.actions import Clip, key, labelled, listed, words
+from allinone.datasets.actions import Clip, class_names, key, labelled, listed, words
 from allinone.datasets.base import Card, OfSplit, Reading, Size
 from allinone.datasets.files import Annotation, MissingFile, Videos, find, find_some
+from allinone.datasets.records import shown
 
 SPLITS = {
     "train": Size(records=246_534, videos=246_534),
@@ -49,20 +49,23 @@ class Labels(OfSplit):
     splits = SPLITS
 
     def classes(self, root: Path) -> list[str]:
-        if maps := find_some(root, "*label_map*.txt"):
-            return [words(name) for name in maps[0].lines()]
+        return self.class_list(root)[0]
+
+    def class_list(self, root: Path) -> tuple[list[str], Annotation | None]:
+        """The classes, and the label map, where there is one."""
+        for file in find_some(root, "*label_map*.txt"):
+            return class_names(file, (line.strip() for line in file.text().rstrip().splitlines())), file
         names = set[str]()
         for split in SPLITS:
-            with suppress(MissingFile):
-                file = find(root, *patterns(split))
+            for file in find_some(root, *patterns(split)):
                 names |= {words(row["label"]) for row in file.rows() if row.get("label")} if is_table(file) else set()
         if not names:
             raise MissingFile(f"{root}: no label_map_k400.txt, and no train.csv, val.csv or test.csv with classes")
-        return sorted(names)
+        return sorted(names), None
 
     def examples(self, root: Path) -> Iterator[Example]:
-        file, classes = find(root, *patterns(self.split)), self.classes(root)
-        clips = in_table(file, self.split, classes) if is_table(file) else listed(file, classes)
+        file, (classes, source) = find(root, *patterns(self.split)), self.class_list(root)
+        clips = in_table(file, self.split, classes, source) if is_table(file) else listed(file, classes, source)
         folders = [folder for name in NAMES[self.split] for folder in (f"videos_{name}", name)]
         yield from labelled(clips, Videos(root, folders=(*folders, "videos")), file)
 
@@ -76,23 +79,24 @@ def patterns(split: str) -> list[str]:
 
 
 def is_table(file: Annotation) -> bool:
-    return "youtube_id" in next(file.stream(), "").lower()
+    return "youtube_id" in file.first_line().lower()
 
 
-def in_table(file: Annotation, split: str, classes: Sequence[str]) -> Iterator[Clip]:
+def in_table(file: Annotation, split: str, classes: Sequence[str], source: Annotation | None) -> Iterator[Clip]:
     known = {key(name): name for name in classes}
+    is_secret: bool | None = None
     for row in file.rows("youtube_id", "time_start", "time_end"):
         video, label, where = row["youtube_id"], row.get("label", ""), row.get("split", "").lower() or split
         if not any(where in names for names in NAMES.values()):
-            raise ValueError(f"{file}: {video}: no split {where!r}; there are: {', '.join(SPLITS)}")
+            raise row.error(f"no split {shown(where)}; there are: {', '.join(SPLITS)}")
         if where not in NAMES[split]:
             continue
+        is_secret = (split == "test" and not label) if is_secret is None else is_secret
+        if is_secret != (not label):
+            raise row.error("a label, where others have none" if label else "no label")
         if label and key(label) not in known:
-            raise ValueError(f"{file}: {video}: {label!r} is none of the {len(known)} classes of the label map")
-        try:
-            start, end = int(float(row["time_start"])), int(float(row["time_end"]))
-        except ValueError as error:
-            raise ValueError(f"{file}: {video}: times must be seconds ({error})") from error
+            raise (source or file).error(f"{shown(label)} is none of its {len(known)} classes ({row.where})")
+        start, end = int(row.number("time_start")), int(row.number("time_end"))
         name = f"{video}_{start:06d}_{end:06d}"
         yield Clip(name, known[key(label)] if label else "", (name, video))
 

@@ -34,8 +34,9 @@ from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
-from allinone.datasets.files import Annotation, Videos, bare, find, tidy
+from allinone.datasets.files import Annotation, Videos, bare, find
 from allinone.datasets.pairs import pairs
+from allinone.datasets.records import shown, tidy
 
 CAPTIONS = {
     "train": Size(records=101_079),
@@ -87,7 +88,7 @@ class Choices(OfSplit):
         for row in rows(file, 11 if self.split == "test" else 10):
             clip, options, answer = row.columns[0], row.columns[5:10], (*row.columns[10:], "1")[0]
             if answer not in ("1", "2", "3", "4", "5"):
-                raise ValueError(f"{file}: line {row.line}: wanted an answer from 1 to 5, got {answer!r}")
+                raise ValueError(f"{file}: line {row.line}: wanted an answer from 1 to 5, got {shown(answer)}")
             name, path = clips.find(clip)
             yield Example(id=name, video=path, video_id=clip, text="", options=options, right=int(answer) - 1)
 
@@ -126,7 +127,10 @@ def rows(file: Annotation, num_columns: int) -> Iterator[Row]:
     for row in distinct(found, file, key=attrgetter("columns")):
         if len(row.columns) != num_columns or not row.columns[0]:
             wanted = f"wanted a clip and {num_columns - 1} more columns between tabs"
-            raise ValueError(f"{file}: line {row.line}: {wanted}, got {len(row.columns)}, the first {row.columns[0]!r}")
+            got = f"{len(row.columns):,}, the first {shown(row.columns[0])}"
+            raise file.error(f"line {row.line}: {wanted}, got {got}")
+        if not all(row.columns[5:]):
+            raise file.error(f"line {row.line}: a sentence must not be empty")
         yield row
 
 

@@ -35,17 +35,20 @@ One record of `MSRVTT_data.json`, under "sentences", of `MSRVTT_JSFUSION_test.cs
     {"qid": 0, "clip_name": "video7010", "answer": 3, "options": ["a dog runs", "a man sings", ...]}
 """
 
-from collections.abc import Iterator, Mapping, Set
+import logging
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
-from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find, find_some, tidy
+from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find, find_some
 from allinone.datasets.pairs import pairs
 from allinone.datasets.questions import right_option
+from allinone.datasets.records import Record, tidy
+
+log = logging.getLogger(__name__)
 
 SPLITS = {
     "train9k": Size(records=180_000, videos=9_000),
@@ -104,27 +107,26 @@ class Choices(OfSplit):
         file, videos = find(root, *CHOICE_NAMES), Videos(root)
         is_table = file.name.endswith(".csv")
         records = file.rows("answer", delimiter="\t") if is_table else file.objects("answer")
-        choices = (choice(record, f"{file}: record {number}", videos) for number, record in enumerate(records, start=1))
-        return distinct(choices, file)
+        return distinct((choice(record, videos) for record in records), file)
 
 
-def choice(record: Mapping[str, Any], where: str, videos: Videos) -> Example:
+def choice(record: Record, videos: Videos) -> Example:
     """A record of any of the layouts."""
-    named = next((record[name] for name in CHOICE_VIDEO if name in record), None)
-    options = record.get("options", record.get("caption", [record.get(f"a{n}") for n in range(1, NUM_OPTIONS + 1)]))
-    is_whole = isinstance(options, list) and len(options) == NUM_OPTIONS
-    if not isinstance(named, str) or not is_whole or not all(isinstance(option, str) for option in options):
-        names = ", ".join(CHOICE_VIDEO)
-        raise ValueError(f"{where}: wanted one of {names}, and {NUM_OPTIONS} options, got {record!r:.80}")
-    number = bare(named).removeprefix("msr")  # JSFusion says msr7010
+    options = record.texts("options") if record.has("options") else None
+    if options is None and record.has("caption"):
+        options = record.texts("caption")
+    options = options or [record.text(f"a{number}") for number in range(1, NUM_OPTIONS + 1)]
+    if len(options) != NUM_OPTIONS:
+        raise record.error(f"wanted {NUM_OPTIONS} options, got {len(options)}")
+    number = bare(record.text(*CHOICE_VIDEO)).removeprefix("msr")  # JSFusion says msr7010
     video = f"video{number}" if number.isdigit() else number
     return Example(
-        id=str(record.get("qid", record.get("key", video))),
+        id=record.optional("qid", "key") or video,
         video=videos.path(video),
         video_id=video,
         text="",
-        options=tuple(map(tidy, options)),
-        right=right_option(record["answer"], NUM_OPTIONS, where),
+        options=tuple(options),
+        right=right_option(record.field("answer"), NUM_OPTIONS, record.where),
     )
 
 
@@ -141,28 +143,35 @@ def captions(root: Path, split: str) -> Iterator[Caption]:
         told = ((row["key"], bare(row["video_id"]), row["sentence"]) for row in rows)
         return distinct(told, file, key=itemgetter(0))
     names = file.lines() if file.name.endswith(".txt") else (row["video_id"] for row in file.rows("video_id"))
-    return chosen(root, set(map(bare, names)), split)
+    return chosen(root, set(distinct(map(bare, names), file, key=str)), split)
 
 
 def chosen(root: Path, videos: Set[str], split: str) -> Iterator[Caption]:
     """Those captions of the annotation files that are of these videos."""
     files = find_some(root, *WHOLE)[:1] or find_some(root, *PARTS) or [find(root, *WHOLE, *PARTS)]
-    is_empty = True
+    missing = set(videos)
     for file in files:
         for caption in distinct(sentences(file), file, key=itemgetter(0)):
             if caption[1] in videos:
-                is_empty = False
+                missing.discard(caption[1])
                 yield caption
-    if is_empty:
-        raise MissingFile(f"{root}: no caption of {split} in the files that are there; add {WHOLE[0]} or {PARTS[1]}")
+    absent = f"add {' or '.join(PARTS if len(files) > 1 or files[0].name != PARTS[0] else PARTS[1:])}, or {WHOLE[0]}"
+    if len(missing) == len(videos):
+        raise MissingFile(f"{root}: no caption of {split} in the files that are there; {absent}")
+    if missing:
+        there = " and ".join(map(str, files))
+        log.warning(
+            "%s: no caption of %d of the %d videos of %s (%s, ...); %s",
+            there, len(missing), len(videos), split, min(missing), absent,
+        )  # fmt: skip
 
 
 def sentences(file: Annotation) -> Iterator[Caption]:
     """Every caption of an annotation file."""
     name, *fields = ANNOTATIONS if file.name == "msr_vtt.json" else SENTENCES
+    number, video, caption = fields
     for said in file.under(name, *fields):
-        number, video, caption = (said[field] for field in fields)
-        yield str(number), video, caption
+        yield said.name(number), said.text(video), said.text(caption)
 
 
 CARD = Card(

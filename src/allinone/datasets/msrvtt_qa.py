@@ -27,7 +27,7 @@ from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size
-from allinone.datasets.files import Videos, bare
+from allinone.datasets.files import Videos, bare, find
 from allinone.datasets.questions import file_names, open_questions, question_word
 
 SPLITS = {
@@ -45,8 +45,7 @@ class Questions(OfSplit):
 
     def examples(self, root: Path) -> Iterator[Example]:
         return open_questions(
-            root,
-            file_names(self.split),
+            find(root, *file_names(self.split)),
             video_id=lambda name: f"video{bare(name).lower().removeprefix('video')}",
             path=Videos(root).path,
             kind=question_word,

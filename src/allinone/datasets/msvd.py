@@ -13,6 +13,10 @@ github.com/layer6ai-labs/xpool, `data/MSVD`. The `raw-captions.pkl` that others 
 Also read: `msvd_ret_train.json` and the like (Singularity, UMT). Splits (captions in `captions_msvd.json`): `train`
 48,774 on 1,200 clips, `val` 4,290 on 100, `test` 27,763 on 670. Sentences that several people wrote are there as often.
 
+`label-train` and `label-test` are another division, of courses on captioning: 1,450 and 100 of the clips, in
+`training_label.json` and `testing_label.json`, JSON lists of {"id": "TZ860P4iTaM_15_28.avi", "caption": [...]}. Some of
+`label-train` are in `test`.
+
 Scored by recall at 1, 5, 10 and the median rank; every caption is a query (the multi-caption protocol). For video to
 text the best-ranked of a clip's captions counts.
 
@@ -24,19 +28,24 @@ text the best-ranked of a clip's captions counts.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, with_texts
-from allinone.datasets.files import Annotation, Videos, bare, find, find_some, tidy
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct, with_texts
+from allinone.datasets.files import Annotation, Videos, bare, find, find_some
 from allinone.datasets.msvd_qa import clip_names
 from allinone.datasets.pairs import pairs
+from allinone.datasets.records import Record, listing, shown, tidy
 
 SPLITS = {
     "train": Size(records=48_774, videos=1_200),
     "val": Size(records=4_290, videos=100),
     "test": Size(records=27_763, videos=670),
+    "label-train": Size(videos=1_450),
+    "label-test": Size(videos=100),
 }
+LABELS = {"label-train": "training_label.json", "label-test": "testing_label.json"}
 SOURCES = ("captions_msvd.json", "*video*corpus*.csv", "AllVideoDescriptions.txt")
 
 
@@ -63,27 +72,31 @@ class Captions(OfSplit):
 def captions_of(root: Path, split: str) -> tuple[Annotation, dict[str, list[str]]]:
     """The captions of each clip of a split, and the file that they come from."""
     found: dict[str, list[str]] = {}
+    if split in LABELS:
+        file = find(root, LABELS[split])
+        records = distinct(file.objects("id", "caption"), file, key=lambda record: bare(record.text("id")))
+        return file, {bare(record.text("id")): record.texts("caption", may_be_empty=True) for record in records}
     if files := find_some(root, f"msvd_ret_{split}.json"):
-        for video, texts in pairs(files[0]):
+        for video, texts in pairs(files[0], may_be_empty=True):
             found.setdefault(bare(video), []).extend(texts)
         return files[0], found
     clips = find(root, f"{split}_list.txt")
     source = find(root, *SOURCES)
     for clip, texts in described(source):
         found.setdefault(clip, []).extend(texts)
-    wanted = [bare(clip) for clip in clips.lines()]
+    wanted = list(distinct(map(bare, clips.lines()), clips, key=str))
     if missing := [clip for clip in wanted if clip not in found]:
-        raise ValueError(f"{source}: no caption of {len(missing)} clips that {clips} lists: {', '.join(missing[:3])}")
+        raise source.error(f"no caption of {len(missing)} clips that {clips} lists: {listing(missing[:3])}")
     return source, {clip: found[clip] for clip in wanted}
 
 
 def described(source: Annotation) -> Iterator[tuple[str, list[str]]]:
-    """Clips with captions; a clip may come several times."""
+    """Clips with captions; in files of a caption a line a clip comes several times."""
     if source.name.endswith(".json"):
-        for clip, texts in source.members():
-            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-                raise ValueError(f"{source}: clip {clip}: wanted a list of captions, got {texts!r:.40}")
-            yield bare(clip), texts
+        values = source.values_by_name()
+        records = ((clip, Record({"captions": texts}, f"{source}: clip {shown(clip)}")) for clip, texts in values)
+        told = ((bare(clip), record.texts("captions", may_be_empty=True)) for clip, record in records)
+        yield from distinct(told, source, key=itemgetter(0))
     elif source.name.endswith(".txt"):
         for line in source.lines():
             clip, _, text = line.partition(" ")

@@ -26,8 +26,9 @@ from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size
-from allinone.datasets.files import Videos, bare, find_some
+from allinone.datasets.files import Videos, bare, find, find_some
 from allinone.datasets.questions import file_names, open_questions, question_word
+from allinone.datasets.records import shown
 
 SPLITS = {
     "train": Size(records=30_933, videos=1_161),
@@ -52,8 +53,7 @@ class Questions(OfSplit):
             return f"vid{name}" if name.isdigit() else numbers.get(name, name)
 
         return open_questions(
-            root,
-            file_names(self.split),
+            find(root, *file_names(self.split)),
             video_id=video_id,
             path=lambda video: videos.path(clips.get(video, video), video, video.removeprefix("vid")),
             kind=question_word,
@@ -67,8 +67,9 @@ def clip_names(root: Path) -> dict[str, str]:
         for number, line in enumerate(file.lines(), start=1):
             parts = line.split()
             if len(parts) != 2:
-                raise ValueError(f"{file}: line {number}: wanted the name of a clip and vidN, got {line!r:.60}")
-            found[parts[1]] = bare(parts[0])
+                raise ValueError(f"{file}: line {number}: wanted the name of a clip and vidN, got {shown(line)}")
+            if found.setdefault(parts[1], bare(parts[0])) != bare(parts[0]):
+                raise file.error(f"line {number}: {shown(parts[1])} has another clip on an earlier line")
     return found
 
 

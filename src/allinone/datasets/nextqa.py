@@ -27,8 +27,9 @@ from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
-from allinone.datasets.files import Videos, bare, find, find_some, tidy
+from allinone.datasets.files import Videos, bare, find, find_some
 from allinone.datasets.questions import right_option
+from allinone.datasets.records import Record, shown, tidy
 
 SPLITS = {
     "train": Size(records=34_132, videos=3_870),
@@ -47,25 +48,24 @@ class Choices(OfSplit):
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = find(root, f"{self.split}.csv", f"nextqa_{self.split}.csv")
-        folders = {}
-        for listed in find_some(root, "map_vid_vidorID.json"):
-            folders = listed.json()
+        listed = find_some(root, "map_vid_vidorID.json")
+        folders = listed[0].object() if listed else Record({}, str(root))
         videos = Videos(root, folders=("NExTVideo", "videos"))
-        path = cache(lambda video: videos.path(folders.get(video, video), video))
+        path = cache(lambda video: videos.path(folders.optional(video) or video, video))
 
         def examples() -> Iterator[Example]:
             rows = file.rows("video", "question", "qid", "type", may_be_empty=("answer", *OPTIONS))
-            for number, row in enumerate(rows, start=1):
-                where, video = f"{file}: record {number}", bare(row["video"])
+            for row in rows:
+                video = bare(row["video"])
                 if row["type"][:1] not in KINDS:
-                    raise ValueError(f"{where}: wanted a type that begins with C, T or D, got {row['type']!r}")
+                    raise row.error(f"wanted a type that begins with C, T or D, got {shown(row['type'])}")
                 yield Example(
                     id=f"{video}_{row['qid']}",
                     video=path(video),
                     video_id=video,
                     text=tidy(row["question"]),
                     options=tuple(tidy(row[option]) for option in OPTIONS),
-                    right=right_option(row["answer"], len(OPTIONS), where),
+                    right=right_option(row["answer"], len(OPTIONS), row.where),
                     kind=KINDS[row["type"][0]],
                 )
 

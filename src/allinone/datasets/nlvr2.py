@@ -28,7 +28,8 @@ from typing import Any
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
-from allinone.datasets.files import Annotation, Videos, find, tidy
+from allinone.datasets.files import Annotation, Videos, find
+from allinone.datasets.records import shown
 
 SPLITS = {
     "train": Size(records=86_373),
@@ -55,21 +56,22 @@ class Questions(OfSplit):
 
 def judged(file: Annotation, images: Videos, split: str) -> Iterator[Example]:
     for record in file.objects("identifier", "sentence", "label"):
-        pair, _, _ = record["identifier"].rpartition("-")
-        answer = str(record["label"]).lower()
-        if answer not in ("true", "false") or pair.count("-") != 2:
-            raise ValueError(
-                f"{file}: wanted an identifier like {split}-10171-2-0 and a label True or False, "
-                f"got {record['identifier']!r} and {record['label']!r}"
+        identifier, answer = record.text("identifier"), record.field("label")
+        pair, _, _ = identifier.rpartition("-")
+        if answer not in (True, False, "True", "False", "true", "false") or pair.count("-") != 2:
+            raise record.error(
+                f"wanted an identifier like {split}-10171-2-0 and a label True or False, "
+                f"got {shown(identifier)} and {shown(answer)}"
             )
-        folder = f"{split}/{record['directory']}" if "directory" in record else split
+        directory = record.optional("directory")
+        folder = f"{split}/{directory}" if directory else split
         photos = (f"{pair}-img{side}.png" for side in (0, 1))
         yield Example(
-            id=record["identifier"],
+            id=identifier,
             video=tuple(images.path(f"{folder}/{photo}", f"{split}/{photo}", photo) for photo in photos),
             video_id=pair,
-            text=tidy(record["sentence"]),
-            answer=answer,
+            text=record.text("sentence"),
+            answer=str(answer).lower(),
         )
 
 

@@ -7,22 +7,31 @@ caption TAB video                                                       Frozen, 
 
 from collections.abc import Iterator
 from itertools import islice
+from operator import itemgetter
 
+from allinone.datasets.base import distinct
 from allinone.datasets.files import Annotation
 
-VIDEO = ("video", "clip_name", "video_id")
+VIDEO = ("video", "clip_name", "video_id", "image")
 
 
-def pairs(file: Annotation) -> Iterator[tuple[str, list[str]]]:
-    """What each record calls its video, and its captions."""
+def pairs(file: Annotation, may_be_empty: bool = False) -> Iterator[tuple[str, list[str]]]:
+    """What each record calls its video (or image), and its captions.
+
+    A video whose captions stand in one list has one record. `may_be_empty` is about captions.
+    """
     if file.name.endswith(".tsv"):
         for row in file.some(islice(file.rows("video", delimiter="\t", header=("caption", "video")), 1, None)):
-            yield row["video"], [row["caption"]]
+            yield row["video"], [row.text("caption", may_be_empty=may_be_empty)]
         return
-    for number, record in enumerate(file.objects("caption"), start=1):
-        video = next((record[name] for name in VIDEO if name in record), None)
-        captions = record["caption"] if isinstance(record["caption"], list) else [record["caption"]]
-        if not isinstance(video, str) or not captions or not all(isinstance(text, str) for text in captions):
-            names = ", ".join(VIDEO)
-            raise ValueError(f"{file}: record {number}: wanted one of {names}, and captions, got {record!r:.80}")
+
+    def told() -> Iterator[tuple[str | int, str, list[str]]]:
+        for number, record in enumerate(file.objects("caption")):
+            video = record.text(*VIDEO)
+            if isinstance(record["caption"], list):
+                yield video, video, record.texts("caption", may_be_empty=may_be_empty)
+            else:
+                yield number, video, [record.text("caption", may_be_empty=may_be_empty)]
+
+    for _, video, captions in distinct(told(), file, key=itemgetter(0)):
         yield video, captions

@@ -5,16 +5,21 @@ that hold questions and answers apart: `test_q.json` and `test_a.json` of Activi
 theirs.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
 from allinone.datasets.base import distinct
-from allinone.datasets.files import Annotation, find, tidy
+from allinone.datasets.files import Annotation, find
+from allinone.datasets.records import Record, shown, tidy
+
+log = logging.getLogger(__name__)
 
 VIDEO = ("video_id", "video_name", "gif_name", "video", "vid_name")
 IDS = ("question_id", "id", "qid", "vid_id")
@@ -33,20 +38,20 @@ class Question:
     text: str
     answer: str
     kind: str | None
+    where: str
+    """Its file and its place there, for errors."""
 
 
 def open_questions(
-    root: Path,
-    names: tuple[str, ...],
+    file: Annotation,
     video_id: Callable[[str], str],
     path: Callable[[str], Path],
     kind: Callable[[Question], str | None],
 ) -> Iterator[Example]:
-    """Examples from the first of these files that is there.
+    """Examples of the questions in a file.
 
     `video_id` turns what a file calls a video into the one name it has here; `path` says where that video lies.
     """
-    file, questions = read_questions(root, *names)
     path = cache(path)
 
     def example(question: Question) -> Example:
@@ -60,39 +65,58 @@ def open_questions(
             kind=kind(question),
         )
 
-    return distinct(map(example, questions), file)
+    return distinct(map(example, read_questions(file)), file)
 
 
-def read_questions(root: Path, *names: str) -> tuple[Annotation, list[Question]]:
-    """The first of these files that is there, and its questions; a file `X_q.json` has its answers in `X_a.json`.
+def read_questions(file: Annotation) -> list[Question]:
+    """The questions of a file; a file `X_q.json` has its answers in `X_a.json` of the same folder or archive.
 
-    A question without an id is called after its video and its number there.
+    A question without an id is called after its video and its number there. One with options to choose from is an
+    error: then the file is of another task.
     """
-    file = find(root, *names)
-    answers = None
+    apart = None
     if file.name.endswith("_q.json"):
-        others = find(root, file.name.replace("_q.json", "_a.json"))
-        answers = {required(record, where, *IDS): record for where, record in records(others)}
+        apart = find(file.path.parent, file.name.replace("_q.json", "_a.json"))
+    answers = answers_by_question(apart) if apart else None
     numbers: Counter[str] = Counter()
     found = []
-    for where, record in records(file):
-        video = required(record, where, *VIDEO)
+    for record in records(file):
+        video = record.name(*VIDEO)
         numbers[video] += 1
-        id_ = optional(record, *IDS) or f"{video}#{numbers[video]}"
+        id_ = record.optional(*IDS) or f"{video}#{numbers[video]}"
+        if options_of(record):
+            raise record.error("has options to choose from, where an open question has none; is it of another task?")
+        answered = record
         if answers is not None:
             if id_ not in answers:
-                raise ValueError(f"{where}: no answer to question {id_!r} in the file of the answers")
-            record = answers[id_] | record
+                raise ValueError(f"{apart}: no answer to question {shown(id_)}, which is in {file}")
+            answered = answers[id_]
         found.append(
             Question(
                 id=id_,
                 video=video,
-                text=required(record, where, "question"),
-                answer=required(record, where, "answer"),
-                kind=optional(record, *KINDS),
+                text=record.text("question"),
+                answer=tidy(answered.name("answer")),
+                kind=answered.optional(*KINDS) or record.optional(*KINDS),
+                where=record.where,
             )
         )
-    return file, found
+    if answers is not None and (num_unasked := len(answers.keys() - {question.id for question in found})):
+        log.warning("%s: left out %d answers without a question in %s", apart, num_unasked, file)
+    return found
+
+
+def answers_by_question(file: Annotation) -> dict[str, Record]:
+    return {record.name(*IDS): record for record in distinct(records(file), file, key=lambda r: r.name(*IDS))}
+
+
+def options_of(record: Record) -> list[str] | None:
+    """The options of a question, in a list or in the columns a0, a1, ... or a1, a2, ...; None where it has none."""
+    if record.has("options"):
+        return record.texts("options")
+    first = 0 if record.has("a0") else 1
+    names = [f"a{number}" for number in range(first, first + 10)]
+    return [record.name(name) for name in takewhile(record.has, names)] or None
 
 
 def file_names(split: str) -> tuple[str, ...]:
@@ -101,30 +125,12 @@ def file_names(split: str) -> tuple[str, ...]:
     return tuple(pattern.format(split) for pattern in patterns)
 
 
-def records(file: Annotation) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The records of a JSON list, of JSON Lines or of a table, each with its place for the reader of an error."""
-    first = next((line for line in file.stream() if line.strip()), "")
+def records(file: Annotation) -> Iterator[Record]:
+    """The records of a JSON list, of JSON Lines or of a table."""
+    first = file.first_line()
     if first.lstrip().startswith(("[", "{")):
-        found = file.objects()
-    else:
-        found = file.rows(delimiter="\t" if "\t" in first else ",")
-    for number, record in enumerate(found, start=1):
-        yield f"{file}: record {number}", record
-
-
-def required(record: dict[str, Any], where: str, *fields: str) -> str:
-    """The first of these fields that the record has, as a text that is not empty."""
-    found = optional(record, *fields)
-    if found is None:
-        has = ", ".join(f"{name}={value!r:.40}" for name, value in record.items())
-        raise ValueError(f"{where}: wanted a text {' or '.join(fields)}, got {has}")
-    return found
-
-
-def optional(record: dict[str, Any], *fields: str) -> str | None:
-    """The same where it may be absent or empty."""
-    value = next((record[field] for field in fields if field in record), None)
-    return tidy(str(value)) or None if isinstance(value, str | int) else None
+        return file.objects()
+    return file.rows(delimiter="\t" if "\t" in first else ",")
 
 
 def right_option(value: Any, num_options: int, where: str, may_be_secret: bool = False) -> int | None:
@@ -132,11 +138,12 @@ def right_option(value: Any, num_options: int, where: str, may_be_secret: bool =
     if may_be_secret and value in (None, ""):
         return None
     try:
-        right = float(value)  # pandas writes a whole column as floats where one number is missing
-    except (TypeError, ValueError):
+        # pandas writes a whole column as floats where one number is missing
+        right = -1 if isinstance(value, bool) else float(value)
+    except (OverflowError, TypeError, ValueError):
         right = -1
     if right not in range(num_options):
-        raise ValueError(f"{where}: wanted the number of the right option, 0 to {num_options - 1}, got {value!r}")
+        raise ValueError(f"{where}: wanted the number of the right option, 0 to {num_options - 1}, got {shown(value)}")
     return int(right)
 
 
@@ -152,8 +159,9 @@ def named_kind(names: tuple[str, ...]) -> Callable[[Question], str | None]:
     def kind(question: Question) -> str | None:
         if question.kind is None or not question.kind.isdecimal():
             return question.kind
-        if int(question.kind) >= len(names):
-            raise ValueError(f"question {question.id}: wanted a type from 0 to {len(names) - 1}, got {question.kind!r}")
+        if len(question.kind) > 3 or int(question.kind) >= len(names):
+            wanted = f"wanted a type from 0 to {len(names) - 1}"
+            raise ValueError(f"{question.where}: {wanted}, got {shown(question.kind)}")
         return names[int(question.kind)]
 
     return kind

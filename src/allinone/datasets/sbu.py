@@ -46,10 +46,8 @@ def photos(root: Path) -> Iterator[tuple[str, str]]:
     file = find(root, "sbu-captions-all.json", URLS)
     if file.name == URLS.lower():
         return in_lines(file, find(root, CAPTIONS, "captions.txt"))
-    content = file.json()
-    texts, urls = map(content.get, ("captions", "image_urls")) if isinstance(content, dict) else (None, None)
-    if not isinstance(texts, list) or not isinstance(urls, list):
-        raise ValueError(f"{file}: wanted an object with lists captions and image_urls")
+    content = file.object()
+    texts, urls = content.texts("captions", may_be_empty=True), content.texts("image_urls")
     if len(texts) != len(urls):
         raise ValueError(f"{file}: {len(texts)} captions, but {len(urls)} addresses")
     return zip(texts, urls, strict=True)

@@ -6,8 +6,10 @@ github.com/raingo/TGIF-Release, or packed, from the same page.
     root/Train_action_question.csv      root/Test_action_question.csv       separated by tabs; so too for transition,
     root/gifs/tumblr_nk172bbdPI1u1lr18o1_250.gif                            frameqa and count; or .mp4, whatever folder
 
-Also read: JSON Lines with `options` as ClipBERT has them (`action_train.jsonl`), and for FrameQA the files that hold
-questions and answers apart (`test_q.json`, `test_a.json`).
+Also read: JSON Lines with `options` as ClipBERT has them (`action_train.jsonl`); HQGA's tables, `action/train.csv` or
+`action_train.csv` and so on, with commas, GIFs called by their `key` and options a0 to a4; and for FrameQA the files
+that hold questions and answers apart (`test_q.json`, `test_a.json`). A file is read for the task that its questions are
+of (options, "before" or "after", ids like ACTION4), whatever its name; a question of another task is an error.
 
 | | asks | train | test |
 |---|---|---|---|
@@ -32,8 +34,9 @@ One line of `Test_action_question.csv` (columns gif_name, question, a1 to a5, an
         a chocolate cookie is being placed in a white ice cream cone .
 """
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -41,23 +44,27 @@ from typing import Any
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
-from allinone.datasets.files import Videos, bare, find, tidy
+from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find, find_all, find_some
 from allinone.datasets.questions import (
     IDS,
     VIDEO,
+    Question,
     file_names,
     named_kind,
     open_questions,
-    optional,
+    options_of,
     records,
-    required,
     right_option,
-)  # fmt: skip
+)
+from allinone.datasets.records import Record, shown
 
 ACTIONS = {"train": Size(records=20_471, videos=20_471), "test": Size(records=2_274, videos=2_274)}
 TRANSITIONS = {"train": Size(), "test": Size(records=6_232, videos=3_116)}
 FRAMES = {"train": Size(), "test": Size(records=13_691, videos=7_132)}
 COUNTS = {"train": Size(records=26_839, videos=26_839), "test": Size(records=3_554, videos=3_554)}
+
+TASKS = {"action": "action", "transition": "transition", "frame": "frameqa", "count": "count"}
+"""What the tasks are called in names of files and in ids."""
 
 KINDS = ("object", "number", "color", "location")
 """Names of FrameQA's types 0 to 3."""
@@ -70,7 +77,7 @@ class Actions(OfSplit):
     splits = ACTIONS
 
     def examples(self, root: Path) -> Iterator[Example]:
-        return task_examples(root, task_files("action", self.split), choice)
+        return task_examples(root, "action", self.split, choice)
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class Transitions(OfSplit):
     splits = TRANSITIONS
 
     def examples(self, root: Path) -> Iterator[Example]:
-        return task_examples(root, task_files("transition", self.split), choice)
+        return task_examples(root, "transition", self.split, choice)
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ class Counts(OfSplit):
     splits = COUNTS
 
     def examples(self, root: Path) -> Iterator[Example]:
-        return task_examples(root, task_files("count", self.split), count)
+        return task_examples(root, "count", self.split, count)
 
 
 @dataclass(frozen=True)
@@ -100,56 +107,87 @@ class Frames(OfSplit):
     splits = FRAMES
 
     def examples(self, root: Path) -> Iterator[Example]:
-        names = (*task_files("frameqa", self.split), *file_names(self.split))
-        return open_questions(root, names, video_id=bare, path=gifs(root).path, kind=named_kind(KINDS))
+        file = task_file(root, "frame", self.split)
+        return open_questions(file, video_id=bare, path=gifs(root).path, kind=frame_kind)
 
 
 def gifs(root: Path) -> Videos:
     return Videos(root, folders=("gifs", "videos"), suffix=".gif")
 
 
-def task_files(task: str, split: str) -> tuple[str, ...]:
-    """What the file of a task is called: officially, then elsewhere."""
-    stems = (f"{split}_{task}_question", f"{task}_{split}", f"tgif_{task}_{split}")
-    return tuple(f"{stem}.{ending}" for stem in stems for ending in ("csv", "tsv", "jsonl"))
+def task_file(root: Path, task: str, split: str) -> Annotation:
+    """The file of a task: one that is named after it, or one named after the split that holds questions of the task."""
+    stems = (f"{split}_{{}}_question", f"{{}}_{split}", f"tgif_{{}}_{split}", f"{{}}/{split}")
+    endings = ("csv", "tsv", "jsonl", "json")
+    own = [f"{stem.format(TASKS[task])}.{ending}" for stem in stems for ending in endings]
+    if found := find_some(root, *own):
+        return found[0]
+    misfit = None
+    for name in (*file_names(split), f"{split}.tsv"):
+        for file in find_all(root, name):
+            if task in tasks_of(next(records(file))):
+                return file
+            misfit = misfit or file
+    if misfit:
+        raise MissingFile(f"{root}: no annotation file {own[0]} there; {misfit} holds questions of another task")
+    return find(root, *own, *file_names(split))
 
 
-def task_examples(
-    root: Path, names: tuple[str, ...], asked: Callable[[dict[str, Any], str], dict[str, Any]]
-) -> Iterator[Example]:
-    """Examples of the first of these files that is there; `asked` makes of a record what is to be answered."""
-    file = find(root, *names)
+def tasks_of(record: Record) -> Set[str]:
+    """The tasks that a question may be of: by its id (ACTION4), else by what it has and by what it asks."""
+    name = (record.optional(*IDS) or "").upper()
+    if named := {task for task, id_ in TASKS.items() if name.startswith(id_[:5].upper())}:
+        return named
+    asked = (record.optional("question") or "").lower()
+    if options_of(record):
+        is_transition = re.search(r"\b(before|after)", asked)
+        is_action = re.search(r"\btimes?\b", asked)
+        return {"transition"} if is_transition else {"action"} if is_action else {"action", "transition"}
+    return {"count"} if asked.startswith("how many times") else {"frame", "count"}
+
+
+def task_examples(root: Path, task: str, split: str, asked: Callable[[Record], dict[str, Any]]) -> Iterator[Example]:
+    """Examples of a task; `asked` makes of a record what is to be answered."""
+    file = task_file(root, task, split)
     path = cache(gifs(root).path)
     numbers: Counter[str] = Counter()
 
-    def example(where: str, record: dict[str, Any]) -> Example:
-        gif = bare(required(record, where, *VIDEO))
+    def example(record: Record) -> Example:
+        if task not in (tasks := tasks_of(record)):
+            raise record.error(f"a question of the task {' or '.join(sorted(tasks))}, not {task}")
+        gif = bare(record.name(*VIDEO))
         numbers[gif] += 1
         return Example(
-            id=optional(record, *IDS) or f"{gif}#{numbers[gif]}",
+            id=record.optional(*IDS) or f"{gif}#{numbers[gif]}",
             video=path(gif),
             video_id=gif,
-            text=required(record, where, "question"),
-            **asked(record, where),
+            text=record.text("question"),
+            **asked(record),
         )
 
-    return distinct((example(where, record) for where, record in records(file)), file)
+    return distinct(map(example, records(file)), file)
 
 
-def choice(record: dict[str, Any], where: str) -> dict[str, Any]:
-    """One of five, in the columns a1 to a5 or in the list `options`."""
-    options = record.get("options") or [record.get(f"a{n}") for n in range(1, 6)]
-    if len(options) != 5 or not all(options):
-        raise ValueError(f"{where}: wanted five options a1 to a5, got {options}")
-    right = right_option(record.get("answer"), len(options), where)
-    return {"options": tuple(tidy(str(option)) for option in options), "right": right}
+def choice(record: Record) -> dict[str, Any]:
+    """One of five, in the columns a1 to a5 or a0 to a4, or in the list `options`."""
+    options = options_of(record) or []
+    if len(options) != 5:
+        raise record.error(f"wanted five options a1 to a5, got {shown(options)}")
+    return {"options": tuple(options), "right": right_option(record.get("answer"), len(options), record.where)}
 
 
-def count(record: dict[str, Any], where: str) -> dict[str, Any]:
-    number = required(record, where, "answer")
-    if not number.isdecimal():
-        raise ValueError(f"{where}: wanted a number of times as the answer, got {number!r}")
+def count(record: Record) -> dict[str, Any]:
+    number = record.name("answer")
+    if not number.isdecimal() or len(number) > 9:
+        raise record.error(f"wanted a number of times as the answer, got {shown(number)}")
     return {"number": int(number)}
+
+
+def frame_kind(question: Question) -> str | None:
+    """The type of a question of FrameQA; one of another task is an error."""
+    if "frame" not in (tasks := tasks_of(Record({"id": question.id, "question": question.text}, question.where))):
+        raise ValueError(f"{question.where}: a question of the task {' or '.join(sorted(tasks))}, not frame")
+    return named_kind(KINDS)(question)
 
 
 CARD = Card(

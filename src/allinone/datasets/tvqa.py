@@ -31,18 +31,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
-from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find, find_some, tidy
-from allinone.datasets.questions import optional, required, right_option
+from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find, find_some, is_span
+from allinone.datasets.questions import right_option
+from allinone.datasets.records import Record, shown, tidy
 
 SPLITS = {
     "train": Size(records=122_039, videos=17_435),
     "val": Size(records=15_253, videos=2_179),
     "test_public": Size(records=7_623, videos=1_089),
 }
+SECRET = ("test_public", "test")
+"""Splits whose answers the server keeps."""
+
 OPTIONS = ("a0", "a1", "a2", "a3", "a4")
 FPS = 3
 MAX_FRAMES = 32
@@ -53,6 +57,8 @@ MIN_SPAN_SEC = 1.0
 
 SHOWS = ("castle", "friends", "grey", "house", "met")
 """Clips whose names begin otherwise are of the show `bbt`."""
+
+SPAN = re.compile(r"\s*(nan|\d+\.?\d*)\s*-\s*(nan|\d+\.?\d*)\s*")
 
 Span = tuple[float, float]
 Line = tuple[float, float, str]
@@ -67,44 +73,48 @@ class Choices(OfSplit):
     """
 
     splits = SPLITS
+    names: ClassVar[Mapping[str, tuple[str, ...]]] = {split: (f"tvqa_{split}.jsonl",) for split in SPLITS}
     span: bool = True
     subtitles: bool = False
 
     def examples(self, root: Path) -> Iterator[Example]:
-        file = find(root, f"tvqa_{self.split}.jsonl")
+        file = find(root, *self.names[self.split])
         clips = Clips(Path(root))
         spoken = Subtitles(Path(root)) if self.subtitles else None
 
-        def example(number: int, record: dict[str, Any]) -> Example:
-            where = f"{file}: record {number}"
-            clip = bare(required(record, where, "vid_name"))
-            span = seconds(record.get("ts"), where) if self.span else None
+        def example(record: Record) -> Example:
+            clip = bare(record.text("vid_name"))
+            span = seconds(record) if self.span else None
             said = spoken.during(clip, span) if spoken else ()
             frames = clips.frames(clip, span)
             return Example(
-                id=required(record, where, "qid"),
+                id=record.name("qid"),
                 video=frames or clips.videos.path(clip),
                 video_id=f"{clip}#{span[0]:g}-{span[1]:g}" if span else clip,
                 start_sec=span[0] if span and not frames else None,
                 end_sec=span[1] if span and not frames else None,
-                text=" ".join([*said, required(record, where, "q")]),
-                options=tuple(required(record, where, option) for option in OPTIONS),
-                right=right_option(record.get("answer_idx"), len(OPTIONS), where, self.split == "test_public"),
-                kind=optional(record, "show_name"),
+                text=" ".join([*said, record.text("q")]),
+                options=tuple(record.name(option) for option in OPTIONS),
+                right=right_option(record.get("answer_idx"), len(OPTIONS), record.where, self.split in SECRET),
+                kind=record.optional("show_name"),
             )
 
-        return distinct((example(number, record) for number, record in enumerate(file.objects(), start=1)), file)
+        return distinct(map(example, file.objects()), file)
 
     def submission(self, predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
         return "qid2preds_test.json", json.dumps({str(p["id"]): int(p["prediction"]) for p in predictions})
 
 
-def seconds(span: Any, where: str) -> Span | None:
-    """Start and end of a span "76.01-84.2", the earlier first; None where they are no numbers."""
-    found = re.fullmatch(r"\s*(nan|[\d.]+)\s*-\s*(nan|[\d.]+)\s*", str(span).lower())
-    if not found:
-        raise ValueError(f"{where}: wanted a span ts like '76.01-84.2', got {span!r}")
-    start, end = sorted(float(part) for part in found.groups())
+def seconds(record: Record) -> Span | None:
+    """Start and end of a span "76.01-84.2" or [76.01, 84.2], the earlier first; None where they are no numbers."""
+    span = record.field("ts")
+    if is_span(span):
+        times = map(float, span)
+    elif isinstance(span, str) and (found := SPAN.fullmatch(span.lower())):
+        times = map(float, found.groups())
+    else:
+        raise record.wrong("a span like '76.01-84.2'", "ts")
+    start, end = sorted(times)
     if math.isnan(start) or math.isnan(end):
         return None
     start = max(start - max(MIN_SPAN_SEC - (end - start), 0) / 2, 0)
@@ -150,9 +160,12 @@ class Subtitles:
         names = ("tvqa_preprocessed_subtitles.jsonl", "tvqa_preprocessed_subtitles.json", "tv_subtitles.jsonl")
         files = find_some(root, *names)
         self.lines: dict[str, list[Line]] = {}
-        for record in files[0].objects("vid_name", "sub") if files else ():
-            spoken = record["sub"]
-            self.lines[record["vid_name"]] = [(float(s["start"]), float(s["end"]), tidy(s["text"])) for s in spoken]
+        records = files[0].objects("vid_name", "sub") if files else ()
+        for record in distinct(records, files and files[0], key=lambda record: record.text("vid_name")):
+            self.lines[record.text("vid_name")] = [
+                (said.number("start"), said.number("end"), said.text("text", may_be_empty=True))
+                for said in record.objects("sub", may_be_empty=True)
+            ]
 
     def during(self, clip: str, span: Span | None) -> list[str]:
         if clip not in self.lines:
@@ -174,7 +187,7 @@ def read_srt(file: Annotation) -> Iterator[Line]:
             continue
         found = re.search(rf"{time}\s*-->\s*{time}.*\n?", block)
         if not found:
-            raise ValueError(f"{file}: wanted a number, two times and a text, got {block!r:.60}")
+            raise ValueError(f"{file}: wanted a number, two times and a text, got {shown(block)}")
         h, m, s, ms, *until = map(int, found.groups())
         start, end = (
             hour * 3600 + minute * 60 + sec + milli / 1000 for hour, minute, sec, milli in ((h, m, s, ms), until)

@@ -26,9 +26,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.actions import labelled, listed, words
+from allinone.datasets.actions import class_names, labelled, listed
 from allinone.datasets.base import Card, OfSplit, Reading, Size
-from allinone.datasets.files import Videos, bare, find
+from allinone.datasets.files import Annotation, Videos, bare, find
 
 SPLITS = {
     f"{part}{fold}": Size(records=count, videos=count)
@@ -44,17 +44,21 @@ class Labels(OfSplit):
     splits = SPLITS
 
     def classes(self, root: Path) -> list[str]:
+        return self.class_list(root)[0]
+
+    def class_list(self, root: Path) -> tuple[list[str], Annotation]:
+        """The classes, and the file that numbers them."""
         file = find(root, "classInd.txt")
         lines = [line.partition(" ") for line in file.lines()]
         if [number for number, _, _ in lines] != [str(n) for n in range(1, len(lines) + 1)]:
-            raise ValueError(f"{file}: wanted lines '1 ApplyEyeMakeup', numbered from 1 without gaps")
-        return [words(name.strip()) for _, _, name in lines]
+            raise file.error("wanted lines '1 ApplyEyeMakeup', numbered from 1 without gaps")
+        return class_names(file, (name.strip() for _, _, name in lines)), file
 
     def examples(self, root: Path) -> Iterator[Example]:
         part, fold = self.split[:-1], self.split[-1]
         other = {"train": "train", "test": "val"}[part]
         file = find(root, f"{part}list0{fold}.txt", f"ucf101_{other}_split_{fold}_videos.txt")
-        clips = (replace(clip, video_id=bare(clip.video_id)) for clip in listed(file, self.classes(root)))
+        clips = (replace(clip, video_id=bare(clip.video_id)) for clip in listed(file, *self.class_list(root)))
         videos = Videos(root, folders=("UCF-101", "UCF101", "videos"), suffix=".avi")
         yield from labelled(clips, videos, file)
 

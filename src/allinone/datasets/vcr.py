@@ -45,8 +45,9 @@ from typing import Any
 
 from allinone.data.example import Example, Point, Region
 from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
-from allinone.datasets.files import Annotation, MissingFile, Videos, find, tidy
+from allinone.datasets.files import Annotation, MissingFile, Videos, find
 from allinone.datasets.questions import right_option
+from allinone.datasets.records import Record, shown, tidy
 
 SPLITS = {
     "train": Size(records=212_923, videos=80_418),
@@ -108,34 +109,34 @@ def annotations(root: Path, split: str) -> Annotation:
     return find(root, f"{split}.jsonl", f"{split}_*.jsonl")
 
 
-def read(file: Annotation, split: str, root: Path, outlines: bool) -> Iterator["Record"]:
+def read(file: Annotation, split: str, root: Path, outlines: bool) -> Iterator["Question"]:
     videos = Videos(root, folders=("vcr1images", "images"), suffix=".jpg")
     seen = lru_cache(maxsize=256)(lambda path: read_outlines(path, outlines))
     fields = FIELDS if split == "test" else (*FIELDS, "answer_label", "rationale_label")
-    for number, values in enumerate(file.objects(*fields), start=1):
-        image = videos.path(values["img_fn"])
-        yield Record(f"{file}: record {number}", values, image, videos.tree.is_file(image), seen)
+    for values in file.objects(*fields):
+        image = videos.path(values.text("img_fn"))
+        yield Question(values, split, image, videos.tree.is_file(image), seen)
 
 
-class Record:
+class Question:
     """One question. `numbers` are the new ones of the objects that its texts mention, by their old ones."""
 
-    def __init__(
-        self, where: str, values: dict[str, Any], image: Path, is_there: bool, outlines: Callable[[Path], Outlines]
-    ):
-        self.where = where
+    def __init__(self, values: Record, split: str, image: Path, is_there: bool, outlines: Callable[[Path], Outlines]):
         self.values = values
+        self.objects = values.texts("objects")
         self.image = image
         self.is_there = is_there
         self.outlines = outlines
-        self.question: Tokens = values["question"]
+        self.question = tokens(values, "question")
         self.choices: dict[str, list[Tokens]] = {}
         self.right: dict[str, int | None] = {}
         for name in ("answer", "rationale"):
-            self.choices[name] = values[f"{name}_choices"]
-            if len(self.choices[name]) != NUM_OPTIONS:
-                raise ValueError(f"{where}: wanted {NUM_OPTIONS} {name}_choices, got {len(self.choices[name])}")
-            self.right[name] = right_option(values.get(f"{name}_label"), NUM_OPTIONS, where, may_be_secret=True)
+            choices = values.items_of(f"{name}_choices")
+            if len(choices) != NUM_OPTIONS:
+                raise values.error(f"wanted {NUM_OPTIONS} {name}_choices, got {len(choices)}")
+            numbered = Record({str(n): choice for n, choice in enumerate(choices)}, f"{values.where}, {name}_choices")
+            self.choices[name] = [tokens(numbered, option) for option in numbered]
+            self.right[name] = right_option(values.get(f"{name}_label"), NUM_OPTIONS, values.where, split == "test")
         self.numbers: dict[int, int] = {}
         for old in self.mentioned(self.question, *self.choices["answer"], *self.choices["rationale"]):
             self.numbers[old] = len(self.numbers)
@@ -143,13 +144,12 @@ class Record:
     def mentioned(self, *texts: Tokens) -> list[int]:
         """Old numbers of the objects in some texts, each once, in their order."""
         found = dict.fromkeys(old for text in texts for token in text if isinstance(token, list) for old in token)
-        num_objects = len(self.values["objects"])
-        if wrong := [old for old in found if not (isinstance(old, int) and 0 <= old < num_objects)]:
-            raise ValueError(f"{self.where}: a text points at object {wrong[0]!r}, but there are {num_objects}")
+        if wrong := [old for old in found if not 0 <= old < len(self.objects)]:
+            raise self.values.error(f"a text points at object {wrong[0]:.10g}, but there are {len(self.objects)}")
         return list(found)
 
     def name(self, old: int) -> str:
-        kind = self.values["objects"][old]
+        kind = self.objects[old]
         return NAMES[self.numbers[old] % len(NAMES)] if kind == "person" else kind
 
     def spell(self, *texts: Tokens) -> str:
@@ -162,17 +162,17 @@ class Record:
         return range(NUM_OPTIONS) if right is None else (right,)
 
     def answers(self) -> Example:
-        return self.example("Q->A", self.values["annot_id"], [self.question], "answer")
+        return self.example("Q->A", self.values.text("annot_id"), [self.question], "answer")
 
     def rationales(self, given: int) -> Example:
         texts = [self.question, self.choices["answer"][given]]
-        return self.example("QA->R", f"{self.values['annot_id']}#{given}", texts, "rationale")
+        return self.example("QA->R", f"{self.values.text('annot_id')}#{given}", texts, "rationale")
 
     def example(self, kind: str, name: str, texts: list[Tokens], asked: str) -> Example:
         options = self.choices[asked]
         shown = sorted(self.mentioned(*texts, *options), key=self.numbers.__getitem__)
         tints = ",".join(f"{old}:{self.numbers[old]}" for old in shown)
-        image = self.values["img_fn"]
+        image = self.values.text("img_fn")
         return Example(
             id=name,
             video=self.image,
@@ -188,12 +188,20 @@ class Record:
         """Where the objects are; nothing is told of an image that is not there, and that nobody will see."""
         if not shown or not self.is_there:
             return ()
-        outlines = self.outlines(self.image.with_name(PurePosixPath(self.values["metadata_fn"]).name))
-        if len(outlines) != (num_objects := len(self.values["objects"])):
-            raise ValueError(
-                f"{self.where}: {num_objects} objects, but {len(outlines)} in {self.values['metadata_fn']}"
-            )
+        metadata = self.values.text("metadata_fn")
+        outlines = self.outlines(self.image.with_name(PurePosixPath(metadata).name))
+        if len(outlines) != len(self.objects):
+            raise self.values.error(f"{len(self.objects)} objects, but {len(outlines)} in {metadata}")
         return tuple(Region(outlines[old], self.numbers[old]) for old in shown)
+
+
+def tokens(record: Record, name: str) -> Tokens:
+    """A text of a record: words, and lists of numbers of objects."""
+    found = record.items_of(name)
+    for token in found:
+        if not isinstance(token, str) and not (isinstance(token, list) and all(type(old) is int for old in token)):
+            raise record.error(f"{name} must hold words and lists of numbers of objects, got {shown(token)}")
+    return found
 
 
 def read_outlines(path: Path, outlines: bool) -> Outlines:
@@ -201,7 +209,7 @@ def read_outlines(path: Path, outlines: bool) -> Outlines:
     if not path.is_file():
         raise MissingFile(f"{path}: there is an image beside it, but not this file, which tells where its objects are")
     file = Annotation(path)
-    values = file.json()
+    values = file.object()
     try:
         width, height = float(values["width"]), float(values["height"])
         areas = []
@@ -209,8 +217,8 @@ def read_outlines(path: Path, outlines: bool) -> Outlines:
             box = [[left, top], [right, top], [right, bottom], [left, bottom]]
             polygons = outline if outlines and outline else [box]
             areas.append(tuple(tuple((x / width, y / height) for x, y in polygon) for polygon in polygons))
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"{file}: wanted boxes, segms, width and height of the image ({error!r})") from error
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file}: wanted boxes, segms, width and height of the image ({shown(error)})") from error
     return areas
 
 

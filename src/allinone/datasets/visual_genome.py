@@ -18,13 +18,16 @@ One record of `region_descriptions.json`:
                            "x": 421, "y": 57, "width": 82, "height": 139}, ...]}
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, with_texts
-from allinone.datasets.files import Annotation, Videos, find, find_some, tidy
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct, with_texts
+from allinone.datasets.files import Annotation, Videos, find, find_some
+
+log = logging.getLogger(__name__)
 
 SPLITS = {"train": Size()}
 FOLDERS = ("VG_100K_2", "VG_100K")
@@ -42,22 +45,36 @@ class Captions(OfSplit):
         yield from with_texts(phrases(file, Videos(root, folders=("images", "."), suffix=".jpg"), folders(root)), file)
 
 
-def phrases(file: Annotation, photos: Videos, own: dict[int, str]) -> Iterator[Example]:
+def phrases(file: Annotation, photos: Videos, own: dict[str, str]) -> Iterator[Example]:
     """An example for each region; `own` tells the folders of photos as far as they are known."""
-    for photo in file.objects("id", "regions"):
-        likely = own.get(photo["id"], FOLDERS[0])
-        path = photos.path(*(f"{folder}/{photo['id']}.jpg" for folder in (likely, *FOLDERS)))
-        for region in photo["regions"]:
-            if "phrase" not in region or "region_id" not in region:
-                raise ValueError(f"{file}: photo {photo['id']}: wanted region_id and phrase, got {region!r:.80}")
-            name, text = str(region["region_id"]), tidy(region["phrase"])
-            yield Example(id=name, video=path, video_id=str(photo["id"]), text=text)
+    num_bare = 0
+    for photo in distinct(file.objects("id", "regions"), file, key=lambda photo: photo.name("id")):
+        name = photo.name("id")
+        likely = own.get(name, FOLDERS[0])
+        path = photos.path(*(f"{folder}/{name}.jpg" for folder in (likely, *FOLDERS)))
+        regions = photo.objects("regions", may_be_empty=True)
+        num_bare += not regions
+        examples = (
+            Example(
+                id=region.name("region_id"),
+                video=path,
+                video_id=name,
+                text=region.text("phrase", may_be_empty=True),
+            )
+            for region in regions
+        )
+        yield from distinct(examples, photo.where)
+    if num_bare:
+        log.warning("%s: no region in %d photos", file, num_bare)
 
 
-def folders(root: Path) -> dict[int, str]:
+def folders(root: Path) -> dict[str, str]:
     """In which folder each photo lies, as its address tells."""
-    photos = (photo for file in find_some(root, "image_data.json") for photo in file.objects("image_id", "url"))
-    return {photo["image_id"]: PurePosixPath(photo["url"]).parent.name for photo in photos}
+    return {
+        photo.name("image_id"): PurePosixPath(photo.text("url")).parent.name
+        for file in find_some(root, "image_data.json")
+        for photo in distinct(file.objects("image_id", "url"), file, key=lambda photo: photo.name("image_id"))
+    }
 
 
 CARD = Card(

@@ -24,16 +24,20 @@ One record of the questions, and the one of the annotations that belongs to it:
 """
 
 import json
+import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from operator import itemgetter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
 from allinone.datasets.coco import photos
-from allinone.datasets.files import find, tidy
+from allinone.datasets.files import Annotation, find
+from allinone.datasets.records import Record
+
+log = logging.getLogger(__name__)
 
 SPLITS = {
     "train": Size(records=443_757, videos=82_783),
@@ -53,41 +57,52 @@ class Questions(OfSplit):
     def examples(self, root: Path) -> Iterator[Example]:
         part = FILES[self.split]
         file = find(root, f"v2_OpenEnded_mscoco_{part}_questions.json")
-        answers = answers_by_question(root, part) if part.endswith("2014") else None
+        answers = read_answers(root, part) if part.endswith("2014") else None
         folder, images = part.replace("-dev", ""), photos(root)
         questions = file.under("questions", "question_id", "image_id", "question")
-        for question in distinct(questions, file, key=itemgetter("question_id")):
-            name, number = str(question["question_id"]), str(question["image_id"]).zfill(12)
+        asked: set[str] = set()
+        for question in distinct(questions, file, key=lambda question: question.name("question_id")):
+            name, number = question.name("question_id"), question.name("image_id").zfill(12)
             image = f"COCO_{folder}_{number}"
-            if answers is not None and name not in answers:
-                raise ValueError(f"{file}: question {name} has no record in the annotations; the files do not match")
-            example = Example(
+            if answers and name not in answers.by_question:
+                raise ValueError(f"{answers.file}: no annotation of question {name}, which is in {file}")
+            asked.add(name)
+            answer, human_answers, kind = answers.by_question[name] if answers else ("", (), None)
+            yield Example(
                 id=name,
                 video=images.path(f"{folder}/{image}.jpg", image, number),
                 video_id=image,
-                text=tidy(question["question"]),
-                answer="",
+                text=question.text("question"),
+                answer=answer,
+                human_answers=human_answers,
+                kind=kind,
             )
-            yield example if answers is None else answered(example, answers[name])
+        if answers and (num_unasked := len(answers.by_question.keys() - asked)):
+            log.warning("%s: left out %d annotations without a question in %s", answers.file, num_unasked, file)
 
     def submission(self, predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
         answers = [{"question_id": int(p["id"]), "answer": p["prediction"]} for p in predictions]
         return f"v2_OpenEnded_mscoco_{FILES[self.split]}_allinone_results.json", json.dumps(answers)
 
 
-def answers_by_question(root: Path, part: str) -> dict[str, Mapping[str, Any]]:
+@dataclass(frozen=True)
+class Answers:
+    """The annotations of each question: the most frequent answer, those of all people, and the type of answer."""
+
+    file: Annotation
+    by_question: Mapping[str, tuple[str, tuple[str, ...], str]]
+
+
+def read_answers(root: Path, part: str) -> Answers:
     file = find(root, f"v2_mscoco_{part}_annotations.json")
     wanted = ("question_id", "answers", "answer_type", "multiple_choice_answer")
-    return {str(record["question_id"]): record for record in file.under("annotations", *wanted)}
+    records = distinct(file.under("annotations", *wanted), file, key=lambda record: record.name("question_id"))
+    return Answers(file, {record.name("question_id"): answers_of(record) for record in records})
 
 
-def answered(example: Example, record: Mapping[str, Any]) -> Example:
-    return replace(
-        example,
-        answer=tidy(record["multiple_choice_answer"]),
-        human_answers=tuple(tidy(person["answer"]) for person in record["answers"]),
-        kind=record["answer_type"],
-    )
+def answers_of(record: Record) -> tuple[str, tuple[str, ...], str]:
+    people = tuple(person.text("answer", may_be_empty=True) for person in record.objects("answers"))
+    return record.text("multiple_choice_answer"), people, sys.intern(record.text("answer_type"))
 
 
 CARD = Card(

@@ -12,7 +12,6 @@ row: a download of another table, or of a shuffled one, is an error. Without a t
 beside each image. Many addresses are dead, so most copies lack images.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +19,8 @@ from pathlib import Path, PurePosixPath
 
 from allinone.data.example import Example
 from allinone.datasets.base import with_texts
-from allinone.datasets.files import Annotation, MissingFile, media_files, tidy
+from allinone.datasets.files import Annotation, MissingFile, media_files
+from allinone.datasets.records import shown, tidy
 from allinone.shards import Tree
 
 
@@ -51,7 +51,7 @@ def downloaded(images: "Images") -> Iterator[Example]:
         text = path.with_suffix(".txt")
         if not text.is_file():
             raise ValueError(f"{path}: no {text.name} with its caption beside it; add it, or the table of captions")
-        yield Example(id=path.stem, video=path, video_id=path.stem, text=tidy(text.read_text(encoding="utf-8")))
+        yield Example(id=path.stem, video=path, video_id=path.stem, text=tidy(Annotation(text).text()))
 
 
 def in_table(file: Annotation) -> Iterator[tuple[str, str]]:
@@ -68,7 +68,7 @@ def in_table(file: Annotation) -> Iterator[tuple[str, str]]:
             url_at = next((place for place, text in enumerate(fields) if is_url(text)), 0)
         if len(fields) != 2 or not is_url(fields[url_at]):
             raise ValueError(
-                f"{file}: line {line}: wanted a caption and an address with a tab between, got {content!r:.60}"
+                f"{file}: line {line}: wanted a caption and an address with a tab between, got {shown(content)}"
             )
         yield fields[1 - url_at], fields[url_at].strip()
 
@@ -130,7 +130,7 @@ class Images:
         if row != self.first_row or self.first is None:
             return
         beside = self.first.with_suffix(".json")
-        if beside.is_file() and (got := json.loads(beside.read_text(encoding="utf-8")).get("url")) not in (None, url):
+        if beside.is_file() and (got := Annotation(beside).object().optional("url")) not in (None, url):
             raise ValueError(
                 f"{self.first}: downloaded from {got}, but row {row} of the table has {url}; use the table that "
                 "img2dataset was given, or take the table away to read the captions beside the images"

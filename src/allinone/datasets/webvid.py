@@ -28,8 +28,9 @@ from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct, with_texts
-from allinone.datasets.files import Annotation, Videos, bare, find, tidy
+from allinone.datasets.files import Annotation, Videos, bare, find
 from allinone.datasets.pairs import pairs
+from allinone.datasets.records import tidy
 
 NAMES = {
     "train2M": ("results_2M_train.csv", "webvid_training_success_full.tsv"),
@@ -62,7 +63,7 @@ class Captions(OfSplit):
 def titles(file: Annotation) -> Iterator[tuple[str, str]]:
     """Video, with the folder where there is one, and title."""
     if file.name.endswith(".tsv"):
-        yield from ((video, text) for video, texts in pairs(file) for text in texts)
+        yield from ((video, text) for video, texts in pairs(file, may_be_empty=True) for text in texts)
         return
     for row in file.rows("videoid", may_be_empty=("name", "contenturl")):
         folder = row.get("page_dir")

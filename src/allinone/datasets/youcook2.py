@@ -6,7 +6,9 @@ unpacked): youcook2.eecs.umich.edu/download.
     root/youcookii_annotations_trainval.json            also called yc2_annotations_trainval.json
     root/raw_videos/training/113/GLd3aX16zBg.mp4        or in any other folder there, with whatever extension
 
-Also read: `validation_youcook.csv` (MIL-NCE; columns video_id, start, end, text), which is `val`.
+Also read: `validation_youcook.csv` (MIL-NCE; columns video_id, start, end, text), which is `val`, and the files of
+dense captioning (PDVC and others), `train_yc2.json` and `val_yc2.json`, in the layout of ActivityNet Captions:
+"GLd3aX16zBg": {"duration": 241.62, "timestamps": [[90, 102]], "sentences": ["spread margarine on the bread"]}.
 
 A clip is a step: its span of the video, and the instruction for it. Splits: `train` 10,337 clips of 1,333 videos, `val`
 3,492 of 457; those of the test videos are secret. Many papers have fewer, since videos are gone from YouTube: on `val`
@@ -24,18 +26,33 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct, part
-from allinone.datasets.files import Annotation, Videos, bare, find, parse_span, tidy
+from allinone.datasets.files import Annotation, Videos, bare, find, parse_span, timed_sentences
+from allinone.datasets.records import Record, shown
 
 SPLITS = {"train": Size(records=10_337, videos=1_333), "val": Size(records=3_492, videos=457)}
 SUBSETS = {"train": "training", "val": "validation"}
 NAMES = ("youcookii_annotations_trainval.json", "yc2_annotations_trainval.json")
 
-Step = tuple[str, str, str, Any, Any]
-"""Number, video, text, start and end."""
+NAMES_OF_SPLIT = {
+    "train": ("train_yc2.json", "yc2_train.json"),
+    "val": ("val_yc2.json", "yc2_val.json", "validation_youcook.csv"),
+}
+KNOWN_SUBSETS = (*SUBSETS.values(), "testing")
+
+
+class Step(NamedTuple):
+    """A step of a recipe, with its place in the file for errors."""
+
+    id: str
+    video: str
+    text: str
+    start: Any
+    end: Any
+    where: str
 
 
 @dataclass(frozen=True)
@@ -46,30 +63,50 @@ class Captions(OfSplit):
 
     def examples(self, root: Path) -> Iterator[Example]:
         videos = Videos(root, folders=("raw_videos", "videos"))
-        file = find(root, *NAMES, *["validation_youcook.csv"] * (self.split == "val"))
-        is_table = file.name.endswith(".csv")
-        steps = steps_of_table(file) if is_table else steps_of_database(file, SUBSETS[self.split])
+        file = find(root, *NAMES, *NAMES_OF_SPLIT[self.split])
+        steps = steps_of(file, self.split)
 
         def examples() -> Iterator[Example]:
-            for number, video, text, start, end in steps:
-                name = f"{video}#{number}"
-                start_sec, end_sec = parse_span(start, end, f"{file}: step {name}")
-                yield part(videos.path(video), video, start_sec, end_sec, tidy(text), name)
+            for step in steps:
+                name = f"{step.video}#{step.id}"
+                start_sec, end_sec = parse_span(step.start, step.end, f"{step.where}: step {shown(name)}")
+                yield part(videos.path(step.video), step.video, start_sec, end_sec, step.text, name)
 
         return distinct(examples(), file)
 
 
-def steps_of_database(file: Annotation, subset: str) -> Iterator[Step]:
-    video, record, content = "database", None, file.json()
-    try:
-        for video, record in content["database"].items():
-            if record["subset"] == subset:
-                for step in record["annotations"]:
-                    start, end = step["segment"]
-                    yield str(step["id"]), video, step["sentence"], start, end
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        wanted = "videos with a subset, and annotations with id, segment and sentence"
-        raise ValueError(f"{file}: {video}: wanted {wanted}, got {record!r:.80}") from error
+def steps_of(file: Annotation, split: str) -> Iterator[Step]:
+    """The steps of a file of any of the layouts."""
+    if file.name.endswith(".csv"):
+        return steps_of_table(file)
+    content = file.object()
+    if "database" in content:
+        return steps_of_database(content.object("database"), file, SUBSETS[split])
+    return steps_of_sentences(content)
+
+
+def steps_of_database(database: Record, file: Annotation, subset: str) -> Iterator[Step]:
+    is_empty = True
+    for video in database:
+        record = Record(database.object(video), f"{file}: {shown(video)}")
+        if (named := record.text("subset")) not in KNOWN_SUBSETS:
+            raise record.error(f"no subset {shown(named)}; there are: {', '.join(KNOWN_SUBSETS)}")
+        for step in record.objects("annotations") if named == subset else ():
+            is_empty = False
+            if len(segment := step.items_of("segment")) != 2:
+                raise step.error(f"wanted a segment [start, end], got {shown(segment)}")
+            start, end = segment
+            yield Step(step.name("id"), bare(video), step.text("sentence"), start, end, step.where)
+    if is_empty:
+        raise file.error(f"no video of the subset {subset}")
+
+
+def steps_of_sentences(videos: Record) -> Iterator[Step]:
+    """Steps in the layout of ActivityNet Captions, in order of their start."""
+    for video in videos:
+        record = videos.object(video)
+        for number, (start, end, sentence) in enumerate(timed_sentences(record)):
+            yield Step(str(number), bare(video), sentence, start, end, record.where)
 
 
 def steps_of_table(file: Annotation) -> Iterator[Step]:
@@ -77,7 +114,7 @@ def steps_of_table(file: Annotation) -> Iterator[Step]:
     rows = file.rows("video_id", "start", "end", "text")
     for row in distinct(rows, file, key=lambda row: tuple(row.values())):
         video = bare(row["video_id"])
-        yield str(numbers[video]), video, row["text"], row["start"], row["end"]
+        yield Step(str(numbers[video]), video, row.text("text"), row["start"], row["end"], row.where)
         numbers[video] += 1
 
 

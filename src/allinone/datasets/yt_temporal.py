@@ -21,16 +21,20 @@ One record:
      "subtitles": [{"word": "guys", "time": 0.0}, {"word": "this", "time": 0.179}, ...]}
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, part
+from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct, part
 from allinone.datasets.files import Annotation, MissingFile, Videos, find_all
+
+log = logging.getLogger(__name__)
 
 SPLITS = {"train": Size()}
 WORD_SEC = 1.0
@@ -39,7 +43,7 @@ WORD_SEC = 1.0
 ENDING = ".en.vtt"
 CUE = re.compile(r"(?:(\d+):)?(\d\d):(\d\d\.\d+) *-->")
 TIME_TAG = re.compile(r"<(?:(\d+):)?(\d\d):(\d\d\.\d+)>")
-MARKUP = re.compile(r"<[^>]*>|\[[^\]]*\]")
+MARKUP = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")
 
 Word = tuple[str, float]
 """A word, and when it is said, in seconds."""
@@ -72,29 +76,34 @@ class Captions(OfSplit):
 
 
 def spoken(root: Path) -> Iterator[tuple[str, list[Word]]]:
-    """Each video with its words."""
+    """Each video with its words; one without any counts in a warning."""
     collected = [file for ending in ("jsonl", "jsonl.gz") for file in find_all(root, f"*of100.{ending}")]
     single = find_all(root, "*.grover.json")
     captions = {file.path.name[: -len(ENDING)]: file for file in find_all(root, f"*{ENDING}")}
     if not collected and not single and not captions:
         raise MissingFile(f"{root}: no annotation files *of100.jsonl.gz, *.grover.json or *{ENDING} there, nor below")
-    records = chain(
-        ((file, record) for file in collected for record in file.objects()), ((file, file.json()) for file in single)
-    )
-    for file, record in records:
-        try:
-            video = record["info"]["id"].strip()
-            heard = [(said["word"].strip(), float(said["time"])) for said in record["subtitles"]]
-            texts = [text.get("cleanasr") or text["noisyasr"] for text in record["denoised"]]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            wanted = "info with an id, denoised with texts, and subtitles with words and times"
-            raise ValueError(f"{file}: wanted {wanted}, got {record!r:.80}") from error
+    records = chain((record for file in collected for record in file.objects()), (file.object() for file in single))
+    found = ((record.object("info").text("id"), record) for record in records)
+    num_silent = 0
+    for video, record in distinct(found, root, key=itemgetter(0)):
+        heard = [
+            (said.text("word", may_be_empty=True), said.number("time"))
+            for said in record.objects("subtitles", may_be_empty=True)
+        ]
+        parts = record.objects("denoised", may_be_empty=True)
+        texts = [part.optional("cleanasr") or part.text("noisyasr", may_be_empty=True) for part in parts]
         beside = captions.pop(video, None)
         if not heard and beside:
             heard = list(words_of_captions(beside))
-        yield video, cleaned(heard, texts)
+        words = cleaned(heard, texts) if parts else heard
+        num_silent += not words
+        yield video, words
     for video, file in captions.items():
-        yield video, list(words_of_captions(file))
+        words = list(words_of_captions(file))
+        num_silent += not words
+        yield video, words
+    if num_silent:
+        log.warning("%s: no word with a time in %d videos", root, num_silent)
 
 
 def cleaned(heard: list[Word], texts: list[str]) -> list[Word]:
