@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 import jsonargparse
 import torch
 
-from allinone.checkpoint import Checkpoint, find_checkpoints, load_checkpoint, start_from
+from allinone.checkpoint import Checkpoint, load_checkpoint, start_from
 from allinone.checks import did_you_mean
 from allinone.complete import require_complete
 from allinone.data.cache import FrameCache
@@ -416,8 +416,7 @@ def evaluate(
             for evaluator, config in experiment.evaluators.items()
         }
         if to is not None:
-            evaluated = find_checkpoints(checkpoint)[0] if Path(checkpoint).exists() else checkpoint
-            facts = {"checkpoint": str(evaluated), "experiment": name, **circumstances(predictor, experiment)}
+            facts = {"checkpoint": predictor.name, "experiment": name, **circumstances(predictor, experiment)}
             write_results(to, facts, tables, overwrite)
     return tables
 

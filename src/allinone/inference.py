@@ -62,9 +62,8 @@ def load(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     transform = evaluation_transform(checkpoint.model.config.image_size, checkpoint.experiment)
     data = DataConfig(batch_size=32, transform=transform)
-    return Predictor(
-        checkpoint.model, checkpoint.tokenizer, data=data, device=device, precision=precision, name=str(source)
-    )
+    name = str(checkpoint.folder if Path(source).exists() else source)  # of a run's checkpoints, the one that was read
+    return Predictor(checkpoint.model, checkpoint.tokenizer, data=data, device=device, precision=precision, name=name)
 
 
 def evaluation_transform(image_size: int, experiment: dict[str, Any] | None = None) -> Transform.Config:
