@@ -1,3 +1,4 @@
+import av
 import numpy as np
 import pytest
 
@@ -19,6 +20,16 @@ def test_what_is_written_reads_back(tmp_path):
     assert clip.times_sec.tolist() == pytest.approx([t / 8 for t in range(20)])
     info = probe(tmp_path / "a.mp4")
     assert (info.num_frames, info.fps, info.duration_sec) == (20, 8, 2.5)
+
+
+def test_what_is_written_says_how_its_colors_are_stored(tmp_path):
+    frames = np.full((2, 720, 1280, 3), (200, 40, 60), np.uint8)
+    write_mp4(tmp_path / "a.mp4", frames, fps=5)
+    with av.open(tmp_path / "a.mp4", "r") as container:
+        frame = next(container.decode(video=0))
+    assert (frame.colorspace, frame.color_range) == (5, 1)  # BT.601, limited range
+    pixels = read_frames(tmp_path / "a.mp4", indices=[0]).frames[0, :, 300, 600]
+    assert pixels.tolist() == pytest.approx([200, 40, 60], abs=4)
 
 
 @pytest.mark.parametrize("fps", [0.5, 12.5, 29.97, 30000 / 1001, 60])

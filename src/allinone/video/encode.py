@@ -11,6 +11,7 @@ import av
 import numpy as np
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
+from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
@@ -55,6 +56,8 @@ def add_stream(container: OutputContainer, height: int, width: int, rate: Fracti
     stream = container.add_stream("libx264" if h264 else "mpeg4", rate=rate, options=options)
     stream.height, stream.width = height + height % 2, width + width % 2
     stream.pix_fmt = "yuv420p"
+    # What swscale makes of RGB. Unless it is said, players take BT.709 for granted where a video is large.
+    stream.codec_context.colorspace, stream.codec_context.color_range = Colorspace.ITU601.value, ColorRange.MPEG.value
     stream.gop_size = gop
     stream.thread_count = 1  # small clips: starting threads costs more than it saves
     return stream
