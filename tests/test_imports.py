@@ -22,7 +22,7 @@ ALLOWED = {
     "datasets": {"processes", "data.example", "video.encode", "video.names", "shards"},
     "objectives": {"types", "model", "text"},
     "checkpoint": {"files", "types", "model", "text"},
-    "convert": {"checkpoint", "model", "text"},
+    "convert": {"checkpoint", "files", "model", "text"},
     "inference": {"types", "model", "video", "text", "data", "checkpoint"},
     "export": {"checkpoint", "model"},
     "complete": {"data", "datasets.base"},

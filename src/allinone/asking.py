@@ -10,19 +10,9 @@ from torch import Tensor
 
 from allinone.data.samples import Span
 from allinone.inference import Predictor, Progress, Source, all_pairs, likeliest
-from allinone.model.heads import AnswerHead, ChoiceHead, ContrastiveHead, MatchingHead, MLMHead, RankingHead
+from allinone.model.heads import AnswerHead, MLMHead
 from allinone.text.tokenizer import MASK
 from allinone.video.decode import read_frames
-
-ABILITIES = {
-    "embed": (ContrastiveHead,),
-    "match": (MatchingHead,),
-    "answer": (AnswerHead,),
-    "fill": (MLMHead,),
-    "choose": (ChoiceHead, RankingHead, MatchingHead),
-    "classify": (ContrastiveHead, MatchingHead),
-}
-"""What a predictor can be asked for, and the heads of which one is enough for it."""
 
 UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 MAX_PARTS = 100_000
@@ -48,8 +38,8 @@ class Moment:
 
 
 def abilities(predictor: Predictor) -> list[str]:
-    """The names in `ABILITIES` that the checkpoint has a head for."""
-    return [name for name, heads in ABILITIES.items() if any(predictor.model.get(head) for head in heads)]
+    """What the checkpoint has a head for."""
+    return predictor.model.abilities
 
 
 def in_words(predictor: Predictor, text: str) -> Question:
@@ -61,7 +51,7 @@ def in_words(predictor: Predictor, text: str) -> Question:
         raise ValueError(
             f"to {what}, a checkpoint needs the head {needed.kind!r}; this one has "
             f"{', '.join(predictor.model.heads) or 'none'}, which can {', '.join(abilities(predictor)) or 'nothing'}: "
-            "ask for one of these, or train it with that head"
+            f"ask for one of these. {predictor.model.how_to_add(needed)} adds that head"
         )
     if needed is MLMHead:
         predictor.cloze(text)

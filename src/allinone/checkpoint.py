@@ -286,17 +286,9 @@ def model_card(model: AllInOne, text: str = "") -> str:
     """A model card: what this is, what it can do, and how to use it. `text` comes after the first paragraph."""
     config = model.config
     num_parameters = sum(p.numel() for p in model.parameters())
-    abilities = {
-        "contrastive": "`embed_video`, `embed_text`: dual-stream retrieval",
-        "matching": "`match`: does a text belong to a video?",
-        "ranking": "`choose`: which of several texts belongs to a video?",
-        "answer": "`answer`: open questions with a closed list of answers",
-        "choice": "`choose`: multiple-choice questions",
-        "number": "how many times? (a number that answers a question)",
-        "label": "recognition: which of the classes does a clip show?",
-        "mlm": "masked words (pre-training)",
-    }
-    heads = "\n".join(f"- `{kind}`: {abilities[kind]}" for kind in model.heads) or "None: an encoder alone."
+    heads = (
+        "\n".join(f"- `{kind}`: {head.about}" for kind, head in named_heads(model).items()) or "None: an encoder alone."
+    )
     parts = [
         "---\nlibrary_name: allinone\n---\n\n# All-in-One video-language model",
         f"One Transformer for video and words: {num_parameters:,} parameters, width {config.width}, "
@@ -320,6 +312,7 @@ def load_model(folder: Path) -> AllInOne:
     shapes = tensor_shapes(folder / WEIGHTS)
     check_sizes(folder, config, heads, shapes)
     model = AllInOne.build(config, heads)
+    model.source = str(folder)
     try:
         load_all(model, load_tensors(folder / WEIGHTS))
     except ValueError as error:

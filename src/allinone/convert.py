@@ -1,5 +1,6 @@
 """Weights from elsewhere to a checkpoint folder of ours: what `allinone convert` does."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,10 +8,14 @@ import torch
 
 from allinone.checkpoint import model_card, save_checkpoint
 from allinone.checks import did_you_mean
+from allinone.files.lock import only_process
 from allinone.model.config import PAPER_SIZES
+from allinone.model.heads import ABILITIES
 from allinone.model.model import AllInOne
 from allinone.model.weights import Report, check_finite, convert_released, is_released, read_tensors, start_from_vit
 from allinone.text.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """What a hub repository of a ViT in timm's names holds."""
@@ -27,7 +32,7 @@ def convert(
     image_size: int | None = None,
     num_frames: int | None = None,
 ) -> tuple[Path, Report]:
-    """Write a checkpoint folder, and tell what became of every tensor.
+    """Write a checkpoint folder, and tell what became of every tensor, and what the checkpoint can do.
 
     `weights` is a file, or a hub id where no such file is there. A released All-in-One checkpoint brings its sizes
     (`num_frames` extends or cuts its time); a ViT or DeiT starts a new model of `size` (by its width), whose other
@@ -57,7 +62,30 @@ def convert(
     if tokenizer is not None and tokenizer.vocab_size != model.config.vocab_size:
         raise ValueError(f"{vocab} has {tokenizer.vocab_size} tokens, but the model {model.config.vocab_size}")
     card = model_card(model, f"Converted from {path.name}: {kind}.")
-    return save_checkpoint(folder, model, tokenizer, card=card), report
+    with only_process(folder):
+        save_checkpoint(folder, model, tokenizer, card=card)
+    model.source = str(folder)
+    report.abilities = can_and_cannot(model)
+    if tokenizer is None:
+        log.warning(
+            "%s has no vocabulary, so nothing can read text with it: convert again with --vocab vocab.txt, the one of "
+            "these weights (of the released ones: google-bert/bert-base-uncased)",
+            folder,
+        )
+    return Path(folder), report
+
+
+def can_and_cannot(model: AllInOne) -> list[str]:
+    """Lines on what a checkpoint has heads for, and the commands that add the others."""
+    lacking: dict[str, list[str]] = {}
+    for ability, head in ABILITIES.items():
+        if ability not in model.abilities:
+            lacking.setdefault(model.how_to_add(head), []).append(ability)
+    lines = [f"it can: {', '.join(model.abilities) or 'nothing yet'}"]
+    for command, names in lacking.items():
+        index = ", so it cannot be indexed" if "embed" in names else ""
+        lines.append(f"it cannot: {', '.join(names)}{index}: {command} adds that")
+    return lines
 
 
 def from_vit(tensors: dict[str, torch.Tensor], size: str | None, image_size: int | None) -> tuple[AllInOne, Report]:

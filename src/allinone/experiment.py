@@ -3,11 +3,11 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import jsonargparse
 import torch
@@ -25,7 +25,7 @@ from allinone.files.lock import only_process
 from allinone.inference import Predictor, Progress, evaluation_transform, load
 from allinone.model.config import SIZES, ModelConfig
 from allinone.model.encoder import VideoTextEncoder
-from allinone.model.model import AllInOne
+from allinone.model.model import AllInOne, MissingHead
 from allinone.objectives.base import Ingredients, ObjectiveConfig
 from allinone.results import refuse_to_replace, write_results
 from allinone.text.answers import AnswerVocabulary
@@ -408,8 +408,8 @@ def evaluate(
             refuse_to_replace(to, overwrite)
         require_evaluated(experiment)
         predictor = load(checkpoint, num_frames=experiment.model.num_frames)
-        for config in experiment.evaluators.values():
-            config.build().check(predictor)
+        for evaluator, config in experiment.evaluators.items():
+            check_heads(predictor, evaluator, config)
         experiment = replace(experiment, data=replace(experiment.data, transform=predictor.data.transform))
         tables = {
             evaluator: run_evaluator(predictor, experiment, config, controls, on_progress)
@@ -419,6 +419,20 @@ def evaluate(
             facts = {"checkpoint": predictor.name, "experiment": name, **circumstances(predictor, experiment)}
             write_results(to, facts, tables, overwrite)
     return tables
+
+
+def check_heads(predictor: Predictor, name: str, config: EvaluatorConfig) -> None:
+    """MissingHead where the checkpoint lacks the head that an evaluator needs, with the modes that it has heads for."""
+    try:
+        config.build().check(predictor)
+    except MissingHead as error:
+        others = []
+        for mode in get_args(get_type_hints(type(config)).get("mode")):
+            with suppress(MissingHead):
+                replace(config, **{"mode": mode}).build().check(predictor)
+                others.append(f"--set evaluators.{name}.mode={mode}")
+        way = f"; without training: {' or '.join(others)}" if others else ""
+        raise MissingHead(f"evaluator {name}: {error}{way}") from error
 
 
 def circumstances(predictor: Predictor, experiment: Experiment) -> dict[str, Any]:

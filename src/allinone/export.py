@@ -93,7 +93,10 @@ def export(model: AllInOne | str | Path, folder: str | Path) -> list[Exported]:
     model = (model if isinstance(model, AllInOne) else load_checkpoint(model).model).cpu().eval()
     wrapped = parts(model)
     if not wrapped:
-        raise ValueError(f"nothing to export: the heads of this model are {', '.join(model.heads) or 'none'}")
+        raise ValueError(
+            f"nothing to export: the heads of this model are {', '.join(model.heads) or 'none'}; "
+            f"{model.how_to_add(ContrastiveHead)} adds one that can be"
+        )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return [write(runtime, model, *part, folder / f"{name}.onnx") for name, part in wrapped.items()]

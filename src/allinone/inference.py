@@ -344,11 +344,7 @@ class Predictor:
         """The head that chooses between options; None where that is up to the matching head."""
         head = self.model.get(ChoiceHead) or self.model.get(RankingHead)
         if head is None and self.model.get(MatchingHead) is None:
-            kinds = ", ".join(self.model.heads) or "none"
-            raise ValueError(
-                f"to choose, a checkpoint needs a choice, ranking or matching head (this one has: {kinds}); "
-                "train it with one"
-            )
+            raise self.model.without(ChoiceHead, RankingHead, MatchingHead, to="choose")
         return head
 
     def label_logits(self, clips: UInt8[Tensor, "G V T C H W"]) -> Float[Tensor, "G A"]:
@@ -366,10 +362,7 @@ class Predictor:
             pairs = all_pairs(len(clips), len(rows))
             scores = self.log_odds(clips, rows, pairs).unflatten(0, (len(clips), len(rows)))
         else:
-            raise ValueError(
-                "to classify without training, a checkpoint needs a contrastive or matching head (this one has: "
-                f"{', '.join(self.model.heads) or 'none'}); train it with one"
-            )
+            raise self.model.without(ContrastiveHead, MatchingHead, to="classify without training")
         return scores.softmax(dim=1)
 
     def word_probs(self, clips: UInt8[Tensor, "G V T C H W"], text: str) -> Float[Tensor, "G words"]:

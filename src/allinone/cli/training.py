@@ -182,6 +182,7 @@ def run_convert(options: Namespace) -> None:
     )
     print(report)
     print(f"checkpoint: {folder}")
+    print("\n".join(report.abilities))
 
 
 COMMANDS = {

@@ -13,10 +13,21 @@ from allinone.model.config import ModelConfig
 
 
 class Head(nn.Module):
-    """Base of the heads. `config` is the frozen `Config` that, with the model's, builds the same head again."""
+    """Base of the heads. `config` is the frozen `Config` that, with the model's, builds the same head again.
+
+    What there is to know of a head is an attribute of its class.
+    """
 
     kind: ClassVar[str]
     Config: ClassVar[type]
+    about: ClassVar[str]
+    """What a model with this head can do, for its card."""
+    abilities: ClassVar[tuple[str, ...]] = ()
+    """What a `Predictor` can be asked for with this head alone: names of its methods."""
+    trained_by: ClassVar[str]
+    """The experiment that adds this head to a checkpoint."""
+    learns_fast: ClassVar[bool] = False
+    """Whether no pre-training prepares it, so that it learns at `head_lr_mult` times the rate."""
     sizes: ClassVar[dict[str, str]] = {}
     """Fields of `Config` that are the first dimension of a tensor, and that tensor."""
 
@@ -29,6 +40,9 @@ class MLMHead(Head):
     """Vocabulary logits of text features; the decoder is not tied to the word embedding (as released)."""
 
     kind = "mlm"
+    about = "`fill`: the word at the [MASK] of a text"
+    abilities = ("fill",)
+    trained_by = "captioned"
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -49,6 +63,9 @@ class MatchingHead(Head):
     """Do this clip and this text belong together? Logits (no, yes) of the pooled joint feature."""
 
     kind = "matching"
+    about = "`match`: does a text belong to a video?"
+    abilities = ("match", "choose", "classify")
+    trained_by = "captioned"
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -67,6 +84,9 @@ class RankingHead(Head):
     """One number for each option, from the pooled joint feature. Starts as the `yes` row of a matching head."""
 
     kind = "ranking"
+    about = "`choose`: which of several texts belongs to a video?"
+    abilities = ("choose",)
+    trained_by = "msrvtt_choice"
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -90,6 +110,9 @@ class ContrastiveHead(Head):
     """The shared space of the two streams: token 0 of each, projected to unit length; cosines over a temperature."""
 
     kind = "contrastive"
+    about = "`embed_video`, `embed_text`: dual-stream retrieval"
+    abilities = ("embed", "classify")
+    trained_by = "captioned"
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -128,6 +151,10 @@ class AnswerHead(Head):
     """Logits over a closed vocabulary of answers, from the pooled joint feature. `hidden` is by default width / 2."""
 
     kind = "answer"
+    about = "`answer`: open questions with a closed list of answers"
+    abilities = ("answer",)
+    trained_by = "msrvtt_questions"
+    learns_fast = True
     sizes: ClassVar = {"hidden": "layers.1.weight", "answers": "layers.4.weight"}
 
     @dataclass(frozen=True, kw_only=True)
@@ -178,18 +205,28 @@ class ChoiceHead(OneNumber):
     """How good an option of a multiple-choice question is, read together with the question."""
 
     kind = "choice"
+    about = "`choose`: multiple-choice questions"
+    abilities = ("choose",)
+    trained_by = "tgif_action"
+    learns_fast = True
 
 
 class NumberHead(OneNumber):
     """A number that answers a question: how many times?"""
 
     kind = "number"
+    about = "how many times? (a number that answers a question)"
+    trained_by = "tgif_count"
+    learns_fast = True
 
 
 class LabelHead(Head):
     """Logits over the classes of a recognition task: one linear layer on token 0 of the video-only mode."""
 
     kind = "label"
+    about = "recognition: which of the classes does a clip show?"
+    trained_by = "ucf101_finetune"
+    learns_fast = True
     sizes: ClassVar = {"classes": "linear.weight"}
 
     @dataclass(frozen=True, kw_only=True)
@@ -216,6 +253,12 @@ HEADS: dict[str, type[Head]] = {
     )
 }  # fmt: skip
 """Kind, as written in a checkpoint's config.json, to head."""
+
+ABILITIES: dict[str, type[Head]] = {}
+"""What a predictor can be asked for, and the first head that is enough for it."""
+for _head in HEADS.values():
+    for _ability in _head.abilities:
+        ABILITIES.setdefault(_ability, _head)
 
 
 def check_layers(hidden: int | None, dropout: float) -> None:

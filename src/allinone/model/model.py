@@ -1,5 +1,6 @@
 """`AllInOne`: an encoder with the heads that its checkpoint holds. An encoder without heads is a valid model."""
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -14,13 +15,21 @@ from allinone.model.heads import HEADS, Head
 HeadType = TypeVar("HeadType", bound=Head)
 
 
+class MissingHead(ValueError):
+    """A model has none of the heads that something needs."""
+
+
 class AllInOne(nn.Module):
-    """Tensors are named `encoder.*` and `heads.<kind>.*`; there is at most one head of a kind."""
+    """Tensors are named `encoder.*` and `heads.<kind>.*`; there is at most one head of a kind.
+
+    `source` is what errors call the checkpoint in commands: its folder, where there is one.
+    """
 
     def __init__(self, encoder: VideoTextEncoder, heads: Iterable[Head] = ()):
         super().__init__()
         self.encoder = encoder
         self.heads = nn.ModuleDict({head.kind: head for head in heads})
+        self.source = "CHECKPOINT"
 
     @property
     def config(self) -> ModelConfig:
@@ -37,12 +46,34 @@ class AllInOne(nn.Module):
         return next((found for found in self.heads.values() if isinstance(found, head)), None)
 
     def require(self, head: type[HeadType]) -> HeadType:
-        """The head of this class; ValueError, naming the heads there are, where the model has none."""
+        """The head of this class; MissingHead where the model has none."""
         found = self.get(head)
         if found is None:
-            kinds = ", ".join(self.heads) or "none"
-            raise ValueError(f"this checkpoint has no {head.kind} head (it has: {kinds}); train it with one")
+            raise self.without(head)
         return found
+
+    def without(self, *heads: type[Head], to: str = "") -> MissingHead:
+        """The error of a model that has none of these heads, of which one is enough `to` do something.
+
+        It says how to add the last one.
+        """
+        *others, last = (head.kind for head in heads)
+        kinds, can = ", ".join(self.heads) or "none", ", ".join(self.abilities) or "nothing yet"
+        if others:
+            lacking = f"to {to}, a checkpoint needs a {', '.join(others)} or {last} head (this one has: {kinds})"
+        else:
+            lacking = f"this checkpoint has no {last} head (it has: {kinds})"
+            lacking += "".join(f", so it cannot {ability}" for ability in heads[0].abilities[:1])
+        return MissingHead(f"{lacking}; it can: {can}. {self.how_to_add(heads[-1])} adds that head")
+
+    @property
+    def abilities(self) -> list[str]:
+        """What a predictor with this model can be asked for."""
+        return list(dict.fromkeys(name for head in HEADS.values() if self.get(head) for name in head.abilities))
+
+    def how_to_add(self, head: type[Head]) -> str:
+        """The command that trains a head on top of this checkpoint."""
+        return f"`allinone train {head.trained_by} --set init={shlex.quote(self.source)} data.root=FOLDER`"
 
     def with_frames(self, num_frames: int) -> "AllInOne":
         """The same model for clips of another number of frames; the temporal embedding is cut, or extended by zeros."""
@@ -54,6 +85,7 @@ class AllInOne(nn.Module):
         if "encoder.vision.time" in tensors:
             tensors["encoder.vision.time"] = resize_time(tensors["encoder.vision.time"], num_frames)
         other.load_state_dict(tensors)
+        other.source = self.source
         return other.to(next(self.parameters()).device).train(self.training)
 
 

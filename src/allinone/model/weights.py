@@ -32,12 +32,13 @@ HEAD_WIDTH = 64
 
 @dataclass
 class Report:
-    """What became of each tensor. Lines are for people; `str` joins them."""
+    """What became of each tensor, and what the model can do then. Lines are for people; `str` joins the former."""
 
     taken: list[str] = field(default_factory=list)
     resized: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     new: list[str] = field(default_factory=list)
+    abilities: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         parts = [f"{len(self.taken)} tensors taken"]

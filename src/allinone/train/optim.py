@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from allinone.checks import check_literals
+from allinone.model.heads import HEADS
 
-FAST_HEADS = ("heads.answer.", "heads.choice.", "heads.number.", "heads.label.")
-"""Heads that no pre-training has prepared; they learn at `head_lr_mult` times the rate."""
+FAST_HEADS = tuple(f"heads.{kind}." for kind, head in HEADS.items() if head.learns_fast)
 
 
 class Optim:
