@@ -565,9 +565,10 @@ def test_a_folder_is_any_ending_of_its_path(
     ],
 )
 def test_names_are_found_however_their_letters_are_written(
-    nested: VideoIndex, form: Literal["NFC", "NFD"], filters: dict[str, Any], names: set[str]
+    nested: VideoIndex, form: Literal["NFC", "NFD"], filters: dict[str, str], names: set[str]
 ):
-    where = Filters(**{key: normalize(form, text) for key, text in filters.items()})
+    spelled: dict[str, Any] = {key: normalize(form, text) for key, text in filters.items()}
+    where = Filters(**spelled)
     found = {hit.video for hit in nested.search("red", 20, where=where)}
     assert {normalize("NFC", Path(video).name) for video in found} == names
     assert all(Path(video).is_file() for video in found)  # which keep their own names
