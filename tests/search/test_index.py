@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from allinone.data.samples import Span
+from allinone.data.samples import ClipReader, Span
 from allinone.inference import Predictor
 from allinone.search import AddReport, Filters, Hit, VideoIndex, Windows, model_of
 from allinone.video import decode
