@@ -68,8 +68,10 @@ def add_commands(commands: Any) -> None:
     search.add_argument("--max-duration", type=float, metavar="SEC")
     search.add_argument("--format", type=str, choices=["table", "json", "csv", "edl", "html"], default="table")
     search.add_argument("--fps", type=float, help="of the EDL (default: that of the first hit's video)")
-    search.add_argument("--save-clips", type=str, metavar="DIR", help="cut the hits out into DIR, from keyframe on")
-    search.add_argument("--exact", action="store_true", help="with --save-clips: encode anew, to the frame")
+    search.add_argument(
+        "--save-clips", type=str, metavar="DIR", help="write the hits into DIR, copied from a keyframe on"
+    )
+    search.add_argument("--exact", action="store_true", help="with --save-clips: from start to end, as H.264 and AAC")
     commands.add_subcommand("search", search, help="find a moment in indexed videos")
     for parser in (index, search):  # which got that of the whole command: it would run the examples together
         parser.formatter_class = RawDescriptionHelpFormatter

@@ -370,12 +370,13 @@ class VideoIndex:
 
     def common_folder(self) -> str:
         """The folder that all videos lie in or below."""
+        import pyarrow.compute as pc
+
         rows = self.store.rows(["video"])
-        videos = [] if rows is None else rows["video"].to_pylist()
-        if not videos:
+        if rows is None or not len(rows):
             return os.sep
-        # What the first and the last in order have in common, all between them have too.
-        return os.path.commonpath([os.path.dirname(min(videos)), os.path.dirname(max(videos))])
+        ends = pc.min_max(rows["video"]).as_py()  # what these have in common, all between them have too
+        return os.path.commonpath([os.path.dirname(ends["min"]), os.path.dirname(ends["max"])])
 
     # What is in it
 
