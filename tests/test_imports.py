@@ -45,7 +45,7 @@ ALLOWED = {
     "tools": {"files", "processes", "data", "datasets", "video", "shards"},
     "cli": {
         "app", "convert", "experiment", "experiments", "inference", "search", "train", "results", "tools", "datasets",
-        "asking", "export", "processes", "comparison",
+        "asking", "export", "files", "processes", "comparison",
     },
     "__main__": {"cli"},
     "__init__": {"inference", "search"},

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -232,6 +233,34 @@ def test_a_video_that_is_gone_is_said_to_be_gone(client: httpx.Client, served: S
         assert (answer.status_code, answer.json()["detail"]) == (404, gone)
     finally:
         shutil.move(served.folder / "away.mp4", video)
+
+
+def test_a_damaged_index_and_a_full_disk_are_one_sentence(
+    client: httpx.Client, served: Served, hits: Hits, monkeypatch
+):
+    versions = served.folder / "my.index" / "segments.lance" / "_versions"
+    versions.rename(served.folder / "versions")
+    versions.write_bytes(b"no folder")
+    try:
+        for answer in (
+            client.post("/api/search", json={"text": "red"}),
+            client.get(hits[0]["play"].partition("#")[0]),
+            client.get(f"/media/thumbnail/{hits[0]['segment']}"),
+        ):
+            assert answer.status_code == 503
+            assert "my.index: damaged (" in answer.json()["detail"]
+    finally:
+        versions.unlink()
+        (served.folder / "versions").rename(versions)
+    assert client.post("/api/search", json={"text": "red"}).json()["hits"]
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/upload")
+
+    monkeypatch.setattr(served.service, "upload", full)
+    answer = client.post("/api/uploads", content=b"x", headers=VIDEO)
+    assert answer.status_code == 507
+    assert "no room left on the disk" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("how", ["a link", "a linked folder", "another file", "a pipe"])

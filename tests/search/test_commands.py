@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 from allinone.checkpoint import save_checkpoint
 from allinone.cli import main
 from allinone.video.encode import write_mp4
+from full import full_disk
 from tiny import tiny_frames, tiny_predictor, write_videos
 
 
@@ -187,3 +189,52 @@ def test_what_a_user_can_mend_is_one_line(made: Path, tmp_path: Path, capsys: py
     assert "give words to search for, or --like" in fails(capsys, "search", "--index", here)
     assert "a date is wanted" in fails(capsys, "search", "red", "--index", here, "--added-after", "yesterday")
     assert "no segment 'absent.mp4'" in fails(capsys, "search", "--like", "absent.mp4", "--index", here)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"half", b"garbage"], ids=["missing", "empty", "half", "garbage"])
+@pytest.mark.parametrize("files", ["_versions/*.manifest", "data/*.lance"], ids=["manifests", "data"])
+def test_a_damaged_index_is_one_sentence_in_every_command(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], files: str, content: bytes | None
+):
+    index = str(shutil.copytree(made / "my.index", tmp_path / "my.index"))
+    for file in Path(index, "segments.lance").glob(files):
+        before = file.read_bytes()
+        file.unlink()
+        if content is not None:
+            file.write_bytes(before[: len(before) // 2] if content == b"half" else content * len(before))
+    video, model = str(made / "videos" / "00.mp4"), str(made / "model")
+    commands = [
+        ["search", "red"], ["search", "--like", video], ["search", "red", "--format", "html"],
+        *(["index", f"--{name}"] for name in ("verify", "stats", "compact", "check-recall", "remove-missing")),
+        ["index", "--remove", video], ["index", str(made / "videos")],
+    ]  # fmt: skip
+    for command in commands:
+        to = ["--index" if command[0] == "search" else "--to", index, "--model", model]
+        [told] = fails(capsys, *command, *to).splitlines()
+        assert told.startswith(f"allinone {command[0]}: {index}: damaged (")
+        assert "The videos are not touched by this: remove that folder" in told
+
+
+def test_damaged_groups_are_told_from_a_damaged_index(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    index = shutil.copytree(made / "my.index", tmp_path / "my.index")
+    (index / "tuning.lance").write_bytes(b"no folder")
+    told = fails(capsys, "search", "red", "--index", str(index))
+    assert f"{index}/tuning.lance: damaged (" in told
+    assert "It only makes searches fast: remove that folder" in told
+    (index / "tuning.lance").unlink()
+    main(["search", "red", "--index", str(index)])
+
+
+def test_a_full_disk_is_one_sentence_and_what_was_added_stays(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    index = str(shutil.copytree(made / "my.index", tmp_path / "my.index"))
+    write_videos(tmp_path / "more", 1)
+    command = ["index", str(tmp_path / "more"), "--to", index]
+    with full_disk(64):
+        told = fails(capsys, *command)
+    assert told.splitlines()[-1].startswith(f"allinone index: {index}: no room left on the disk (File too large).")
+    assert "make room, and give the same command again" in told
+    main(["search", "red", "--index", index])
+    main(command)
+    assert f"{index}: 0 videos added, 1 known by their content" in capsys.readouterr().out

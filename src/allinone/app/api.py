@@ -33,6 +33,7 @@ from allinone.app.requests import (
     Vectors,
 )
 from allinone.app.service import NotThere, Service, media_type
+from allinone.files.faults import FULL
 from allinone.video.decode import VideoError
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
@@ -41,7 +42,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "what was asked cannot be done, and why"},
     404: {"model": Problem, "description": "no such segment or upload"},
     422: {"model": Problem, "description": "a value out of bounds, or a video that cannot be read"},
-    503: {"model": Problem, "description": "busy; come back after the seconds of Retry-After"},
+    503: {"model": Problem, "description": "busy, with the seconds to wait in Retry-After; or the index is damaged"},
+    507: {"model": Problem, "description": "no room left on the server's disk"},
 }
 
 
@@ -151,8 +153,13 @@ def add_handlers(app: FastAPI) -> None:
 
         return handler
 
+    async def refuse_for_system(request: Request, error: Exception) -> Response:
+        assert isinstance(error, OSError)
+        return await refuse(507 if error.errno in FULL else 503)(request, error)
+
     app.add_exception_handler(RequestValidationError, refuse(422))
     app.add_exception_handler(Busy, refuse(503, {"retry-after": "5"}))
     app.add_exception_handler(NotThere, refuse(404))
     app.add_exception_handler(VideoError, refuse(422))
     app.add_exception_handler(ValueError, refuse(400))
+    app.add_exception_handler(OSError, refuse_for_system)

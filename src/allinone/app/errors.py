@@ -3,6 +3,8 @@
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
+from allinone.files.faults import explain
+
 
 def one_line(error: Exception) -> str:
     """What is wrong, for people; of values out of bounds, which and why, without repeating them."""
@@ -12,4 +14,5 @@ def one_line(error: Exception) -> str:
             for problem in error.errors()
         ]
         return "; ".join(problems[:5]).encode(errors="replace").decode()
-    return str(error).encode(errors="replace").decode()
+    text = explain(error) if isinstance(error, OSError) else str(error)
+    return text.encode(errors="replace").decode()

@@ -11,6 +11,7 @@ import warnings
 from jsonargparse import ArgumentParser
 
 from allinone.cli import asking, data, export, searching, training
+from allinone.files.faults import explain
 from allinone.processes import leave_current_folder
 
 
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
         print("stopped", file=sys.stderr)
         sys.exit(130)
     except (ValueError, OSError, ImportError) as error:
-        print(f"allinone {command}: {error}", file=sys.stderr)
+        print(f"allinone {command}: {explain(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -5,6 +5,7 @@ machines), `adding` decides which, `table` keeps them; `hits` is what comes out,
 """
 
 from allinone.search.adding import AddReport
+from allinone.search.faults import DamagedIndex
 from allinone.search.files import find_videos
 from allinone.search.hits import Filters, Hit
 from allinone.search.index import Recall, Segment, Stats, Verified, Video, VideoIndex
@@ -14,6 +15,7 @@ from allinone.search.table import model_of, require_lancedb
 
 __all__ = [
     "AddReport",
+    "DamagedIndex",
     "Filters",
     "Hit",
     "Ray",

@@ -16,6 +16,7 @@ from allinone.inference import Predictor, Progress, Source, all_pairs
 from allinone.model.heads import ContrastiveHead, MatchingHead
 from allinone.search.adding import Adding, AddReport
 from allinone.search.embedding import Embedded, default_threads, embed_videos
+from allinone.search.faults import explains_faults
 from allinone.search.files import VideoFile, list_files, no_videos
 from allinone.search.hits import Filters, Hit, merged, sql_in, sql_text
 from allinone.search.scale import Ray
@@ -96,6 +97,7 @@ class Recall:
     search_ms: float
 
 
+@explains_faults
 class VideoIndex:
     """Open one with `VideoIndex.open`; `len` is the number of segments.
 

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 from importlib.util import find_spec
@@ -26,6 +26,7 @@ import torch
 from allinone.files.lock import only_process
 from allinone.inference import Predictor
 from allinone.model.heads import ContrastiveHead
+from allinone.search.faults import Unfit, explained
 from allinone.search.hits import sql_in
 from allinone.search.segments import KINDS, Cut, Windows
 
@@ -36,6 +37,8 @@ FORMAT = 2
 
 TABLE, TUNING, UNREADABLE, META, LOCK = "segments", "tuning", "unreadable", b"allinone", "adding.lock"
 FILE_COLUMNS = ["video", "size", "mtime_ns", "content"]
+VERSION_HINT = "_versions/latest_version_hint.json"
+"""LanceDB writes it after the first write is done."""
 OLD_TABLE = "windows"  # of format 1
 
 EXACT_UP_TO = 20_000
@@ -142,9 +145,11 @@ class Store:
         try:
             return self.connect().open_table(name)
         except ValueError as error:  # also where a process was killed before its first write was done
-            if "not found" in str(error):
-                return None
-            raise
+            if "not found" not in str(error):
+                raise
+        if self.folder is not None and (self.folder / f"{name}.lance" / VERSION_HINT).exists():
+            raise Unfit("none of its versions is left")
+        return None
 
     def existing(self) -> Any:
         table = self.table()
@@ -174,10 +179,7 @@ class Store:
 
     def unreadable(self) -> list[Unreadable]:
         """The files that `add` could not read, as they were then."""
-        if self.folder is not None and not (self.folder / f"{UNREADABLE}.lance").is_dir():
-            return []
-        table = self.opened(UNREADABLE)
-        return [] if table is None else [Unreadable(**row) for row in table.search().to_arrow().to_pylist()]
+        return [Unreadable(**row) for row in self.extra_rows(UNREADABLE, Unreadable, "It only names unreadable files")]
 
     def write_unreadable(self, files: Iterable[Unreadable]) -> None:
         import pyarrow as pa
@@ -189,18 +191,39 @@ class Store:
 
     def made(self) -> Made | None:
         """What the index was made with; None where there is none. ValueError where something else is there."""
-        table = self.table()
-        if table is None:
-            self.check_empty()
-            return None
-        written = (table.schema.metadata or {}).get(META)
-        if written is None:
-            raise ValueError(f"{self}: a LanceDB table {TABLE!r} that allinone did not make; choose another folder")
-        values = json.loads(written)
-        if values["format"] != FORMAT:
-            raise self.wrong_format(values["format"])
-        cut = values.pop("cut")
-        return Made(**values, cut=KINDS[cut.pop("kind")](**cut))
+        with self.explained():
+            table = self.table()
+            if table is None:
+                self.check_empty()
+                return None
+            written = (table.schema.metadata or {}).get(META)
+            if written is None:
+                raise ValueError(f"{self}: a LanceDB table {TABLE!r} that allinone did not make; choose another folder")
+            try:
+                values = json.loads(written)
+                if values["format"] != FORMAT:
+                    raise self.wrong_format(values["format"])
+                cut = values.pop("cut")
+                return Made(**values, cut=KINDS[cut.pop("kind")](**cut))
+            except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+                raise Unfit("it does not say what it was made with") from error
+
+    def explained(self) -> AbstractContextManager[None]:
+        advice = "The videos are not touched by this: remove that folder, or put back a copy, and index them again"
+        return explained(self.path, self.folder, advice)
+
+    def extra_rows(self, name: str, kind: type, purpose: str) -> list[dict[str, Any]]:
+        """The rows of a table beside that of the segments, with the fields of `kind`; none where it is not there."""
+        folder = None if self.folder is None else self.folder / f"{name}.lance"
+        if folder is not None and not folder.exists():
+            return []
+        advice = f"{purpose}: remove that folder, and the next `allinone index` makes it again"
+        with explained(self.path, folder, advice):
+            table = self.opened(name)
+            rows = [] if table is None else table.search().to_arrow().to_pylist()
+            if rows and rows[0].keys() != {field.name for field in fields(kind)}:
+                raise Unfit(f"it holds {', '.join(rows[0])}")
+        return rows
 
     def check_empty(self) -> None:
         if self.folder is None or not self.folder.exists():
@@ -248,8 +271,7 @@ class Store:
         """How to search the groups; None while there are none."""
         read_at, tuning = self.tuned
         if time.monotonic() - read_at > TUNED_EVERY_SEC:
-            table = self.opened(TUNING) if self.folder is None or (self.folder / f"{TUNING}.lance").is_dir() else None
-            rows = [] if table is None else table.search().limit(1).to_arrow().to_pylist()
+            rows = self.extra_rows(TUNING, Tuning, "It only makes searches fast")
             tuning = Tuning(**rows[0]) if rows else None
             self.tuned = time.monotonic(), tuning
         return tuning
