@@ -48,7 +48,7 @@ ALLOWED = {
         "asking", "export", "files", "processes", "comparison",
     },
     "__main__": {"cli"},
-    "__init__": {"inference", "search"},
+    "__init__": {"inference", "search", "video"},
 }  # fmt: skip
 """The parts of the package, and those that each may import besides itself; one with a dot is that module alone."""
 

@@ -1,10 +1,16 @@
+import inspect
 import json
+import pydoc
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
+import allinone
 from allinone.checkpoint import save_checkpoint
 from allinone.data.example import option_texts
 from allinone.data.samples import Span
@@ -196,6 +202,77 @@ def test_unreadable_videos_are_one_error_that_names_them_all(predictor: Predicto
         predictor.embed_video([broken, *videos, gone])
     assert str(broken) in str(caught.value)
     assert str(gone) in str(caught.value)
+
+
+def test_what_can_be_read_is_kept_where_that_is_allowed(predictor: Predictor, videos: list[Path], tmp_path: Path):
+    broken, gone = tmp_path / "broken.mp4", tmp_path / "gone.mp4"
+    broken.write_bytes(b"no video")
+    frames = read_frames(videos[5], times_sec=[0.0, 0.3, 0.6]).frames
+    mixed = [broken, *videos[:3], frames, gone, videos[3]]
+    wanted = predictor.embed_video([*videos[:3], frames, videos[3]])
+    found = predictor.embed_video(mixed, allow_missing=True)
+    assert close(found.vectors, wanted)
+    assert found.kept == [1, 2, 3, 4, 6]
+    assert sorted(found.skipped) == [0, 5]
+    assert str(broken) in found.skipped[0]
+    probs, kept, skipped = predictor.match(mixed, TEXTS, allow_missing=True)
+    assert (probs.shape, kept, sorted(skipped)) == ((5, len(TEXTS)), found.kept, [0, 5])
+    vectors, kept, skipped = predictor.embed_video([gone], allow_missing=True)
+    assert (vectors.shape, kept, list(skipped)) == ((0, CONFIG.shared_dim), [], [0])
+    with pytest.raises(VideoError) as caught:  # of one video there is nothing to keep
+        predictor.answer(gone, "what?")
+    assert str(caught.value).startswith(str(gone))
+
+
+def test_many_videos_are_matched_with_many_texts(predictor: Predictor, videos: list[Path]):
+    table = predictor.match(videos, TEXTS)
+    assert table.shape == (len(videos), len(TEXTS))
+    for video, row in zip(videos, table, strict=True):
+        assert close(predictor.match(video, TEXTS), row)
+    assert predictor.match(videos[:1], TEXTS[0]).shape == (1, 1)
+    assert predictor.match(videos[0], TEXTS[0]).shape == (1,)
+    assert predictor.match([], TEXTS).shape == (0, len(TEXTS))
+
+
+def test_arrays_and_pictures_work_wherever_tensors_do(predictor: Predictor):
+    pixels = tiny_frames(3)
+    clip = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    wanted = predictor.embed_video(clip)
+    pictures = [Image.fromarray(frame) for frame in pixels]
+    for frames in (pixels, pixels.transpose(0, 3, 1, 2), [list(pixels)], [pictures], pixels[None], [clip]):
+        assert close(predictor.embed_video(frames), wanted)
+    assert close(predictor.match(pixels, TEXTS), predictor.match(clip, TEXTS))
+    for frames in (pixels, pictures):
+        assert predictor.answer(frames, "what?") == predictor.answer(clip, "what?")
+        assert close(predictor.choose(frames, "which?", TEXTS), predictor.choose(clip, "which?", TEXTS))
+        assert close(predictor.classify(frames, TEXTS), predictor.classify(clip, TEXTS))
+    assert predictor.embed_video(pictures).shape[0] == len(pictures)  # a list is several videos: stills
+    with pytest.raises(ValueError, match=r"uint8 \[T, H, W, 3\] or \[T, 3, H, W\], got float64"):
+        predictor.match(pixels / 255, TEXTS)
+
+
+def test_objects_tell_what_they_are(predictor: Predictor):
+    assert repr(predictor) == (
+        "Predictor(tiny-0: width 32, depth 2, clips of 4 frames of 32 pixels, texts of up to 40 tokens, heads "
+        "contrastive, matching, answer; float32 on cpu)"
+    )
+    shown = pydoc.plain(pydoc.render_doc(Predictor.embed_video))
+    assert "videos: Sources" in shown
+    assert "PosixPath" not in shown
+    assert "pathlib" not in shown
+    legend = (inspect.getdoc(Predictor) or "").partition("Letters of shapes:")[2]
+    assert set("GKVTCHWQOEAMX") <= set(legend.split())
+
+
+def test_the_package_shows_its_public_names():
+    code = "import sys, allinone; assert set(allinone.__all__) <= set(dir(allinone)); assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert all(getattr(allinone, name).__name__ == name for name in allinone.__all__)
+    shown = pydoc.plain(pydoc.render_doc(allinone))
+    assert "class Predictor" in shown
+    assert "load(source: " in shown
+    with pytest.raises(AttributeError, match="no attribute 'Predicter'"):
+        allinone.Predicter  # noqa: B018
 
 
 def test_wrong_frames_and_options_are_refused(predictor: Predictor, videos: list[Path]):

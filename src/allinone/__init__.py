@@ -1,26 +1,38 @@
 """All-in-One: one Transformer for video and words.
 
-`load` gives a `Predictor` (embed, match, answer, choose), `VideoIndex` makes videos searchable. Both are imported when
-they are first used, so that `import allinone` is quick.
+`load` gives a `Predictor` (embed, match, answer, choose), `VideoIndex` makes videos searchable (`Hit`, `Filters`), and
+a video that cannot be read is a `VideoError`. All are imported when they are first used, so that `import allinone` is
+quick.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from allinone.inference import Predictor as Predictor
     from allinone.inference import load as load
+    from allinone.search import Filters as Filters
+    from allinone.search import Hit as Hit
     from allinone.search import VideoIndex as VideoIndex
+    from allinone.video.decode import VideoError as VideoError
 
-__all__ = ["Predictor", "VideoIndex", "load"]
+__all__ = ["Filters", "Hit", "Predictor", "VideoError", "VideoIndex", "load"]
+
+_MODULES = {
+    "Filters": "search",
+    "Hit": "search",
+    "Predictor": "inference",
+    "VideoError": "video.decode",
+    "VideoIndex": "search",
+    "load": "inference",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "VideoIndex":
-        from allinone.search import VideoIndex
+    if name not in _MODULES:
+        raise AttributeError(f"module 'allinone' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"allinone.{_MODULES[name]}"), name)
 
-        return VideoIndex
-    if name in ("Predictor", "load"):
-        from allinone import inference
 
-        return getattr(inference, name)
-    raise AttributeError(f"module 'allinone' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,12 +5,15 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, overload
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
+from PIL import Image
 from torch import Tensor
+from typing_extensions import TypeAliasType
 
 from allinone.checkpoint import load_checkpoint
 from allinone.data.example import Example, option_texts
@@ -32,18 +35,49 @@ from allinone.model.model import AllInOne
 from allinone.text.notes import notes_on
 from allinone.text.tokenizer import MASK, Tokenizer, cut_note, pad
 from allinone.types import Clip
+from allinone.video.in_memory import Frames, to_tensor
 from allinone.video.sampling import segment_times
 from allinone.video.transforms import Transform
 
 log = logging.getLogger(__name__)
 
-Source = str | Path | bytes | Span | Example | Clip | Tensor
-"""A video or image: a file, its bytes, a part of a file, or frames that are there already (uint8 [T, 3, H, W])."""
+InMemory = Clip | Frames
+
+# Named types, so that `help` shows their names and not the dozen types in them.
+Source = TypeAliasType("Source", str | Path | bytes | Span | Example | InMemory)
+"""A video or image: a file, its bytes, a part of a file, or frames in memory (`video/in_memory.py`)."""
+
+Sources = TypeAliasType("Sources", Source | Sequence[Source])
+"""One video, or several in a list; frames in an array or tensor of five axes are several too."""
+
+ONE = (str, Path, bytes, Span, Example, Clip, Tensor, np.ndarray, Image.Image)
+"""What a single video may be where a list is several videos."""
 
 Precision = Literal["float32", "bfloat16"]
 
 Progress = Callable[[str, int, int], None]
 """Told what is being counted ("clips", "pairs", ...), how many are done, and of how many."""
+
+
+class EmbeddedVideos(NamedTuple):
+    """Vectors of the videos that could be read.
+
+    `kept` are their indices in the list that was given, a row of `vectors` for each; `skipped` are those of the
+    others, each with the reason.
+    """
+
+    vectors: Float[Tensor, "K E"]
+    kept: list[int]
+    skipped: dict[int, str]
+
+
+class MatchedVideos(NamedTuple):
+    """Probabilities of the videos that could be read, as `EmbeddedVideos`."""
+
+    probs: Float[Tensor, "K Q"]
+    kept: list[int]
+    skipped: dict[int, str]
+
 
 RESIZE = 268 / 224
 """Short side of a frame over the square that is cut out of it, in the paper."""
@@ -84,6 +118,14 @@ class Predictor:
     the batches are (random changes are left out). A clip has `num_frames` frames, and a text is cut to `max_text_len`
     tokens, as the model was trained; the first cut is logged.
     Without a `precision` it is the one that is faster on the device (see `bfloat16_pays`).
+
+    A video (`Source`) is a file, its bytes, a part of a file (`Span`), or frames in memory: a uint8 tensor
+    [T, 3, H, W], a uint8 numpy array [T, H, W, 3] or [T, 3, H, W], a picture (array or Pillow), or a list of pictures.
+    Where several videos may be given (`Sources`), a list is a list of videos.
+
+    Letters of shapes: G videos, K those that could be read, V views of a video, T frames, C channels, H W pixels,
+    Q texts, O options, E the space that videos and texts share, A answers or classes, M pairs of clip and text,
+    X whatever a head gives.
     """
 
     def __init__(
@@ -135,33 +177,107 @@ class Predictor:
             cache_mb=0,  # that is for reading a video more than once
         )
 
+    def __repr__(self) -> str:
+        config = self.model.config
+        return (
+            f"Predictor({self.name or 'unnamed'}: width {config.width}, depth {config.depth}, clips of "
+            f"{self.num_frames} frames of {config.image_size} pixels, texts of up to {self.max_text_len} tokens, heads "
+            f"{', '.join(self.model.heads) or 'none'}; {self.precision} on {self.device})"
+        )
+
     # What a user asks for
 
+    @overload
     def embed_video(
-        self, videos: Source | Sequence[Source], *, num_views: int = 1, on_progress: Progress | None = None
-    ) -> Float[Tensor, "G E"]:
+        self,
+        videos: Sources,
+        *,
+        num_views: int = 1,
+        allow_missing: Literal[False] = False,
+        on_progress: Progress | None = None,
+    ) -> Float[Tensor, "G E"]: ...
+
+    @overload
+    def embed_video(
+        self,
+        videos: Sources,
+        *,
+        num_views: int = 1,
+        allow_missing: Literal[True],
+        on_progress: Progress | None = None,
+    ) -> EmbeddedVideos: ...
+
+    def embed_video(
+        self,
+        videos: Sources,
+        *,
+        num_views: int = 1,
+        allow_missing: bool = False,
+        on_progress: Progress | None = None,
+    ) -> Float[Tensor, "G E"] | EmbeddedVideos:
         """A vector of unit length for each video; its product with that of a text is their similarity.
 
-        Videos that cannot be read are one VideoError that names them all.
+        Videos that cannot be read are one VideoError that names them all. With `allow_missing` the result is that of
+        the others, with which those are: `vectors, kept, skipped = model.embed_video(files, allow_missing=True)`.
         """
-        sources = as_list(videos)
         self.model.require(ContrastiveHead)
-        order, vectors = [], [torch.empty(0, self.model.config.shared_dim)]
-        for numbers, frames in self.clips(sources, num_views=num_views, on_progress=on_progress):
-            order += numbers
-            vectors.append(self.embed_clips(frames))
-        return torch.cat(vectors)[torch.tensor(order, dtype=torch.long).argsort()]
+        none = torch.empty(0, self.model.config.shared_dim)
+        vectors, kept, skipped = self.of_each(
+            as_list(videos), self.embed_clips, none, num_views, allow_missing, on_progress
+        )
+        return EmbeddedVideos(vectors, kept, skipped) if allow_missing else vectors
 
     def embed_text(self, texts: str | Sequence[str], *, on_progress: Progress | None = None) -> Float[Tensor, "Q E"]:
         """A vector of unit length for each text."""
         return self.embed_rows(self.rows([texts] if isinstance(texts, str) else texts), on_progress=on_progress)
 
-    def match(self, video: Source, texts: str | Sequence[str], *, num_views: int = 1) -> Float[Tensor, " Q"]:
-        """The probability of each text that it belongs to the video (joint mode). The texts do not compete."""
+    @overload
+    def match(
+        self,
+        videos: Sources,
+        texts: str | Sequence[str],
+        *,
+        num_views: int = 1,
+        allow_missing: Literal[False] = False,
+        on_progress: Progress | None = None,
+    ) -> Float[Tensor, " Q"] | Float[Tensor, "G Q"]: ...
+
+    @overload
+    def match(
+        self,
+        videos: Sources,
+        texts: str | Sequence[str],
+        *,
+        num_views: int = 1,
+        allow_missing: Literal[True],
+        on_progress: Progress | None = None,
+    ) -> MatchedVideos: ...
+
+    def match(
+        self,
+        videos: Sources,
+        texts: str | Sequence[str],
+        *,
+        num_views: int = 1,
+        allow_missing: bool = False,
+        on_progress: Progress | None = None,
+    ) -> Float[Tensor, " Q"] | Float[Tensor, "G Q"] | MatchedVideos:
+        """The probability of each text that it belongs to the video (joint mode). The texts do not compete.
+
+        For several videos a row for each; each pair is computed, so G x Q passes. `allow_missing` as in `embed_video`.
+        """
         rows = self.rows([texts] if isinstance(texts, str) else texts)
         self.model.require(MatchingHead)
-        frames = self.one_clip(video, num_views)
-        return self.log_odds(frames, rows, all_pairs(1, len(rows))).sigmoid()
+
+        def match_clips(clips: UInt8[Tensor, "G V T C H W"]) -> Float[Tensor, "G Q"]:
+            odds = self.log_odds(clips, rows, all_pairs(len(clips), len(rows)))
+            return odds.sigmoid().unflatten(0, (len(clips), len(rows)))
+
+        sources, none = as_list(videos), torch.empty(0, len(rows))
+        probs, kept, skipped = self.of_each(sources, match_clips, none, num_views, allow_missing, on_progress)
+        if allow_missing:
+            return MatchedVideos(probs, kept, skipped)
+        return probs[0] if is_one(videos) else probs
 
     def answer(
         self, video: Source, question: str, top_k: int | None = 5, *, num_views: int = 1
@@ -232,20 +348,22 @@ class Predictor:
         *,
         num_views: int = 1,
         allow_missing: bool = False,
+        skipped: dict[int, str] | None = None,
         on_progress: Progress | None = None,
     ) -> Iterator[tuple[list[int], UInt8[Tensor, "G V T C H W"]]]:
         """Read videos, batch by batch: the numbers of the sources in a batch, and their frames.
 
         Files come before what is in memory. Videos that cannot be read are one VideoError that names them all, raised
-        when everything was tried; with `allow_missing` they are logged, and no batch has their numbers.
+        when everything was tried; with `allow_missing` they are logged, and no batch has their numbers, which are put
+        into `skipped` with the reasons.
         """
         report = on_progress or (lambda what, done, total: None)
         files, in_memory, num_done = {}, {}, 0
         for number, source in enumerate(sources):
-            if isinstance(source, Clip | Tensor):
-                in_memory[number] = source.frames if isinstance(source, Clip) else source
-            else:
+            if isinstance(source, str | Path | bytes | Span | Example):
                 files[number] = source
+            else:
+                in_memory[number] = source.frames if isinstance(source, Clip) else to_tensor(source)
         loader = ClipLoader(
             list(files.values()),
             self.data,
@@ -260,11 +378,33 @@ class Predictor:
             report("clips", num_done, len(sources))
         for number, reason in sorted(loader.unreadable.items()):
             log.warning("left out: video %d of %d, %s", numbers[number] + 1, len(sources), reason)
+            if skipped is not None:
+                skipped[numbers[number]] = reason
         num_done = len(files)
         for batch in batched(list(in_memory), self.data.batch_size):
             yield batch, torch.stack([self.views(in_memory[number], num_views) for number in batch])
             num_done += len(batch)
             report("clips", num_done, len(sources))
+
+    def of_each(
+        self,
+        sources: Sequence[Source],
+        function: Callable[[Tensor], Tensor],
+        none: Float[Tensor, "0 X"],
+        num_views: int,
+        allow_missing: bool,
+        on_progress: Progress | None,
+    ) -> tuple[Float[Tensor, "K X"], list[int], dict[int, str]]:
+        """A row of each video, made of its clips by `function` (`none` of no video); see `EmbeddedVideos`."""
+        order: list[int] = []
+        skipped: dict[int, str] = {}
+        made = [none]
+        for numbers, clips in self.clips(
+            sources, num_views=num_views, allow_missing=allow_missing, skipped=skipped, on_progress=on_progress
+        ):
+            order += numbers
+            made.append(function(clips))
+        return torch.cat(made)[torch.tensor(order, dtype=torch.long).argsort()], sorted(order), skipped
 
     def one_clip(self, video: Source, num_views: int) -> UInt8[Tensor, "1 V T C H W"]:
         return next(self.clips([video], num_views=num_views))[1]
@@ -273,12 +413,8 @@ class Predictor:
         """Reads single clips as this model wants them."""
         return ClipReader(self.num_frames, Transform(self.data.transform), control=self.data.control)
 
-    def views(self, frames: Tensor, num_views: int) -> UInt8[Tensor, "V T C H W"]:
+    def views(self, frames: UInt8[Tensor, "_ 3 _ _"], num_views: int) -> UInt8[Tensor, "V T C H W"]:
         """Clips of frames that are there already: of each equal segment of them the middle one."""
-        if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1] != 3 or not len(frames):
-            raise ValueError(
-                f"frames are uint8 [T, 3, H, W], got {str(frames.dtype).removeprefix('torch.')} {list(frames.shape)}"
-            )
         transform = Transform(self.data.transform)
         moments = [
             segment_times(0, len(frames), self.num_frames, view=v, num_views=num_views) for v in range(num_views)
@@ -450,11 +586,13 @@ class Predictor:
             return function(*(tensor.to(self.device) for tensor in tensors)).float().cpu()
 
 
-def as_list(videos: Source | Sequence[Source]) -> list[Source]:
-    """One video or several; frames [T, 3, H, W] are one video, and [N, T, 3, H, W] are N of them."""
-    if isinstance(videos, Tensor):
-        return list(videos) if videos.ndim == 5 else [videos]
-    return [videos] if isinstance(videos, Source) else list(videos)
+def is_one(videos: Sources) -> bool:
+    """Whether it is one video; frames [T, 3, H, W] are one, [N, T, 3, H, W] are N, and so is a list of N videos."""
+    return isinstance(videos, ONE) and not (isinstance(videos, Tensor | np.ndarray) and videos.ndim == 5)
+
+
+def as_list(videos: Sources) -> list[Source]:
+    return [videos] if is_one(videos) else list(videos)  # pyright: ignore[reportArgumentType, reportReturnType]
 
 
 def likeliest(names: Sequence[str], probs: Float[Tensor, " X"], top_k: int | None) -> list[tuple[str, float]]:

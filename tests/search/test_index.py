@@ -626,6 +626,22 @@ def test_several_queries_find_what_each_finds(filled: VideoIndex):
         assert [h.score for h in hits] == pytest.approx([h.score for h in alone], abs=1e-5)
 
 
+def test_an_index_and_its_hits_tell_what_they_are(filled: VideoIndex):
+    assert repr(filled) == f"VideoIndex({filled.path}: {len(filled)} segments; model {filled.made.model_name})"
+    assert repr(Hit("/a/b.mp4", 0.0, 6.1, 0.3754, segment="x")) == "Hit('/a/b.mp4', 0 to 6.1 s, score 0.375)"
+    told = repr(Hit("/a/b.mp4", 10, 20, 0.5, match=0.25, gone=True))
+    assert told == "Hit('/a/b.mp4', 10 to 20 s, score 0.500, match 0.250, gone)"
+
+
+def test_examples_in_memory_find_what_their_file_finds(filled: VideoIndex):
+    hit = filled.search(TEXTS[0], 1)[0]
+    frames = decode.read_frames(hit.video, times_sec=[0.0]).frames
+    wanted = filled.similar(frames, 5)
+    array = frames.permute(0, 2, 3, 1).numpy()
+    for example in (array, array[0], [array[0]], Image.fromarray(array[0])):
+        assert filled.similar(example, 5) == wanted
+
+
 def test_more_like_this_leaves_the_example_out(filled: VideoIndex, videos: Path):
     first = filled.search("red", merge=False)[0]
     like = filled.similar(first, 10, merge=False)

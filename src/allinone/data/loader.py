@@ -269,6 +269,8 @@ class ClipLoader:
             if unreadable and not self.allow_missing:
                 for _, _, later in reads:
                     self.unreadable |= later
+                if len(self.reader.spans) == 1:  # there is nothing to leave it out of
+                    raise VideoError(*self.unreadable.values())
                 raise unreadable_error(self.unreadable.values())
             if indices:
                 yield indices, frames
@@ -459,7 +461,8 @@ def label_of(example: Example, answers: AnswerVocabulary | None, classes: Mappin
 
 def unreadable_error(reasons: Iterable[str]) -> VideoError:
     lines = list(dict.fromkeys(reasons))
-    return VideoError("\n  ".join([f"{len(lines)} videos cannot be read (allow_missing leaves them out):", *lines]))
+    some, them = ("1 video", "it") if len(lines) == 1 else (f"{len(lines)} videos", "them")
+    return VideoError("\n  ".join([f"{some} cannot be read (allow_missing leaves {them} out):", *lines]))
 
 
 def read_ahead(reader: Dataset[T], items: Iterable[Any], num_workers: int) -> Iterator[T]:

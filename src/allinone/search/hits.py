@@ -31,6 +31,11 @@ class Hit:
     gone: bool = False
     """The file was no longer there when it was found."""
 
+    def __repr__(self) -> str:
+        match = "" if self.match is None else f", match {self.match:.3f}"
+        gone = ", gone" if self.gone else ""
+        return f"Hit({self.video!r}, {self.start_sec:g} to {self.end_sec:g} s, score {self.score:.3f}{match}{gone})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:

@@ -99,7 +99,7 @@ class Recall:
 
 @explains_faults
 class VideoIndex:
-    """Open one with `VideoIndex.open`; `len` is the number of segments.
+    """Videos in segments, to be found by words. Open one with `VideoIndex.open`; `len` is the number of segments.
 
     A video is known by its absolute path, whatever the working folder was when it was added, and counts as changed
     when its size or its time of change differ. All segments of a video are written in one step: killed at any moment,
@@ -133,6 +133,9 @@ class VideoIndex:
         if cut is not None and cut != there.cut:
             raise ValueError(f"{path}: its videos are cut into {there.cut}, not {cut}; choose another folder for that")
         return cls(store, model, there)
+
+    def __repr__(self) -> str:
+        return f"VideoIndex({self.path}: {len(self):,} segments; model {self.made.model_name})"
 
     @property
     def path(self) -> str:
@@ -314,7 +317,7 @@ class VideoIndex:
         check_page(top_k, offset)
         table = self.store.existing()
         if not isinstance(example, Hit | Segment):
-            vector = self.predictor.embed_video(example)[0].numpy()
+            vector = self.predictor.embed_video([example])[0].numpy()
             without = VideoFile.of(Path(example)).content() if isinstance(example, str | Path) else None
             return marked(self.best(vector, offset + top_k, where, merge, without_photo=without)[offset:])
         id = example.segment if isinstance(example, Hit) else example.id
