@@ -1,3 +1,4 @@
+import io
 import json
 import shutil
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from allinone.cli import main
-from allinone.cli.show import progress_lines
+from allinone.cli.show import progress_bars, progress_lines
 from allinone.datasets import all_known
 from allinone.video.encode import write_mp4
 
@@ -101,3 +102,24 @@ def test_in_a_log_progress_is_a_line_now_and_then(capsys):
     assert len(lines) == 4
     assert lines[-1].startswith("files: 4 of 10, ")
     assert lines[-1].endswith(" left")
+
+
+def test_no_rate_is_told_before_it_means_something(capsys, monkeypatch):
+    now = iter([0.0, 9.9, 10.0, 10.8, 20.0])
+    monkeypatch.setattr("allinone.cli.show.time.monotonic", lambda: next(now))
+    show = progress_lines()
+    for done in (0, 5, 9, 10):
+        show("files", done, 20)
+    assert capsys.readouterr().err.splitlines() == ["files: 10 of 20, 1.0/s, 0:10.1 left"]
+
+
+def test_a_bar_counts_what_was_there_before_into_no_rate(monkeypatch):
+    from rich.console import Console
+
+    shown = io.StringIO()
+    monkeypatch.setattr("rich.console.Console", lambda **_: Console(file=shown, force_terminal=True, width=80))
+    with progress_bars() as show:
+        show("files", 9000, 10_000)
+        show("files", 9001, 10_000)
+    assert "9001/10000" in shown.getvalue()
+    assert "/s" not in shown.getvalue()

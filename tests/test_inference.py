@@ -360,3 +360,27 @@ def test_a_checkpoint_folder_gives_the_same_results(predictor: Predictor, videos
     assert load(tmp_path / "mine", num_frames=6, device="cpu").embed_video(videos[0]).shape == (1, CONFIG.shared_dim)
     (tmp_path / "mine" / "experiment.json").write_text(json.dumps({"data": None}))
     assert load(tmp_path / "mine", device="cpu").data.transform == Transform.Config(resize=38, crop=32)
+
+
+@pytest.mark.parametrize(("name", "value"), [("norm.weight", torch.nan), ("blocks.0.mlp.fc2.bias", torch.inf)])
+def test_outputs_that_are_not_finite_are_an_error_that_names_the_weights(videos: list[Path], name: str, value: float):
+    predictor = tiny_predictor(heads={"matching": MatchingHead.Config(), "contrastive": ContrastiveHead.Config()})
+    with torch.no_grad():
+        predictor.model.encoder.get_parameter(name)[0] = value
+    for call in (
+        lambda: predictor.embed_video(videos[:1]),
+        lambda: predictor.match(videos[0], ["red"]),
+        lambda: predictor.classify(videos[0], ["red", "blue"]),
+    ):
+        with pytest.raises(ValueError, match=rf"NaN or infinite numbers in encoder\.{name}"):
+            call()
+
+
+def test_outputs_that_overflow_are_an_error(videos: list[Path]):
+    predictor = tiny_predictor(heads={"matching": MatchingHead.Config()})
+    with torch.no_grad():
+        predictor.model.require(MatchingHead).linear.weight[:] = 3e38
+    with pytest.raises(
+        ValueError, match="the model's output is NaN or infinite in float32, though its weights are not"
+    ):
+        predictor.match(videos[0], ["red"])

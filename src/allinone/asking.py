@@ -12,7 +12,6 @@ from allinone.data.samples import Span
 from allinone.inference import Predictor, Progress, Source, all_pairs, likeliest
 from allinone.model.heads import AnswerHead, MLMHead
 from allinone.text.tokenizer import MASK
-from allinone.video.decode import read_frames
 
 UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 MAX_PARTS = 100_000
@@ -84,21 +83,12 @@ def ask_over_time(
     on_progress: Progress | None = None,
 ) -> list[Moment]:
     """The likeliest answer about each part of a video, `every_sec` long, in order."""
-    cut, moments = parts(duration(predictor, video), every_sec), []
+    cut, moments = parts(predictor.reader().look_up(Path(video)).duration_sec, every_sec), []
     for numbers, clips in predictor.clips([Span(video, *part) for part in cut], on_progress=on_progress):
         best = question.probs(clips).max(dim=1)
         for number, probability, answer in zip(numbers, best.values.tolist(), best.indices.tolist(), strict=True):
             moments.append(Moment(*cut[number], question.answers[int(answer)], probability))
     return moments
-
-
-def duration(predictor: Predictor, video: str | Path) -> float:
-    """The length that the header claims, but no more than the frames bear out; 0 for an image."""
-    claimed = predictor.reader().look_up(Path(video)).duration_sec
-    if claimed == 0:
-        return 0.0
-    last = read_frames(video, times_sec=[claimed], size=16).times_sec[-1].item()
-    return claimed if last > claimed - 1 else last
 
 
 def parts(duration_sec: int | float, every_sec: int | float) -> list[tuple[float, float]]:

@@ -43,6 +43,12 @@ CONFIG, WEIGHTS, EXPERIMENT, CARD, TRAINING = (
 )
 OWN_FILES = {CONFIG, WEIGHTS, TOKENIZER, EXPERIMENT, CARD, TRAINING}
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+WAYS = (
+    "To get one, train it on your own clips (`allinone train captioned --set data.root=CLIPS --to RUN`) or convert "
+    "released weights (`allinone convert WEIGHTS.ckpt FOLDER --vocab vocab.txt`). To make an index, released ones must "
+    "have been trained further (`--set init=FOLDER`)"
+)
+"""Where people get a checkpoint from."""
 
 Built = TypeVar("Built")
 
@@ -152,9 +158,9 @@ def find_checkpoints(source: str | Path) -> list[Path]:
     if of_run := step_folders(folder):
         return of_run[::-1]
     if folder.exists():
-        raise ValueError(f"{folder}: no checkpoint; one has a {CONFIG}, and a run's folder has checkpoints/")
+        raise ValueError(f"{folder}: no checkpoint; one has a {CONFIG}, and a run's folder has checkpoints/. {WAYS}")
     if isinstance(source, Path) or not HUB_ID.fullmatch(source) or folder.parent.exists():
-        raise ValueError(f"{folder}: no such checkpoint folder, and no hub id owner/name either")
+        raise ValueError(f"{folder}: no such checkpoint folder, and no hub id owner/name either. {WAYS}")
     return [download(source)]
 
 

@@ -32,6 +32,7 @@ from allinone.model.heads import (
     RankingHead,
 )
 from allinone.model.model import AllInOne
+from allinone.model.weights import check_finite
 from allinone.text.notes import notes_on
 from allinone.text.tokenizer import MASK, Tokenizer, cut_note, pad
 from allinone.types import Clip
@@ -579,11 +580,18 @@ class Predictor:
         return pad(rows, self.tokenizer.pad_id)
 
     def compute(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-        """Run the model on one batch: on its device, in its precision, without gradients; float32 on the CPU again."""
+        """Run the model on one batch: on its device, in its precision, without gradients; float32 on the CPU again.
+
+        ValueError where a number is not finite, since nobody could tell what NaN % means.
+        """
         by_torch = self.precision == "bfloat16" and self.device.type != "cpu"  # on a CPU the encoder is packed
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=by_torch)
         with torch.inference_mode(), autocast:
-            return function(*(tensor.to(self.device) for tensor in tensors)).float().cpu()
+            output = function(*(tensor.to(self.device) for tensor in tensors)).float().cpu()
+        if not output.isfinite().all():
+            check_finite(self.model.state_dict())
+            raise ValueError(f"the model's output is NaN or infinite in {self.precision}, though its weights are not")
+        return output
 
 
 def is_one(videos: Sources) -> bool:

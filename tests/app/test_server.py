@@ -99,4 +99,6 @@ def test_the_command_serves_until_it_is_stopped(tmp_path: Path):
         finally:
             server.send_signal(signal.SIGINT)
         assert server.wait(20) == 130
-        assert "Traceback" not in server.stderr.read()
+        told = server.stderr.read()
+        assert told.startswith(f"loading the index {tmp_path / 'my.index'} and the model that made it\n")
+        assert "Traceback" not in told

@@ -109,7 +109,7 @@ def test_of_two_files_that_differ_in_spelling_alone_each_row_gets_its_own(tmp_pa
         (tmp_path / name).touch()
     for column in ("video", "video_name"):
         found = Captions().examples(folder(tmp_path, f"{column},caption\n{names[0]},a\n{names[1]},b\n"))
-        assert [example.video.name for example in found] == names
+        assert [Path(str(example.video)).name for example in found] == names
         assert [example.video_id for example in found] == names
     (tmp_path / "Ä").mkdir()
     (tmp_path / normalize("NFD", "Ä")).mkdir()

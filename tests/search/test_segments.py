@@ -13,10 +13,7 @@ from allinone.video.encode import write_mp4
 
 
 def windows(duration_sec: float, length_sec: float = 10.0, overlap_sec: float = 0.0) -> list[tuple[float, float]]:
-    cut = Windows(length_sec=length_sec, overlap_sec=overlap_sec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segments, "proven_duration", lambda path, claimed, length: claimed)
-        return cut.cut("any", Facts(duration_sec, None))
+    return Windows(length_sec=length_sec, overlap_sec=overlap_sec).cut("any", Facts(duration_sec, None))
 
 
 def test_windows_cover_a_video_and_a_short_rest_joins_the_last():

@@ -1,6 +1,7 @@
 """`allinone serve`: open an index and its model, and answer people and programs over HTTP until stopped."""
 
 import ipaddress
+import logging
 import os
 import socket
 import threading
@@ -11,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allinone.app.limits import LOOPBACK, Limits
-from allinone.inference import load
-from allinone.search import VideoIndex, model_of
 
 if TYPE_CHECKING:
     from allinone.app.service import Service
+
+log = logging.getLogger(__name__)
 
 PASSWORD_VARIABLE = "ALLINONE_PASSWORD"
 MIN_PASSWORD = 8
@@ -34,6 +35,8 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C. ValueError, before anything is loaded, where others could come in without a password."""
     check_access(host, password, no_password)
+    if os.path.exists(index) or "://" in index:  # said before the imports, which take seconds
+        log.info("loading the index %s and %s", index, f"the model {model}" if model else "the model that made it")
     try:
         import uvicorn
 
@@ -41,6 +44,9 @@ def serve(
         from allinone.app.service import Service
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"a server needs {error.name}: pip install 'allinone[app]'") from error
+    from allinone.inference import load
+    from allinone.search import VideoIndex, model_of
+
     listening = listen(host, port)
     with listening:
         service = Service(VideoIndex.open(index, load(model or model_of(index))), limits)

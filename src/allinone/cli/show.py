@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+RATE_SEC = 1.0
+"""A rate is told once so much time has passed; before, it would be one of thousands a second that means nothing."""
+
 
 def clock(seconds: float) -> str:
     minutes, seconds = divmod(seconds, 60)
@@ -76,7 +79,8 @@ def progress_bars() -> Iterator[Any]:
 
     class Speed(ProgressColumn):
         def render(self, task: Any) -> Text:
-            return Text("" if task.speed is None else f"{task.speed:.1f}/s")
+            is_known = task.speed is not None and (task.elapsed or 0) >= RATE_SEC
+            return Text(f"{task.speed:.1f}/s" if is_known else "")
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn()
     console = Console(stderr=True)
@@ -88,13 +92,13 @@ def progress_bars() -> Iterator[Any]:
 
         def show(what: str, done: int, total: int) -> None:
             if what not in bars:
-                bars[what] = progress.add_task(what, total=total)
+                bars[what] = progress.add_task(what, total=total, completed=done)  # done before: not of this speed
             progress.update(bars[what], completed=done, total=total)
 
         yield show
 
 
-def progress_lines(every_sec: float = 30.0) -> Callable[[str, int, int], None]:
+def progress_lines(every_sec: float = 10.0) -> Callable[[str, int, int], None]:
     """The same as lines on stderr, one in `every_sec`."""
     begun: dict[str, tuple[float, int]] = {}
     last = time.monotonic()
@@ -103,7 +107,7 @@ def progress_lines(every_sec: float = 30.0) -> Callable[[str, int, int], None]:
         nonlocal last
         now = time.monotonic()
         start, before = begun.setdefault(what, (now, done))
-        if now - last >= every_sec and done > before:
+        if now - last >= every_sec and now - start >= min(RATE_SEC, every_sec) and done > before:
             last = now
             rate = (done - before) / (now - start)
             left = clock((total - done) / rate)

@@ -118,21 +118,19 @@ class ClipReader:
             return [file.read(times_sec=times, size=facts.size).frames]
 
     def look_up(self, video: Path) -> Facts:
+        """For whoever cuts a video into parts: of frames at the end that do not decode, no parts are made."""
         if video not in self.facts:
             with VideoFile(video) as file:
-                self.facts[video] = self.measure(file)
+                self.facts[video] = self.measure(file, until_last_decodable=True)
         return self.facts[video]
 
-    def measure(self, file: VideoFile) -> Facts:
-        """Where the header tells no duration, up to the end of the last frame that decodes; 0 for an image."""
+    def measure(self, file: VideoFile, until_last_decodable: bool = False) -> Facts:
+        """The duration is 0 for an image."""
         side, resize = file.short_side, self.transform.config.resize
         if side is None:
             side = min(file.read(times_sec=[0]).frames.shape[-2:])
-        size = decoding_size(side, resize)
-        if file.is_image or file.duration_sec:
-            return Facts(file.duration_sec or 0.0, size)
-        last = file.read(times_sec=[1e6], size=16).times_sec[-1].item()
-        return Facts(last + 1 / (file.fps or 25), size)
+        duration_sec = file.decodable_sec if until_last_decodable else file.duration_sec
+        return Facts(duration_sec or 0.0, decoding_size(side, resize))
 
 
 def bounds(span: Span, duration_sec: float) -> tuple[float, float]:

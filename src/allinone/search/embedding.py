@@ -22,7 +22,7 @@ from torch import Tensor
 from allinone.data.samples import ClipReader
 from allinone.inference import Predictor
 from allinone.search.files import VideoFile
-from allinone.search.segments import TIMEOUT_SEC, Bounds, Cut
+from allinone.search.segments import Bounds, Cut
 from allinone.video.decode import VideoError, read_frames
 from allinone.video.sampling import segment_times
 
@@ -72,7 +72,7 @@ class Chunk:
         times = [t for start, end in self.segments for t in segment_times(start, end, reader.num_frames)]
         size = reader.look_up(Path(self.video.path)).size
         try:
-            clip = read_frames(self.video.path, times_sec=times, size=size, timeout_sec=TIMEOUT_SEC)
+            clip = read_frames(self.video.path, times_sec=times, size=size)
         except VideoError as error:
             return replace(self, failure=cause(error, self.video), lasts=lasts(error))
         clips = clip.frames.unflatten(0, (-1, reader.num_frames))

@@ -375,13 +375,12 @@ class VideoIndex:
 
     def common_folder(self) -> str:
         """The folder that all videos lie in or below."""
-        import pyarrow.compute as pc
-
         rows = self.store.rows(["video"])
-        if rows is None or not len(rows):
+        videos = [] if rows is None else rows["video"].to_pylist()
+        if not videos:
             return os.sep
-        ends = pc.min_max(rows["video"]).as_py()  # what these have in common, all between them have too
-        return os.path.commonpath([os.path.dirname(ends["min"]), os.path.dirname(ends["max"])])
+        # What the first and the last in order have in common, all between them have too.
+        return os.path.commonpath([os.path.dirname(min(videos)), os.path.dirname(max(videos))])
 
     # What is in it
 

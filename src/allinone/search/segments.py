@@ -11,9 +11,6 @@ import numpy as np
 from allinone.data.samples import Facts
 from allinone.video.decode import read_frames
 
-TIMEOUT_SEC = 300
-"""A video of which a part takes longer to read is given up."""
-
 SHOT_FPS = 10
 """Shots are looked for in so many small frames a second; their bounds are as exact as that."""
 
@@ -42,11 +39,10 @@ class Windows:
         return f"windows of {self.length_sec:g} s{overlap}"
 
     def cut(self, path: str, facts: Facts) -> Bounds:
-        duration = proven_duration(path, facts.duration_sec, self.length_sec)
         step = self.length_sec - self.overlap_sec
-        count = max(1, 1 + math.ceil((duration - self.length_sec) / step - 0.5))
+        count = max(1, 1 + math.ceil((facts.duration_sec - self.length_sec) / step - 0.5))
         starts = [step * i for i in range(count)]
-        return list(zip(starts, [start + self.length_sec for start in starts[:-1]] + [duration], strict=True))
+        return list(zip(starts, [start + self.length_sec for start in starts[:-1]] + [facts.duration_sec], strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +65,7 @@ class Shots:
 
     def cut(self, path: str, facts: Facts) -> Bounds:
         scenedetect()
-        duration = proven_duration(path, facts.duration_sec, self.max_sec)
+        duration = facts.duration_sec
         edges = [0.0, *self.changes(path, duration), duration]
         bounds = []
         for start, end in pairwise(edges):
@@ -109,15 +105,6 @@ def small_frames(path: str, duration_sec: float) -> Iterator[np.ndarray]:
     """Frames of 64 lines, `SHOT_FPS` a second, as [H, W, BGR]."""
     times = (np.arange(max(1, round(duration_sec * SHOT_FPS))) + 0.5) / SHOT_FPS
     for part in np.split(times, range(SHOT_PART_SEC * SHOT_FPS, len(times), SHOT_PART_SEC * SHOT_FPS)):
-        clip = read_frames(path, times_sec=part.tolist(), size=64, timeout_sec=TIMEOUT_SEC)
+        clip = read_frames(path, times_sec=part.tolist(), size=64)
         for frame in clip.frames:
             yield np.ascontiguousarray(frame.permute(1, 2, 0).flip(-1).numpy())
-
-
-def proven_duration(path: str, claimed_sec: float, segment_sec: float) -> float:
-    """The length that the header claims; of a video of several segments, no more than its frames bear out."""
-    if claimed_sec > 1.5 * segment_sec:
-        last = read_frames(path, times_sec=[claimed_sec], size=16, timeout_sec=TIMEOUT_SEC).times_sec[-1].item()
-        if last < claimed_sec - segment_sec / 2:
-            return max(last, segment_sec / 2)
-    return claimed_sec

@@ -8,11 +8,13 @@ file is read again from its beginning, in order. Only wanted frames are turned i
 import bisect
 import io
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +29,8 @@ from av.video.reformatter import VideoReformatter
 from allinone.shards import find_packed
 from allinone.types import Clip
 from allinone.video.color import HDR, hdr_pixels, may_be_transparent, over_white
+from allinone.video.duration import PictureEnd, indexed_end, last_packets_end, player_zero
+from allinone.video.packets import TABLES, ChangedError, PacketTable, RowReader
 from allinone.video.pictures import BRANDS, Photo, UnreadableError, in_pieces, open_photo
 from allinone.video.streams import NoFilm, alpha_decoder, open_film
 from allinone.video.webp import Animation, DamagedError, File, open_animation
@@ -47,9 +51,10 @@ class VideoError(ValueError):
 class VideoInfo:
     """What a file says about itself; its first frame decodes.
 
-    Width and height are as displayed: after rotation, with square pixels. Duration, number of frames and rate are the
-    header's claims, which may be missing (None) and need not be true. `rotation` is the one that reading applies, in
-    degrees counter-clockwise. A file that `is_image` has one frame and no duration.
+    Width and height are as displayed: after rotation, with square pixels. The duration is the time until which the
+    picture lasts, by its packets. Number of frames and rate are the header's claims, which may be missing (None) and
+    need not be true. `rotation` is the one that reading applies, in degrees counter-clockwise. A file that `is_image`
+    has one frame and no duration.
     """
 
     name: str
@@ -81,14 +86,13 @@ def probe(source: str | Path | bytes, *, timeout_sec: int | float = 60) -> Video
         if first is None:
             raise video.no_frame_decodes()
         layout = _Layout.of(first, video, size=None)
-        duration_sec, num_frames, fps = (None, 1, None) if video.is_image else video.claims()
         return VideoInfo(
             name=video.name,
             width=layout.width,
             height=layout.height,
-            duration_sec=duration_sec,
-            num_frames=num_frames,
-            fps=fps,
+            duration_sec=video.duration_sec,
+            num_frames=1 if video.is_image else video.num_frames,
+            fps=None if video.is_image else video.fps,
             codec=video.codec,
             rotation=layout.rotation,
             is_image=video.is_image,
@@ -108,10 +112,11 @@ def read_frames(
     """The frames shown at `times_sec`, or the frames numbered `indices` in the order of showing.
 
     They come in the order asked for, repeats included, as uint8 [T, 3, H, W], upright and with square pixels; `size`
-    scales each, as it is decoded, to that length of its short side. Time 0 is the beginning of the video stream; a
-    time before the first frame gives the first, a time past the end the last that decodes; an index past the end is
-    an error. From a decoding error on, frames are left out until the next keyframe. The clip's times are the
-    frames' own; its id is the name of the file without its ending, unless one is given.
+    scales each, as it is decoded, to that length of its short side. Time 0 is that of players: where picture or sound
+    begins, whichever is first. A time before the first frame gives the first, a time past the end the last that
+    decodes; an index past the end is an error. From a decoding error on, frames are left out until the next keyframe.
+    The clip's times are the frames' own; its id is the name of the file without its ending, unless one is given.
+    Reading is given up where for `timeout_sec` the file gives nothing, however long it takes as a whole.
     """
     with VideoFile(source, timeout_sec=timeout_sec) as file:
         clip = file.read(times_sec=times_sec, indices=indices, size=size)
@@ -121,16 +126,35 @@ def read_frames(
 class VideoFile:
     """A file that is opened once, to be looked at and then read.
 
-    What it says of itself is the header's claim, as in `VideoInfo`; nothing was decoded for it. `short_side`, of the
-    frames as displayed, is None where the header does not give it.
+    What it says of itself is what `VideoInfo` says; nothing was decoded for it. `short_side`, of the frames as
+    displayed, is None where the header does not give it.
     """
 
     def __init__(self, source: str | Path | bytes, *, timeout_sec: int | float = 60):
         self.video = _Video(source, timeout_sec, quickly=True)
         self.is_image = self.video.is_image
-        self.duration_sec, _, self.fps = (None, 1, None) if self.is_image else self.video.claims()
+        self.fps = None if self.is_image else self.video.fps
         sides = _with_square_pixels(self.video, self.video.width, self.video.height)
         self.short_side = min(sides) or None
+
+    @cached_property
+    def duration_sec(self) -> float | None:
+        """Until when the picture lasts, by its packets."""
+        return self.video.duration_sec
+
+    @cached_property
+    def decodable_sec(self) -> float | None:
+        """The duration; where the last frames do not decode, until the end of the last one that does."""
+        claimed = self.duration_sec
+        if not claimed:
+            return claimed
+        video = self.video
+        last = self.read(times_sec=[claimed], size=16).times_sec[-1].item()
+        if video.end and video.end.last is not None:
+            is_last = last > video.seconds(video.end.last) - _TOLERANCE_SEC
+        else:
+            is_last = claimed - last <= longest_still_sec(claimed, self.fps)
+        return claimed if is_last else last + 1 / (self.fps or 25)
 
     def __enter__(self) -> "VideoFile":
         return self
@@ -157,8 +181,6 @@ class VideoFile:
             raise ValueError(f"size is the short side in pixels, 1 or more; got {size}")
 
         video = self.video
-        if not video.untouched:
-            video.reopen()
         clip = _read_sparse(video, times_sec, indices, size) or _read_in_order(video, times_sec, indices, size)
         return Clip(*clip, video.stem)
 
@@ -166,14 +188,16 @@ class VideoFile:
 class FrameStream:
     """Every frame that decodes, in order, as (time in seconds, upright pixels [H, W, 3]); one at a time is held.
 
-    A short side above `short_side` is scaled down to it. `duration_sec` and `fps` are the header's claims, as in
-    `VideoInfo`. `damage` tells, when the last frame is out, what did not decode (None: nothing was seen).
+    A short side above `short_side` is scaled down to it. `duration_sec` and `fps` are as in `VideoInfo`. `damage`
+    tells, when the last frame is out, what did not decode (None: nothing was seen).
     """
 
     def __init__(self, source: str | Path | bytes, *, short_side: int | None = None, timeout_sec: int | float = 60):
         self.short_side = short_side
         self.video = _Video(source, timeout_sec)
-        self.duration_sec, _, self.fps = self.video.claims()
+        self.duration_sec, self.fps = self.video.duration_sec, self.video.fps
+        if not self.video.untouched:
+            self.video.reopen()
 
     def __enter__(self) -> "FrameStream":
         return self
@@ -206,9 +230,7 @@ def _read_sparse(
     video: "_Video", times_sec: Sequence[int | float] | None, indices: Sequence[int] | None, size: int | None
 ) -> Pixels | None:
     """By seeking; None (with the file open anew) where that is impossible, of no use, or in doubt."""
-    if not video.seekable or (indices is not None and set(indices) == set(range(max(indices) + 1))):
-        if video.is_quick:
-            video.reopen()
+    if not video.seekable or (indices is not None and (video.table or set(indices) == set(range(max(indices) + 1)))):
         return None  # a seek saves nothing where all frames up to one are asked for
     try:
         ticks = [video.tick(t) for t in times_sec] if times_sec is not None else video.ticks_of(indices or ())
@@ -221,14 +243,16 @@ def _read_sparse(
     except _WrongHeader:
         video.reopen()
         return _read_sparse(video, times_sec, indices, size)
-    except (_Doubt, FFmpegError):
-        video.reopen()
+    except (_Doubt, ChangedError, FFmpegError):
+        video.untouched = False
         return None
 
 
 def _read_in_order(
     video: "_Video", times_sec: Sequence[int | float] | None, indices: Sequence[int] | None, size: int | None
 ) -> Pixels:
+    if video.is_quick or not video.untouched:
+        video.reopen()
     keys = [video.tick(t) for t in times_sec] if times_sec is not None else list(indices or ())
     pictures = _Pictures(video, keys, size)
     if times_sec is not None:
@@ -293,7 +317,8 @@ class _Video:
         self.source = source
         self.name, self.stem = ("<bytes>", "<bytes>") if isinstance(source, bytes) else (str(source), Path(source).stem)
         self.timeout_sec = timeout_sec
-        self.deadline = time.monotonic() + timeout_sec
+        self.progress = time.monotonic()
+        self.table: PacketTable | None = None
         self.file: File = io.BytesIO()
         self.container: InputContainer | None = None
         self.open(quickly)
@@ -350,6 +375,11 @@ class _Video:
                 raise self.error("a playlist, no video: give the files it names")
             self.is_quick = quickly and head[4:8] == b"ftyp"
             self._open_stream()
+            if self.wants_table and self.table is None:
+                self.table = self._packet_table()
+                assert self.container
+                self.container.close()
+                self._open_stream()
         except FFmpegError as error:
             self.close()
             self.check_time()
@@ -363,6 +393,7 @@ class _Video:
         # "file:" keeps names such as "concat:x" from meaning something; nothing may reach beyond local files.
         name = self.file if self.is_open_file else f"file:{self.source}"
         options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS), "pattern_type": "none"}
+        options["resync_size"] = str(1 << 30)  # MPEG-TS: bytes of damage after which reading goes on
         if quickly:
             options |= {"skip_frame": "all", "probesize": "32"}
         return av.open(name, "r", options=options, metadata_errors="replace", timeout=float(self.timeout_sec))
@@ -399,53 +430,121 @@ class _Video:
         photo = photo or (is_heif and stream.frames <= 1)
         self.is_image = photo and not isinstance(self.pictures, Animation)
         self.orientation = _exif_orientation(self.file) if self.codec == "mjpeg" and photo else None
-        # Other containers guess timestamps (AVI) or have no index (MPEG, fragmented MP4): those are read in order.
         self.is_avi = form == "avi"
         self.matroska = "matroska" in form
         complete = "mp4" in form and 0 < stream.frames <= len(stream.index_entries)
-        self.seekable = (complete or self.matroska) and stream.start_time is not None and not self.pictures
+        has_index = (complete or self.matroska) and stream.start_time is not None
+        # A GIF is read in order: its frames are painted over one another.
+        self.wants_table = not (has_index or self.pictures or self.is_image or form == "gif")
+        self.seekable = has_index and not self.pictures
+        self.zero = Fraction(0) if self.pictures else player_zero(container, stream)
+        if self.table:
+            self.seekable = self.table.is_timed
+            if self.is_avi:
+                # It has no times of showing; those guessed for it are right where frames are shown as they are decoded.
+                in_order = self.table.is_in_order and not self.decoder.has_b_frames and self.codec != "h264"
+                self.seekable = self.seekable and in_order
+            else:
+                self.start, self.zero = self.table.start, Fraction(self.table.zero)
+            self.reader = RowReader(self.table, container, stream)
         if self.decoder is not stream.codec_context:  # libvpx does not tell keyframes
             self.seekable = False
 
-    def claims(self) -> tuple[float | None, int | None, float | None]:
-        """Duration in seconds, number of frames and frames per second, as the header has them."""
+    def _packet_table(self) -> PacketTable:
+        """From memory, or by reading through the file that was just opened."""
+
+        def read() -> PacketTable:
+            assert self.container
+            return PacketTable.read(self.container, self.stream, self.check_time)
+
+        if isinstance(self.source, bytes) or self.is_open_file:
+            return read()
+        state = os.fstat(self.file.fileno())
+        return TABLES.get((os.path.abspath(self.source), state.st_size, state.st_mtime_ns, self.stream.index), read)
+
+    @property
+    def num_frames(self) -> int | None:
+        if isinstance(self.pictures, Animation):
+            return len(self.pictures.durations_ms())
+        return self.stream.frames or None
+
+    @property
+    def fps(self) -> float | None:
         if isinstance(self.pictures, Animation):
             durations = self.pictures.durations_ms()
-            seconds = sum(durations) / 1000
-            return seconds or None, len(durations), len(durations) / seconds if seconds else None
-        stream = self.stream
-        seconds = float(stream.duration * (stream.time_base or self.time_base)) if stream.duration else None
-        if not seconds and self.container and self.container.duration:
-            seconds = self.container.duration / av.time_base
-        return seconds or None, stream.frames or None, float(stream.average_rate) if stream.average_rate else None
+            return len(durations) / (sum(durations) / 1000) if sum(durations) else None
+        return float(self.stream.average_rate) if self.stream.average_rate else None
+
+    @property
+    def duration_sec(self) -> float | None:
+        """Until when the picture lasts, on the clock of players; None for an image."""
+        if self.is_image:
+            return None
+        if isinstance(self.pictures, Animation):
+            return sum(self.pictures.durations_ms()) / 1000 or None
+        if self.end is None:
+            return None
+        return float((self.end.end - self.zero) * (self.stream.time_base or self.time_base))
+
+    @cached_property
+    def end(self) -> PictureEnd | None:
+        if self.table:
+            end = self.table.end
+            if not (self.is_avi and end and end.last is not None):
+                return end
+            ahead = self.table.start - self.start  # guessed times of showing are late by as much
+            return PictureEnd(end.last - ahead, end.end - ahead)
+        assert self.container
+        end = indexed_end(self.container, self.stream, self.file)
+        if end is None:
+            self.untouched = False
+            end = last_packets_end(self.container, self.stream, self.file)
+        return end
 
     def tick(self, time_sec: int | float) -> int:
-        return self.start + math.floor(Fraction(time_sec + _TOLERANCE_SEC) / self.time_base)
+        return math.floor(self.zero + Fraction(time_sec + _TOLERANCE_SEC) / self.time_base)
 
     def seconds(self, tick: int) -> float:
-        return float((tick - self.start) * self.time_base)
+        return float((tick - self.zero) * self.time_base)
 
     def packets(self) -> Iterator[av.Packet]:
         """Packets from here on; the last is empty and makes the decoder give what it holds."""
         assert self.container
         try:
-            for packet in self.container.demux(self.stream):
+            packets = self.container.demux(self.stream)
+            for packet in self.table.timed(packets) if self.table else packets:
                 self.check_time()
                 yield packet
         except IndexError:  # PyAV, at the end of a file in which a new stream began half-way
             yield av.Packet()
 
     def check_time(self) -> None:
-        if time.monotonic() > self.deadline:
+        """Note progress; VideoError where there was none for too long."""
+        now = time.monotonic()
+        if now - self.progress > self.timeout_sec:
             raise self.error(f"still reading after {self.timeout_sec:g} s; given up (timeout_sec)")
+        self.progress = now
 
     def frames(self) -> Iterator[av.VideoFrame]:
-        """Every frame that decodes, in order. After an error it goes on from the next keyframe."""
-        self.untouched = False
+        """Every frame that decodes, in order, from the first keyframe on.
+
+        What comes before it is predicted from frames that the file does not hold. After an error it goes on from the
+        next keyframe. Where no packet is marked as a keyframe, all are decoded.
+        """
         if self.pictures:
+            self.untouched = False
             yield from self._picture_frames(self.pictures)
             return
-        lost = False
+        yield from self._frames(from_keyframe=True)
+        if not self.has_keyframe:
+            self.reopen()
+            yield from self._frames(from_keyframe=False)
+
+    def _frames(self, from_keyframe: bool) -> Iterator[av.VideoFrame]:
+        self.untouched = False
+        self.has_keyframe = not from_keyframe
+        first_shown: int | None = None  # frames that precede the first keyframe are decoded after it, and damaged
+        lost = from_keyframe
         packets = self.packets()
         while True:
             try:
@@ -454,14 +553,20 @@ class _Video:
                 self.damage = _cause(error)
                 packet = av.Packet()
                 packets = iter(())
+            except ChangedError as error:
+                raise self.error("it changed while it was read") from error
             if packet is None:
                 return
+            if packet.size and packet.is_keyframe and not self.has_keyframe:
+                self.has_keyframe, first_shown = True, packet.pts
             if lost and packet.size and not packet.is_keyframe:
                 continue
             if packet.size and packet.dts is not None:
                 self.sent.append(packet.dts)
             try:
-                yield from self.decoder.decode(packet if packet.size else None)
+                for frame in self.decoder.decode(packet if packet.size else None):
+                    if first_shown is None or frame.pts is None or frame.pts >= first_shown or self.is_avi:
+                        yield frame
                 lost = False
             except FFmpegError as error:
                 self.damage = _cause(error)
@@ -545,6 +650,8 @@ class _Video:
         The index has times of decoding, and a keyframe is decoded before it is shown: where the keyframe found is
         shown after the tick, the one before it is right. (For MP4, FFmpeg's seeking knows that by itself.)
         """
+        if self.table:
+            return self._enter_by_table(self.table, todo)
         entries = self.stream.index_entries
         tick = todo.popleft()
         key = found = entries.search_timestamp(tick)
@@ -568,6 +675,17 @@ class _Video:
         while todo and not stepped_back and entries.search_timestamp(todo[0]) == found:
             group.append(todo.popleft())
         return chain([first], packets), group
+
+    def _enter_by_table(self, table: PacketTable, todo: deque[int]) -> tuple[Iterator[av.Packet], list[int]]:
+        key = table.key_before(todo[0])
+        if key < 0:
+            raise _Doubt
+        group = [todo.popleft()]
+        while todo and table.key_before(todo[0]) == key:
+            group.append(todo.popleft())
+        self.untouched = False
+        self.decoder.flush_buffers()
+        return self.reader.packets_from(table.keys[key]), group
 
     def _read_references(self, packets: Iterator[av.Packet], ticks: list[int]) -> Iterator[_Shown]:
         """Decode wanted frames and those that others are predicted from: safe for H.264 and VP9."""
