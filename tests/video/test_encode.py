@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ def test_what_is_written_reads_back(tmp_path):
     assert (info.num_frames, info.fps, info.duration_sec) == (20, 8, 2.5)
 
 
-def test_what_is_written_says_how_its_colors_are_stored(tmp_path):
+def test_what_is_written_says_how_its_colors_are_stored(tmp_path: Path):
     frames = np.full((2, 720, 1280, 3), (200, 40, 60), np.uint8)
     write_mp4(tmp_path / "a.mp4", frames, fps=5)
     with av.open(tmp_path / "a.mp4", "r") as container:

@@ -5,18 +5,21 @@ into HDR, the other way round: its reference white, 203 cd/m2, becomes white. Br
 reduced until they fit; colors outside of BT.709 are clipped.
 """
 
-from functools import cache, lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache, partial
 
 import av
 import numpy as np
 import torch
 from av.video.format import VideoFormat
 from av.video.reformatter import Colorspace, ColorTrc, VideoReformatter
-from jaxtyping import Float, UInt8, UInt16
+from jaxtyping import Float, Shaped, UInt8, UInt16
 from torch import Tensor
 
 PQ, HLG = ColorTrc.SMPTE2084.value, ColorTrc.ARIB_STD_B67.value
 HDR = (PQ, HLG)
+
+STRIP_PIXELS = 1 << 18  # 3 MB of light: stays in cache
 
 _NO_MATRIX = 2  # AVCOL_SPC_UNSPECIFIED
 
@@ -48,11 +51,9 @@ def may_be_transparent(pixel_format: str) -> bool:
 def over_white(frame: av.VideoFrame) -> av.VideoFrame:
     """The frame as it shows on a white page; itself where nothing is transparent."""
     pixels = frame.to_ndarray(format="rgba", threads=1)
-    alpha = pixels[..., 3:].astype(np.uint16)
-    if alpha.min(initial=255) == 255:
+    if pixels[..., 3].min(initial=255) == 255:
         return frame
-    blended = (pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
-    shown = av.VideoFrame.from_ndarray(blended.astype(np.uint8), format="rgb24")
+    shown = av.VideoFrame.from_ndarray(in_strips(blended_with_white, pixels), format="rgb24")
     shown.color_trc = frame.color_trc
     return shown
 
@@ -63,7 +64,25 @@ def hdr_pixels(
     """A frame of PQ or HLG, scaled and tone-mapped."""
     matrix = Colorspace.BT2020 if frame.colorspace == _NO_MATRIX else None
     scaled = reformatter.reformat(frame, width, height, "rgb48le", src_colorspace=matrix, threads=1)
-    return tone_mapped(scaled.to_ndarray(), frame.color_trc)
+    return in_strips(partial(tone_mapped, transfer=frame.color_trc), scaled.to_ndarray())
+
+
+def in_strips(
+    convert: Callable[[np.ndarray], UInt8[np.ndarray, "h W 3"]], pixels: Shaped[np.ndarray, "H W C"]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Convert a few rows at a time, so that what is needed on the way stays small, also for photos of 60 megapixels."""
+    height, width = pixels.shape[:2]
+    rows = max(1, STRIP_PIXELS // max(1, width))
+    shown = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        shown[top : top + rows] = convert(pixels[top : top + rows])
+    return shown
+
+
+def blended_with_white(pixels: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
+    """RGBA, not premultiplied, over white."""
+    alpha = pixels[..., 3:].astype(np.uint16)
+    return ((pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def tone_mapped(pixels: UInt16[np.ndarray, "H W 3"], transfer: int) -> UInt8[np.ndarray, "H W 3"]:
