@@ -3,7 +3,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from allinone.video.decode import VideoError, probe, read_frames
@@ -35,6 +35,7 @@ def write_at(path, ticks, shades):
 
 @settings(max_examples=15, deadline=None)
 @given(steps=st.lists(st.integers(4, 400), min_size=1, max_size=10), asked=st.lists(st.integers(0, 4500), min_size=1))
+@example(steps=[4, 4, 4, 4, 96, 4, 4, 44, 4, 4], asked=[172])  # FFmpeg ended an edit list at a keyframe before the end
 def test_at_every_moment_the_same_frame_is_shown(tmp_path_factory, steps, asked):
     folder = tmp_path_factory.mktemp("moments")
     ticks = np.cumsum([0, *steps]).tolist()

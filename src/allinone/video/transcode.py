@@ -14,6 +14,9 @@ CLOCK = 90_000
 
 A_DAY_SEC = 86_400
 
+NO_EDIT_LIST = {"use_editlist": "0", "movflags": "negative_cts_offsets"}
+"""With one, FFmpeg leaves out the last frames of a file whose frame rate varies: those after a keyframe near its end."""
+
 
 def transcode(
     source: str | Path,
@@ -36,7 +39,7 @@ def transcode(
         stream = None
         last = -1
         gap = (0, 0)  # the longest that a frame stands, and which
-        with av.open(path, "w", format="mp4") as container:
+        with av.open(path, "w", format="mp4", options=NO_EDIT_LIST) as container:
             for time_sec, pixels in frames:
                 on_frame()
                 pixels = even_sides(pixels)
