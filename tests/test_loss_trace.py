@@ -22,7 +22,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return folders
 
 
-def test_the_same_code_gives_the_same_numbers_bit_for_bit(traces: list[Path]):
+def test_the_same_code_and_seed_give_the_same_numbers_bit_for_bit(traces: list[Path]):
     assert first_difference(*traces) is None
 
 

@@ -32,6 +32,9 @@ def write_mp4(
     height, width = frames.shape[1:3]
     with written_whole(path) as unfinished, av.open(unfinished, "w", format="mp4") as container:
         stream = add_stream(container, height, width, Fraction(fps).limit_denominator(1001), gop, crf)
+        if "libx264" in av.codecs_available:
+            # With its macroblock tree x264 wrote other bytes for the same frames in 8 of 100 calls (with AVX-512).
+            stream.options = {**stream.options, "mbtree": "0"}
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(even_sides(frame), format="rgb24")))
         container.mux(stream.encode(None))
