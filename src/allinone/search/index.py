@@ -15,7 +15,7 @@ from allinone.data.samples import Span
 from allinone.inference import Predictor, Progress, Source, all_pairs
 from allinone.model.heads import ContrastiveHead, MatchingHead
 from allinone.search.adding import Adding, AddReport
-from allinone.search.embedding import Embedded, default_threads, embed_videos
+from allinone.search.embedding import Embedded, default_threads, embed_videos, lasts
 from allinone.search.faults import explains_faults
 from allinone.search.files import VideoFile, list_files, no_videos
 from allinone.search.hits import Filters, Hit, merged, sql_in, sql_text
@@ -458,8 +458,8 @@ class VideoIndex:
     def is_readable(self, path: str) -> bool:
         try:
             self.predictor.reader().look_up(Path(path))
-        except VideoError:
-            return False
+        except VideoError as error:
+            return not lasts(error)
         return True
 
     def stats(self) -> Stats:
