@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from starlette.testclient import TestClient
 
 from allinone.app.api import OpenFileResponse
@@ -23,7 +24,7 @@ from allinone.data.samples import Span
 from allinone.search import VideoIndex
 from allinone.video.decode import probe, read_frames
 from serving import LIMITS, ODD_NAME, Served
-from tiny import ANSWERS, TEXTS, tiny_predictor
+from tiny import ANSWERS, TEXTS, tiny_frames, tiny_predictor
 
 Hits = list[dict[str, Any]]
 VIDEO = {"content-type": "video/mp4"}
@@ -220,6 +221,40 @@ def test_what_is_not_there_is_404(client: httpx.Client):
         answer = client.post(f"/api/{path}", json=body)
         assert answer.status_code == 404, answer.text
         assert "Traceback" not in answer.text
+
+
+def test_a_hit_whose_file_is_gone_is_marked(client: httpx.Client, served: Served, hits: Hits):
+    assert not any(hit["gone"] for hit in hits)
+    video = Path(hits[0]["video"])
+    shutil.move(video, served.folder / "away.mp4")
+    try:
+        again = client.post("/api/search", json={"text": TEXTS[1]}).json()["hits"]
+    finally:
+        shutil.move(served.folder / "away.mp4", video)
+    assert {hit["video"] for hit in again if hit["gone"]} == {str(video)}
+
+
+def test_folders_are_found_by_their_ending_and_a_filter_that_leaves_nothing_is_named(
+    client: httpx.Client, served: Served
+):
+    def found(**where: Any) -> dict[str, Any]:
+        return client.post("/api/search", json={"text": "red", "where": where}).json()
+
+    assert found(folder="videos") == found() == found(folder=f"{served.folder.name}/videos")
+    nothing = found(folder="deos", name="00")
+    assert nothing == {
+        "hits": [],
+        "notes": [f"no video in the index passes: folder 'deos'; the videos lie in {served.folder}/videos"],
+    }
+
+
+def test_a_photo_is_shown_to_browsers_that_cannot_read_it_as_a_video(tmp_path: Path):
+    Image.fromarray(tiny_frames(0)[0]).save(tmp_path / "photo.tiff")
+    index = VideoIndex.open(tmp_path / "my.index", tiny_predictor())
+    assert index.add(tmp_path / "photo.tiff").added == 1
+    service = Service(index, LIMITS)
+    [hit] = index.search("red")
+    assert read_frames(service.clip(hit.segment), times_sec=[0]).frames.shape[-2:] == (32, 32)
 
 
 def test_a_video_that_is_gone_is_said_to_be_gone(client: httpx.Client, served: Served, hits: Hits):

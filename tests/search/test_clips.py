@@ -7,11 +7,13 @@ import av
 import numpy as np
 import pytest
 from av.video.frame import PictureType
+from PIL import Image
 
 from allinone.search import Hit
 from allinone.search.clips import clip_name, save_clips
 from allinone.video.decode import VideoError, probe, read_frames
 from allinone.video.encode import write_mp4
+from tiny import tiny_frames
 
 SECONDS, FPS = 6, 25
 
@@ -157,6 +159,18 @@ def test_a_hit_whose_video_is_gone_is_an_error_in_its_place(film: Path, tmp_path
         assert isinstance(unreadable, VideoError)
         assert isinstance(path, Path)
     assert {p.name for p in (tmp_path / "clips").iterdir()} == {"002_film_0.0-1.0s.mp4"}
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_photos_are_copied_as_they_are(tmp_path: Path, exact: bool):
+    names = ["a.JPG", "b.png", "c.webp", "d.avif", "e.tiff"]
+    for seed, name in enumerate(names):
+        Image.fromarray(tiny_frames(seed)[0]).save(tmp_path / name)
+    clips = save_clips([Hit(str(tmp_path / name), 0, 0, 0.5) for name in names], tmp_path / "clips", exact=exact)
+    assert [Path(str(clip)).name for clip in clips] == [
+        "001_a.jpg", "002_b.png", "003_c.webp", "004_d.avif", "005_e.tiff",
+    ]  # fmt: skip
+    assert [Path(str(clip)).read_bytes() for clip in clips] == [(tmp_path / name).read_bytes() for name in names]
 
 
 def test_names_of_clips_are_safe_everywhere():

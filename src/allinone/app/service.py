@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from av.error import FFmpegError
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -36,8 +37,8 @@ from allinone.asking import Question, abilities, in_words, which_of
 from allinone.data.samples import Span, bounds
 from allinone.inference import all_pairs, likeliest
 from allinone.search import Filters, Hit, Segment, VideoIndex
-from allinone.search.clips import save_clips
-from allinone.video.decode import VideoError
+from allinone.search.clips import encode
+from allinone.video.decode import VideoError, probe
 from allinone.video.sampling import segment_times
 
 MAX_CLIP_SEC = 60
@@ -190,9 +191,11 @@ class Service:
         end_sec = min(segment.end_sec, segment.start_sec + MAX_CLIP_SEC)
         hit = Hit(segment.video, segment.start_sec, end_sec, score=0.0)
         with self.reading.enter(), tempfile.TemporaryDirectory(prefix="allinone-clip-") as folder:
-            [clip] = save_clips([hit], folder, exact=True)
-            if isinstance(clip, VideoError):
-                raise VideoError(called(clip, segment.video, Path(segment.video).name))
+            clip = Path(folder, "clip.mp4")
+            try:
+                encode(hit, clip, probe(segment.video))
+            except (VideoError, FFmpegError) as error:
+                raise VideoError(called(error, segment.video, Path(segment.video).name)) from error
             return clip.read_bytes()
 
     def see(self, about: About) -> Seen:
@@ -233,7 +236,7 @@ class Service:
         return Seen(frames[None, None], segment_times(start, end, reader.num_frames))
 
 
-def called(error: VideoError, path: object, name: str) -> str:
+def called(error: Exception, path: object, name: str) -> str:
     """What is wrong with a file, which goes by another name here than its path."""
     return str(error).replace(str(path), name)
 

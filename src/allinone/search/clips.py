@@ -4,6 +4,7 @@ import heapq
 import logging
 import math
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -40,7 +41,7 @@ def save_clips(hits: Sequence[Hit], folder: str | Path, *, exact: bool = False) 
     Without `exact`, pictures and sound tracks are copied as they are, from the last keyframe before the hit on. A copy
     is decoded before it is kept: where it does not show the pictures of the source at their times, or its sound does
     not decode, the hit is encoded. With `exact` every hit is encoded: H.264 and AAC in an MP4 that begins and ends
-    with the hit. A file of the same name is replaced.
+    with the hit. A photo is copied as it is. A file of the same name is replaced.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +58,11 @@ def save_clips(hits: Sequence[Hit], folder: str | Path, *, exact: bool = False) 
 
 def save_clip(hit: Hit, folder: Path, name: str, *, exact: bool) -> Path:
     info = probe(hit.video)  # refuses, with its reason, what is no video
+    if info.is_image:
+        path = folder / f"{name}{Path(hit.video).suffix.lower()}"
+        with written_whole(path) as unfinished:
+            shutil.copyfile(hit.video, unfinished)
+        return path
     if info.duration_sec is not None:
         if hit.start_sec >= info.duration_sec:
             raise VideoError(f"{hit.video}: no clip from {hit.start_sec:g} s on: it ends at {info.duration_sec:g} s")
@@ -78,9 +84,9 @@ def save_clip(hit: Hit, folder: Path, name: str, *, exact: bool) -> Path:
 
 
 def clip_name(number: int, hit: Hit) -> str:
-    """Number, name and time, of characters that are safe in a file name everywhere."""
+    """Number, name and time (which a photo has not), of characters that are safe in a file name everywhere."""
     stem = re.sub(r"[^\w-]+", "_", Path(hit.video).stem)[:40].strip("_")
-    return f"{number:03}_{stem}_{hit.start_sec:.1f}-{hit.end_sec:.1f}s"
+    return f"{number:03}_{stem}" + (f"_{hit.start_sec:.1f}-{hit.end_sec:.1f}s" if hit.end_sec else "")
 
 
 def encode(hit: Hit, path: Path, info: VideoInfo) -> None:
