@@ -182,7 +182,7 @@ def read_rows(path: Path, allow_missing: bool) -> tuple[list[Row], bool]:
                 raise ValueError(fields)
             row = parse_row(fields, videos, has_splits)
             if row.path not in is_there:
-                is_there[row.path] = is_file(row.path, videos)
+                is_there[row.path] = videos.tree.is_file(row.path)
             if not is_there[row.path] and not allow_missing:
                 raise ValueError(f"no such video file: {row.path}")
             rows.append(row)
@@ -197,17 +197,10 @@ def read_rows(path: Path, allow_missing: bool) -> tuple[list[Row], bool]:
     return rows, has_splits
 
 
-def is_file(path: Path, videos: Videos) -> bool:
-    try:
-        return videos.tree.is_file(path)
-    except OSError:  # a name that is too long, a folder that may not be entered
-        return False
-
-
 def spelled(path: Path, videos: Videos) -> Path:
     try:
         return videos.spelled(path)
-    except OSError:
+    except OSError:  # a name that is too long, a folder that may not be entered
         return path
 
 
@@ -304,9 +297,9 @@ def parse_row(fields: dict[str, object], videos: Videos, has_splits: bool) -> Ro
     path = spelled(videos.root / video, videos)
     if path != videos.root / video:  # the name on disk, so that rows that write it in two ways are about one video
         video = path.relative_to(videos.root) if path.is_relative_to(videos.root) else path
-    if name and not is_file(path, videos):
+    if name and not videos.tree.is_file(path):
         path = videos.path(name)
-    if not is_file(path, videos) and is_file(mp4 := spelled(as_mp4(path), videos), videos):
+    if not videos.tree.is_file(path) and videos.tree.is_file(mp4 := spelled(as_mp4(path), videos)):
         path = mp4
     return Row(path=path, video=str(PurePosixPath(video)), start=start, end=end, **texts)
 

@@ -116,7 +116,7 @@ class Clips:
 
     def is_in_pieces(self, video: str) -> bool:
         if video not in self.in_pieces:
-            self.in_pieces[video] = any((place / video).is_dir() for place in self.videos.places)
+            self.in_pieces[video] = any(self.videos.tree.is_dir(place / video) for place in self.videos.places)
         return self.in_pieces[video]
 
     def path(self, video: str) -> Path:

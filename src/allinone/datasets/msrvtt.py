@@ -156,10 +156,10 @@ def chosen(root: Path, videos: Set[str], split: str) -> Iterator[Caption]:
                 missing.discard(caption[1])
                 yield caption
     absent = f"add {' or '.join(PARTS if len(files) > 1 or files[0].name != PARTS[0] else PARTS[1:])}, or {WHOLE[0]}"
+    there = " and ".join(map(str, files))
     if len(missing) == len(videos):
-        raise MissingFile(f"{root}: no caption of {split} in the files that are there; {absent}")
+        raise MissingFile(f"{there}: no caption of {split}; {absent}")
     if missing:
-        there = " and ".join(map(str, files))
         log.warning(
             "%s: no caption of %d of the %d videos of %s (%s, ...); %s",
             there, len(missing), len(videos), split, min(missing), absent,

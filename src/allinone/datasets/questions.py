@@ -98,7 +98,7 @@ def read_questions(file: Annotation) -> list[Question]:
                 text=record.text("question"),
                 answer=tidy(answered.name("answer")),
                 kind=answered.optional(*KINDS) or record.optional(*KINDS),
-                where=record.where,
+                where=answered.where,
             )
         )
     if answers is not None and (num_unasked := len(answers.keys() - {question.id for question in found})):

@@ -26,6 +26,7 @@ One record of `tvqa_val.jsonl`:
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
 from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find, find_some, is_span
 from allinone.datasets.questions import right_option
-from allinone.datasets.records import Record, shown, tidy
+from allinone.datasets.records import Record, listing, shown, tidy
 
 SPLITS = {
     "train": Size(records=122_039, videos=17_435),
@@ -170,10 +171,10 @@ class Subtitles:
     def during(self, clip: str, span: Span | None) -> list[str]:
         if clip not in self.lines:
             path = self.folder / f"{clip}.srt"
-            if not path.is_file():
-                raise MissingFile(
-                    f"no subtitles of {clip}: wanted {path}, or tvqa_preprocessed_subtitles.jsonl with it"
-                )
+            if not os.path.isfile(path):
+                named = listing([clip])
+                wanted = f"{self.folder / named}.srt, or tvqa_preprocessed_subtitles.jsonl with it"
+                raise MissingFile(f"no subtitles of {named}: wanted {wanted}")
             self.lines[clip] = list(read_srt(Annotation(path)))
         start, end = span or (0.0, math.inf)
         return [text for since, until, text in self.lines[clip] if since < end and until > start]

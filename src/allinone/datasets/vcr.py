@@ -189,7 +189,9 @@ class Question:
         if not shown or not self.is_there:
             return ()
         metadata = self.values.text("metadata_fn")
-        outlines = self.outlines(self.image.with_name(PurePosixPath(metadata).name))
+        if not (name := PurePosixPath(metadata).name):
+            raise self.values.error(f"metadata_fn must be a file name, got {shown(metadata)}")
+        outlines = self.outlines(self.image.with_name(name))
         if len(outlines) != len(self.objects):
             raise self.values.error(f"{len(self.objects)} objects, but {len(outlines)} in {metadata}")
         return tuple(Region(outlines[old], self.numbers[old]) for old in shown)

@@ -35,7 +35,7 @@ from allinone.data.example import Example
 from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
 from allinone.datasets.coco import photos
 from allinone.datasets.files import Annotation, find
-from allinone.datasets.records import Record
+from allinone.datasets.records import Record, shown
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Questions(OfSplit):
             name, number = question.name("question_id"), question.name("image_id").zfill(12)
             image = f"COCO_{folder}_{number}"
             if answers and name not in answers.by_question:
-                raise ValueError(f"{answers.file}: no annotation of question {name}, which is in {file}")
+                raise ValueError(f"{answers.file}: no annotation of question {shown(name)}, which is in {file}")
             asked.add(name)
             answer, human_answers, kind = answers.by_question[name] if answers else ("", (), None)
             yield Example(

@@ -61,11 +61,12 @@ class Tree:
     def __init__(self, root: str | Path):
         self.index = index_of(root)
 
+    # `os.path` says False of a name that is too long and of a folder that may not be entered, where `pathlib` raises.
     def is_file(self, path: Path) -> bool:
-        return path.is_file() or (self.index is not None and self.index.find(path) is not None)
+        return os.path.isfile(path) or (self.index is not None and self.index.find(path) is not None)
 
     def is_dir(self, path: Path) -> bool:
-        return path.is_dir() or (self.index is not None and self.index.has_folder(path))
+        return os.path.isdir(path) or (self.index is not None and self.index.has_folder(path))
 
     def children(self, folder: Path) -> list[tuple[Path, bool]]:
         """What lies in a folder, by name, and whether it is a folder itself."""

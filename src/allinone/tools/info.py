@@ -113,7 +113,8 @@ def survey(
             except ValueError as error:
                 found.setdefault(task, {})[split] = str(error)
             else:
-                found.setdefault(task, {})[split] = tally.counts(reading.splits.get(split))
+                counts = tally.counts(reading.splits.get(split))
+                found.setdefault(task, {})[split] = counts if counts.records else f"{root}: no examples"
     return found if own else without_what_it_is_not_for(found)
 
 
