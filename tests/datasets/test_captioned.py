@@ -78,6 +78,40 @@ def test_what_spreadsheets_write_is_read(tmp_path: Path):
     assert [e.text for e in examples] == ["two lines, and a comma", "line separator"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_tables_of_excel_in_europe_are_read_with_decimal_commas(tmp_path: Path, delimiter: str, encoding: str):
+    rows = [
+        "Video;Caption;Start;End;Split;;", "v0.mp4;ein Bär, groß;1,5;2,75;train;;", ";;;;;;",
+        'v1.mp4;"a; b";;3;val;;', "v2.mp4;he says: 1,5;0.5;;val;;",
+    ]  # fmt: skip
+    text = "\r\n".join(rows).replace(";", delimiter) + "\r\n"
+    examples = Captions().examples(folder(tmp_path, text.encode(encoding)))
+    assert [(e.text, e.start_sec, e.end_sec) for e in examples] == [
+        ("ein Bär, groß", 1.5, 2.75), ("a; b" if delimiter == ";" else "a b", None, 3.0), ("he says: 1,5", 0.5, None),
+    ]  # fmt: skip
+    assert [e.text for e in Captions(split="train").examples(tmp_path)] == ["ein Bär, groß"]
+
+
+def test_a_first_line_that_tells_excel_the_delimiter_is_passed_over_and_lines_are_counted(tmp_path: Path):
+    assert [e.text for e in Captions().examples(folder(tmp_path, "sep=;\r\nvideo;caption\r\nv0.mp4;x\r\n"))] == ["x"]
+    assert "line 3: 3 fields, but the header has 2 (a text with semicolons" in message(
+        tmp_path, "sep=;\nvideo;caption\nv0.mp4;x;y\n"
+    )
+
+
+def test_a_decimal_comma_between_commas_and_two_commas_in_a_time_stay_errors(tmp_path: Path):
+    assert "start must be a number of seconds" in message(tmp_path, 'video,caption,start\nv0.mp4,x,"1,5"\n')
+    assert "start must be a number of seconds" in message(tmp_path, "video;caption;start\nv0.mp4;x;1,234,5\n")
+
+
+def test_what_would_only_use_up_memory_is_a_short_error(tmp_path: Path):
+    deep = '{"video": ' + "[" * 100_000
+    for content, name in ((",".join(map(str, range(100_000))), "captions.csv"), (deep, "captions.jsonl")):
+        (tmp_path / "captions.csv").unlink(missing_ok=True)
+        assert len(message(tmp_path, content, name)) < 1000
+
+
 def test_folders_and_absolute_paths_and_backslashes_are_understood(tmp_path: Path):
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "a b.mp4").touch()
@@ -209,7 +243,7 @@ def test_a_thousand_bad_rows_are_counted_and_twenty_shown(tmp_path: Path):
         ("video,caption,caption\n", "column 'caption' twice"),
         ("video,caption,sentence\n", "column 'caption' twice"),
         ("file,caption\n", "unknown column 'file'; no column 'video'"),
-        ("video;caption\nv0.mp4;x\n", "unknown column 'video;caption'"),
+        ("video|caption\nv0.mp4|x\n", "unknown column 'video|caption'"),
         ("video,start\n", "no column 'caption' or 'question'"),
         ("", "no column 'video'"),
         ("video,caption\n", "no rows"),

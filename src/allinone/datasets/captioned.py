@@ -6,12 +6,14 @@
         cats/second.mp4
         photo.jpg
 
-`captions.csv`, UTF-8 with commas, begins with a header and has a row for each caption, so several for a video:
+`captions.csv`, UTF-8, begins with a header and has a row for each caption, so several for a video:
 
     video,caption,start,end,split
     cats/first.mp4,a cat jumps on the table,,,train
     cats/first.mp4,"the cat falls, slowly",12.5,17,train
     photo.jpg,two dogs,,,test
+
+Between the columns are commas, or, as Excel writes them in Europe, semicolons, with decimal commas in times; or tabs.
 
 - `video` (or `path`): path from the folder of this file. Paths may be absolute. `video_name`, beside or instead of it,
   is the name of a file that may lie in any folder here, with or without its extension.
@@ -28,18 +30,20 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from allinone.data.example import Example
 from allinone.datasets.base import Card, Reading, part_name
-from allinone.datasets.files import Videos, as_mp4, parse_seconds, tidy
+from allinone.datasets.files import Videos, as_mp4, parse_seconds
+from allinone.datasets.records import listing, shown, tidy
 
 COLUMNS = ("video", "caption", "start", "end", "split", "question", "answer", "kind", "video_name")
 ALIASES = {"path": "video", "sentence": "caption"}
 FILE_NAMES = ("captions.csv", "captions.jsonl")
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 MAX_SHOWN = 20
 """So many bad rows are printed; the rest is counted."""
 
@@ -166,8 +170,9 @@ def caption_file(root: Path, name: str | None) -> Path:
 
 def read_rows(path: Path, allow_missing: bool) -> tuple[list[Row], bool]:
     """All rows, in order, and whether they have splits; or one error that lists every bad row."""
+    content = path.read_bytes()
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ValueError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from error
@@ -210,16 +215,29 @@ Record = tuple[int, dict[str, object] | str]
 
 def csv_records(text: str, path: Path) -> Iterator[Record]:
     """Rows of a CSV file. The line number is that of a row's first line, since quoted texts may go over several."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header = [ALIASES.get(name, name) for name in (column.strip().lower() for column in next(reader, []))]
-    problems = [f"unknown column {name!r}" for name in header if name not in COLUMNS]
-    problems += [f"column {name!r} twice" for name, count in Counter(header).items() if count > 1]
+    first, _, rest = text.partition("\n")
+    num_before = 0
+    if first.lower().startswith("sep="):  # a line by which Excel is told the delimiter
+        text, num_before = rest, 1
+    delimiter = delimiter_of(text.partition("\n")[0])
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    try:
+        header = [ALIASES.get(name, name) for name in (column.strip().lower() for column in next(reader, []))]
+    except csv.Error as error:
+        raise ValueError(f"{path}: header: not CSV ({error})") from error
+    while header and not header[-1]:  # Excel writes columns that are empty to the end
+        header.pop()
+    problems = []
+    if unknown := [name for name in header if name not in COLUMNS]:
+        problems.append(f"unknown column {listing(map(repr, unknown))}")
+    problems += [f"column {name!r} twice" for name, count in Counter(header).items() if count > 1 and name in COLUMNS]
     problems += ["no column 'video'"] * (not {"video", "video_name"} & set(header))
     problems += ["no column 'caption' or 'question'"] * (not {"caption", "question"} & set(header))
     if problems:
-        raise ValueError(f"{path}: header: {'; '.join(problems)}. Columns, with commas between: {', '.join(COLUMNS)}")
+        columns = f"Columns, with commas, semicolons or tabs between: {', '.join(COLUMNS)}"
+        raise ValueError(f"{path}: header: {'; '.join(problems)}. {columns}")
     while True:
-        line = reader.line_num + 1
+        line = num_before + reader.line_num + 1
         try:
             values = next(reader, None)
         except csv.Error as error:
@@ -227,10 +245,29 @@ def csv_records(text: str, path: Path) -> Iterator[Record]:
             continue
         if values is None:
             return
-        if len(values) == len(header):
-            yield line, dict(zip(header, values, strict=True))
-        elif values:
-            yield line, f"{len(values)} fields, but the header has {len(header)} (a text with commas wants quotes)"
+        while len(values) > len(header) and not values[-1]:
+            values.pop()
+        if len(values) == len(header) and any(values):
+            fields: dict[str, object] = dict(zip(header, values, strict=True))
+            yield line, fields if delimiter == "," else fields | with_points(fields)
+        elif any(values):
+            hint = f"a text with {DELIMITERS[delimiter]} wants quotes"
+            yield line, f"{len(values)} fields, but the header has {len(header)} ({hint})"
+
+
+def delimiter_of(header: str) -> str:
+    """The delimiter that finds most known columns in a header. Excel writes `;` where numbers have decimal commas."""
+
+    def num_known(delimiter: str) -> int:
+        names = (name.strip().strip('"').lower() for name in header.split(delimiter))
+        return sum(ALIASES.get(name, name) in COLUMNS for name in names)
+
+    return max(DELIMITERS, key=num_known)
+
+
+def with_points(fields: Mapping[str, object]) -> dict[str, object]:
+    """Times whose decimals follow a comma, with a point."""
+    return {name: str(fields[name]).replace(",", ".") for name in ("start", "end") if name in fields}
 
 
 def json_records(text: str) -> Iterator[Record]:
@@ -242,6 +279,8 @@ def json_records(text: str) -> Iterator[Record]:
             fields = json.loads(content, object_pairs_hook=by_name)
         except json.JSONDecodeError as error:
             yield line, f"not JSON ({error.msg} at character {error.colno})"
+        except RecursionError:
+            yield line, "not JSON of captions: lists or objects are nested hundreds deep"
         except ValueError as error:
             yield line, str(error)
         else:
@@ -249,7 +288,7 @@ def json_records(text: str) -> Iterator[Record]:
             if not isinstance(fields, dict):
                 yield line, f"not a JSON object: {content.strip():.40}"
             elif unknown:
-                yield line, f"unknown name {', '.join(map(repr, unknown))}; there are: {', '.join(COLUMNS)}"
+                yield line, f"unknown name {listing(map(repr, unknown))}; there are: {', '.join(COLUMNS)}"
             else:
                 yield line, fields
 
@@ -258,7 +297,7 @@ def by_name(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = {ALIASES.get(name, name): value for name, value in pairs}
     if len(fields) < len(pairs):
         twice = [name for name, count in Counter(ALIASES.get(name, name) for name, _ in pairs).items() if count > 1]
-        raise ValueError(f"{', '.join(map(repr, twice))} twice")
+        raise ValueError(f"{listing(map(repr, twice))} twice")
     return fields
 
 
@@ -269,7 +308,7 @@ def parse_row(fields: dict[str, object], videos: Videos, has_splits: bool) -> Ro
     for name in ("video", "video_name", "caption", "split", "question", "answer", "kind"):
         value = fields.get(name)
         if value is not None and not isinstance(value, str):
-            problems.append(f"{name} must be a text, got {value!r}")
+            problems.append(f"{name} must be a text, got {shown(value)}")
             value = "?"
         texts[name] = (value or "").strip() if name.startswith("video") else tidy(value or "")
     times = {}
