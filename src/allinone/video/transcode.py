@@ -15,7 +15,7 @@ CLOCK = 90_000
 A_DAY_SEC = 86_400
 
 NO_EDIT_LIST = {"use_editlist": "0", "movflags": "negative_cts_offsets"}
-"""With one, FFmpeg leaves out the last frames of a file whose frame rate varies: those after a keyframe near its end."""
+"""With one, FFmpeg leaves out the frames after a keyframe near the end, where the frame rate varies."""
 
 
 def transcode(
