@@ -317,12 +317,13 @@ def test_still_images_are_clips_of_one_frame(tmp_path, kind, mode):
     assert (info.num_frames, info.duration_sec, info.width, info.height) == (1, None, 60, 40)
 
 
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "avif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_photos_are_turned_upright(tmp_path, orientation):
+def test_photos_are_turned_upright(tmp_path, orientation, kind):
     picture = Image.fromarray(moving_frames(1, 40, 60)[0]).resize((240, 160))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = tmp_path / "a.jpg"
+    path = tmp_path / f"a.{kind}"
     picture.save(path, exif=exif, quality=95)
     want = torch.from_numpy(np.array(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))).permute(2, 0, 1)
     clip = read_frames(path, indices=[0])

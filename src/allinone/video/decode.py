@@ -30,6 +30,7 @@ from allinone.shards import find_packed
 from allinone.types import Clip
 from allinone.video.color import HDR, hdr_pixels, may_be_transparent, over_white
 from allinone.video.duration import PictureEnd, indexed_end, last_packets_end, player_zero
+from allinone.video.exif import EXIF_CODECS, Matrix, exif_orientation
 from allinone.video.packets import TABLES, ChangedError, PacketTable, RowReader
 from allinone.video.pictures import BRANDS, Photo, UnreadableError, in_pieces, open_photo
 from allinone.video.streams import NoFilm, alpha_decoder, open_film
@@ -429,7 +430,7 @@ class _Video:
         photo = form.endswith("_pipe") or form in ("image2", "ico") or (form == "gif" and stream.frames == 1)
         photo = photo or (is_heif and stream.frames <= 1)
         self.is_image = photo and not isinstance(self.pictures, Animation)
-        self.orientation = _exif_orientation(self.file) if self.codec == "mjpeg" and photo else None
+        self.orientation = exif_orientation(self.file) if photo and self.codec in EXIF_CODECS else None
         self.is_avi = form == "avi"
         self.matroska = "matroska" in form
         complete = "mp4" in form and 0 < stream.frames <= len(stream.index_entries)
@@ -891,21 +892,6 @@ class _Pictures:
         return torch.from_numpy(self.frames), torch.from_numpy(self.times_sec)
 
 
-Matrix = tuple[
-    int | float, int | float, int | float, int | float
-]  # (a, b, c, d): pixel (x, y) is displayed at (ax + cy, bx + dy)
-
-_EXIF_MATRICES: dict[int, Matrix] = {
-    2: (-1, 0, 0, 1),
-    3: (-1, 0, 0, -1),
-    4: (1, 0, 0, -1),
-    5: (0, 1, 1, 0),
-    6: (0, 1, -1, 0),
-    7: (0, -1, -1, 0),
-    8: (0, -1, 1, 0),
-}
-
-
 def _display_matrix(frame: av.VideoFrame) -> Matrix:
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
@@ -916,25 +902,6 @@ def _display_matrix(frame: av.VideoFrame) -> Matrix:
         return a, b, c, d
     turn = math.radians(frame.rotation if abs(frame.rotation) <= 360 else 0)  # FFmpeg's answer to a broken matrix
     return math.cos(turn), -math.sin(turn), math.sin(turn), math.cos(turn)
-
-
-def _exif_orientation(file: File) -> Matrix | None:
-    """The orientation that a JPEG asks for, mirrored ones included (PyAV's rotation does not tell those apart)."""
-    file.seek(0)
-    head = file.read(1 << 16)
-    begin = head.find(b"Exif\0\0") + 6
-    if begin < 6:
-        return None
-    order = "little" if head[begin : begin + 2] == b"II" else "big"
-
-    def number(at: int, length: int) -> int:
-        return int.from_bytes(head[begin + at : begin + at + length], order)
-
-    entries = number(4, 4)
-    for entry in range(entries + 2, entries + 2 + 12 * number(entries, 2), 12):
-        if number(entry, 2) == 0x0112:
-            return _EXIF_MATRICES.get(number(entry + 8, 2))
-    return None
 
 
 def _cause(error: OSError | FFmpegError) -> str:
