@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from allinone.checkpoint import load_checkpoint
 from allinone.cli import main
-from allinone.convert import convert
+from allinone.convert import convert, read_answers
 from allinone.experiment import check_heads
 from allinone.experiments import find
 from allinone.export import export
@@ -15,7 +16,7 @@ from allinone.inference import Predictor, load
 from allinone.model.config import ModelConfig
 from allinone.model.heads import HEADS, ContrastiveHead, LabelHead, MatchingHead, MLMHead
 from allinone.model.model import AllInOne, MissingHead
-from allinone.model.weights import read_tensors
+from allinone.model.weights import RELEASED_DIMS, RELEASED_OPTIONAL, read_tensors
 from allinone.objectives.base import Ingredients
 from allinone.search import VideoIndex
 from allinone.text.answers import AnswerVocabulary
@@ -133,3 +134,35 @@ def test_a_config_changed_by_hand_is_one_line_on_the_command_line(pretrained, tm
         main(["export", str(folder), str(tmp_path / "x")])
     [line] = capsys.readouterr().err.splitlines()
     assert line == f"allinone export: {folder / 'config.json'}: model: width: wanted int, got 96.0"
+
+
+@pytest.mark.parametrize("content", ["", "{", "3", "[1, 2]", '{"red": "0"}', '{"red": null}', "[" * 9999, '"red"'])
+def test_a_damaged_list_of_answers_is_one_error_that_names_the_file(tmp_path, content):
+    (tmp_path / "answers.json").write_text(content)
+    with pytest.raises(ValueError, match=r"answers\.json: "):
+        read_answers(tmp_path / "answers.json")
+
+
+def test_answers_come_in_the_order_of_their_numbers(tmp_path):
+    (tmp_path / "answers.json").write_text('{"red": 1, "blue": 0}')
+    assert read_answers(tmp_path / "answers.json") == ["blue", "red"]
+
+
+READ_SHAPES = [*RELEASED_DIMS, *RELEASED_OPTIONAL, "mc_vqa_classifier.1.weight", "transformer.norm.weight"]
+
+
+@pytest.mark.parametrize("name", READ_SHAPES)
+@pytest.mark.parametrize("shape", [None, (), (0,), (0, 0), (5,), (2, 3, 4), (0, 3, 0, 0)])
+def test_weights_that_lack_a_tensor_or_have_it_in_another_shape_are_one_error_or_fit(tmp_path, name, shape):
+    tensors = read_tensors(RELEASED)
+    if shape is None:
+        tensors.pop(name, None)
+    else:
+        tensors[name] = torch.zeros(shape)
+    torch.save(tensors, tmp_path / "x.ckpt")
+    try:
+        convert(tmp_path / "x.ckpt", tmp_path / "to")
+    except ValueError as error:
+        assert str(error).startswith(f"{tmp_path / 'x.ckpt'}: ")  # noqa: PT017 (some of them fit)
+    else:
+        assert load_checkpoint(tmp_path / "to").folder == tmp_path / "to"

@@ -1,5 +1,6 @@
 """Weights from elsewhere to a checkpoint folder of ours: what `allinone convert` does."""
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +10,19 @@ import torch
 from allinone.checkpoint import model_card, save_checkpoint
 from allinone.checks import did_you_mean
 from allinone.files.lock import only_process
+from allinone.files.reading import check_readable
 from allinone.model.config import PAPER_SIZES
 from allinone.model.heads import ABILITIES
 from allinone.model.model import AllInOne
-from allinone.model.weights import Report, check_finite, convert_released, is_released, read_tensors, start_from_vit
+from allinone.model.weights import (
+    Report,
+    check_finite,
+    convert_released,
+    first_line,
+    is_released,
+    read_tensors,
+    start_from_vit,
+)
 from allinone.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -40,22 +50,22 @@ def convert(
     """
     path = find_weights(weights)
     tensors = read_tensors(path)
+    tokenizer = Tokenizer.from_vocab(vocab) if vocab else None
     try:
         check_finite(tensors)
+        if is_released(tensors):
+            for name, value in {"size": size, "image_size": image_size}.items():
+                if value is not None:
+                    raise ValueError(f"{name} is for a ViT; this is a released checkpoint, which has its own")
+            model, report = convert_released(tensors, num_heads=num_heads, answers=answers)
+            kind = "a released All-in-One checkpoint"
+        else:
+            if answers is not None or num_heads is not None:
+                raise ValueError("answers and num_heads are for a released checkpoint; this looks like a ViT")
+            model, report = from_vit(tensors, size, image_size)
+            kind = "ImageNet weights; the text part is random until it is trained"
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    tokenizer = Tokenizer.from_vocab(vocab) if vocab else None
-    if is_released(tensors):
-        for name, value in {"size": size, "image_size": image_size}.items():
-            if value is not None:
-                raise ValueError(f"{name} is for a ViT; this is a released checkpoint, which has its own")
-        model, report = convert_released(tensors, num_heads=num_heads, answers=answers)
-        kind = "a released All-in-One checkpoint"
-    else:
-        if answers is not None or num_heads is not None:
-            raise ValueError("answers and num_heads are for a released checkpoint; this looks like a ViT")
-        model, report = from_vit(tensors, size, image_size)
-        kind = "ImageNet weights; the text part is random until it is trained"
     if num_frames is not None and num_frames != model.config.num_frames:
         report.resized.append(f"temporal embedding ({model.config.num_frames} to {num_frames} frames)")
         model = model.with_frames(num_frames)
@@ -75,6 +85,25 @@ def convert(
     return Path(folder), report
 
 
+def read_answers(path: str | Path) -> list[str]:
+    """The answers of a head in order, from a JSON list or from a released object of answers and their numbers.
+
+    Raises ValueError where the file holds anything else.
+    """
+    check_readable(Path(path))
+    try:
+        answers = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: cannot be read as JSON ({first_line(error)})") from error
+    if isinstance(answers, dict):
+        if not all(type(number) is int for number in answers.values()):
+            raise ValueError(f"{path}: wanted a whole number for each answer")
+        answers = sorted(answers, key=answers.__getitem__)
+    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+        raise ValueError(f"{path}: wanted a list of answers, or an object of answers and their numbers")
+    return answers
+
+
 def can_and_cannot(model: AllInOne) -> list[str]:
     """Lines on what a checkpoint has heads for, and the commands that add the others."""
     lacking: dict[str, list[str]] = {}
@@ -90,7 +119,7 @@ def can_and_cannot(model: AllInOne) -> list[str]:
 
 def from_vit(tensors: dict[str, torch.Tensor], size: str | None, image_size: int | None) -> tuple[AllInOne, Report]:
     """A new model of the size that this ViT starts."""
-    width = tensors["cls_token"].shape[-1] if "cls_token" in tensors else 0
+    width = tensors["cls_token"].numel() if "cls_token" in tensors else 0
     if size is None:
         distilled = "dist_token" in tensors
         by_width = {c.width: name for name, c in PAPER_SIZES.items() if not c.distilled}

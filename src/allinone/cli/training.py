@@ -1,6 +1,5 @@
 """`allinone demo`, `train`, `evaluate`, `compare` and `convert`."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -165,16 +164,13 @@ def run_compare(options: Namespace) -> None:
 
 
 def run_convert(options: Namespace) -> None:
-    from allinone.convert import convert
+    from allinone.convert import convert, read_answers
 
-    answers = json.loads(Path(options.answers).read_text()) if options.answers else None
-    if isinstance(answers, dict):  # answer to label, as released
-        answers = sorted(answers, key=answers.__getitem__)
     folder, report = convert(
         options.weights,
         options.to,
         vocab=options.vocab,
-        answers=answers,
+        answers=read_answers(options.answers) if options.answers else None,
         num_heads=options.num_heads,
         size=options.size,
         image_size=options.image_size,

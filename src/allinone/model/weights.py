@@ -248,17 +248,37 @@ def convert_released(
     return model.eval(), report
 
 
+RELEASED_DIMS = {
+    "text_embeddings.word_embeddings.weight": 2,
+    "text_embeddings.position_embeddings.weight": 2,
+    "transformer.patch_embed.proj.weight": 4,
+    "transformer.pos_embed": 3,
+    "transformer.cls_token": 3,
+    "transformer.blocks.0.mlp.fc1.weight": 2,
+}
+RELEASED_OPTIONAL = {
+    "transformer.temporal_embed": 3,
+    "transformer.dist_token": 3,
+    "text_embeddings.token_type_embeddings.weight": 2,
+    "token_type_embeddings.weight": 2,
+    "txt_proj.weight": 2,
+}
+"""Tensors whose shapes are read or cut, and their numbers of dimensions."""
+
+
+def misshapen(tensors: Mapping[str, Tensor], needed: Mapping[str, int], optional: Mapping[str, int]) -> list[str]:
+    """Names of needed tensors that are missing, and of any that are empty or have another number of dimensions."""
+    there = {name: dims for name, dims in optional.items() if name in tensors}
+    return [
+        name
+        for name, dims in {**needed, **there}.items()
+        if name not in tensors or tensors[name].ndim != dims or not tensors[name].numel()
+    ]
+
+
 def released_config(tensors: Mapping[str, Tensor], num_heads: int | None) -> ModelConfig:
     """Read the sizes off the shapes."""
-    wanted = {
-        "text_embeddings.word_embeddings.weight": 2,
-        "text_embeddings.position_embeddings.weight": 2,
-        "transformer.patch_embed.proj.weight": 4,
-        "transformer.pos_embed": 3,
-        "transformer.cls_token": 3,
-    }
-    missing = [name for name, dims in wanted.items() if name not in tensors or tensors[name].ndim != dims]
-    if missing:
+    if missing := misshapen(tensors, RELEASED_DIMS, RELEASED_OPTIONAL):
         raise ValueError(f"not a released All-in-One checkpoint: missing or misshapen {', '.join(missing)}")
     vocab_size, width = tensors["text_embeddings.word_embeddings.weight"].shape
     distilled = "transformer.dist_token" in tensors
@@ -305,6 +325,10 @@ def head_configs(ours: Mapping[str, Tensor], answers: Sequence[str] | None) -> d
     kinds = {name.split(".")[1] for name in ours if name.startswith("heads.")}
     plain = {"mlm": MLMHead, "matching": MatchingHead, "ranking": RankingHead, "contrastive": ContrastiveHead}
     configs: dict[str, Any] = {kind: head.Config() for kind, head in plain.items() if kind in kinds}
+    two_layers = {"choice": ("1",), "answer": ("1", "4")}
+    needed = [f"heads.{kind}.layers.{n}.weight" for kind, layers in two_layers.items() if kind in kinds for n in layers]
+    if missing := misshapen(ours, dict.fromkeys(needed, 2), {}):
+        raise ValueError(f"missing or misshapen: {', '.join(missing)}")
     if "choice" in kinds:
         configs["choice"] = ChoiceHead.Config(hidden=ours["heads.choice.layers.1.weight"].shape[0])
     if "answer" in kinds:
@@ -356,6 +380,9 @@ VIT_DROPPED = {
 }
 
 
+VIT_DIMS = {"cls_token": 3, "pos_embed": 3, "patch_embed.proj.weight": 4, "patch_embed.proj.bias": 1, "norm.weight": 1}
+
+
 def start_from_vit(model: AllInOne, tensors: Mapping[str, Tensor]) -> Report:
     """Load ViT or DeiT weights (timm's names) into a model's vision part and blocks; everything else stays new.
 
@@ -364,13 +391,20 @@ def start_from_vit(model: AllInOne, tensors: Mapping[str, Tensor]) -> Report:
     Raises ValueError where the width, depth or patch size differ, or a tensor is unexplained.
     """
     config, report, ours = model.config, Report(), {}
-    needed = ("cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias", "norm.weight")
-    missing = [name for name in needed if name not in tensors]
-    if missing:
-        raise ValueError(f"not a ViT in timm's names: {', '.join(missing)} missing")
+    needed = {
+        "cls_token": 3,
+        "pos_embed": 3,
+        "patch_embed.proj.weight": 4,
+        "patch_embed.proj.bias": 1,
+        "norm.weight": 1,
+    }
+    if missing := misshapen(tensors, needed, {"dist_token": 3}):
+        raise ValueError(f"not a ViT in timm's names: missing or misshapen {', '.join(missing)}")
     width, patch_size = tensors["cls_token"].shape[-1], tensors["patch_embed.proj.weight"].shape[-1]
     depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
     got = {"width": width, "patch_size": patch_size, "depth": depth}
+    if (there := tensors["pos_embed"].shape[-1]) != width:
+        raise ValueError(f"pos_embed is {there} wide, and cls_token {width}")
     wrong = [f"{k} {v} (wanted {getattr(config, k)})" for k, v in got.items() if getattr(config, k) != v]
     if wrong:
         raise ValueError(f"this ViT does not fit the model: {', '.join(wrong)}")

@@ -328,7 +328,13 @@ class Run:
                 f"{self.run_dir}: holds a run already ({found[0].name}); go on with --resume, or choose another folder"
             )
         if found:
-            saved, num_damaged = first_whole(found, Saved.load)
+            try:
+                saved, num_damaged = first_whole(found, Saved.load)
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}. No checkpoint in {self.run_dir} is whole, so start a new run in another folder; it may "
+                    "start (`init`) from a checkpoint whose weights are"
+                ) from error
             self.restore(saved)
             self.world.wait()
             if self.world.is_main:
