@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from allinone.cli import main
-from allinone.cli.show import progress_bars, progress_lines
+from allinone.cli.show import progress_bars
 from allinone.datasets import all_known
+from allinone.progress import progress_lines
 from allinone.video.encode import write_mp4
 
 
@@ -95,22 +96,22 @@ def test_of_many_missing_files_the_first_are_shown_and_the_rest_counted(tmp_path
 
 
 def test_in_a_log_progress_is_a_line_now_and_then(capsys):
-    show = progress_lines(every_sec=0.0)
+    lines: list[str] = []
+    show = progress_lines(lines.append, every_sec=0.0)
     for done in range(5):
         show("files", done, 10)
-    lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
     assert lines[-1].startswith("files: 4 of 10, ")
     assert lines[-1].endswith(" left")
 
 
-def test_no_rate_is_told_before_it_means_something(capsys, monkeypatch):
-    now = iter([0.0, 9.9, 10.0, 10.8, 20.0])
-    monkeypatch.setattr("allinone.cli.show.time.monotonic", lambda: next(now))
-    show = progress_lines()
+def test_no_rate_is_told_before_it_means_something(monkeypatch):
+    now, lines = iter([0.0, 9.9, 10.0, 10.8, 20.0]), []
+    monkeypatch.setattr("allinone.progress.time.monotonic", lambda: next(now))
+    show = progress_lines(lines.append)
     for done in (0, 5, 9, 10):
         show("files", done, 20)
-    assert capsys.readouterr().err.splitlines() == ["files: 10 of 20, 1.0/s, 0:10.1 left"]
+    assert lines == ["files: 10 of 20, 1.0/s, 0:10.1 left"]
 
 
 def test_a_bar_counts_what_was_there_before_into_no_rate(monkeypatch):

@@ -27,6 +27,7 @@ from allinone.model.config import SIZES, ModelConfig
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.model import AllInOne, MissingHead
 from allinone.objectives.base import Ingredients, ObjectiveConfig
+from allinone.progress import is_first_process, progress_lines, show_logs
 from allinone.results import refuse_to_replace, write_results
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import Tokenizer
@@ -246,11 +247,15 @@ def train(
     on_step: Callable[[dict[str, Any]], None] | None = None,
     on_progress: Progress | None = None,
     cache: FrameCache | None = None,
+    quiet: bool = False,
 ) -> TrainResult:
     """Train in this process, or in all that torchrun started; see `run_training` for what is written and raised.
 
-    Stages that follow each other in one process may share a `cache` of decoded videos.
+    Stages that follow each other in one process may share a `cache` of decoded videos. What a run logs, its steps and
+    evaluations for example, is shown on stderr (`show_logs`); `quiet` leaves logging as it is.
     """
+    if not quiet and is_first_process():
+        show_logs()
     if not experiment.train_data:
         raise ValueError("this experiment has nothing to train on; it is for `allinone evaluate CHECKPOINT`")
     examples = {
@@ -394,13 +399,18 @@ def evaluate(
     name: str = "",
     to: str | Path | None = None,
     overwrite: bool = False,
+    quiet: bool = False,
 ) -> dict[str, dict[str, Evaluation]]:
     """Evaluate a checkpoint with the experiment's evaluators and its number of frames.
 
     Returns, for each evaluator, the real evaluation (`score`) and the same samples under each control. With `to`, all
     of it is written to that folder (`results.py`), and `name` says there which experiment it was; an evaluation that
-    the folder already holds is an error unless `overwrite` is set.
+    the folder already holds is an error unless `overwrite` is set. Without `on_progress`, progress is logged, and shown
+    as that of `train`.
     """
+    if not quiet and is_first_process():
+        show_logs()
+        on_progress = on_progress or progress_lines(log.info)
     if not experiment.evaluators:
         raise ValueError("this experiment has no evaluators")
     with nullcontext() if to is None else only_process(to):

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser
 from allinone.cli import asking, data, export, searching, training
 from allinone.files.faults import explain
 from allinone.processes import leave_current_folder
+from allinone.progress import show_logs
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -21,7 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
         leave_current_folder()
     parser = build_parser()
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    show_logs("")
     if "RANK" in os.environ:
         say_things_once(int(os.environ["RANK"]))
     for chatty in ("httpx", "httpcore", "huggingface_hub", "onnx_ir", "onnxscript"):

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from allinone.cli.show import clock, progress_bars, show_notes
+from allinone.cli.show import progress_bars, show_notes
+from allinone.progress import clock
 
 if TYPE_CHECKING:
     from allinone.asking import Question

@@ -1,18 +1,11 @@
 """What the commands show people: tables and progress bars."""
 
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-RATE_SEC = 1.0
-"""A rate is told once so much time has passed; before, it would be one of thousands a second that means nothing."""
-
-
-def clock(seconds: float) -> str:
-    minutes, seconds = divmod(seconds, 60)
-    return f"{int(minutes)}:{seconds:04.1f}"
+from allinone.progress import RATE_SEC, progress_lines
 
 
 def show_notes(notes: Iterable[str]) -> None:
@@ -85,7 +78,7 @@ def progress_bars() -> Iterator[Any]:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn()
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield progress_lines()
+        yield progress_lines(lambda line: print(line, file=sys.stderr, flush=True))
         return
     with Progress(*columns, console=console, transient=True) as progress:
         bars: dict[str, Any] = {}
@@ -96,21 +89,3 @@ def progress_bars() -> Iterator[Any]:
             progress.update(bars[what], completed=done, total=total)
 
         yield show
-
-
-def progress_lines(every_sec: float = 10.0) -> Callable[[str, int, int], None]:
-    """The same as lines on stderr, one in `every_sec`."""
-    begun: dict[str, tuple[float, int]] = {}
-    last = time.monotonic()
-
-    def show(what: str, done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        start, before = begun.setdefault(what, (now, done))
-        if now - last >= every_sec and now - start >= min(RATE_SEC, every_sec) and done > before:
-            last = now
-            rate = (done - before) / (now - start)
-            left = clock((total - done) / rate)
-            print(f"{what}: {done:,} of {total:,}, {rate:.1f}/s, {left} left", file=sys.stderr, flush=True)
-
-    return show

@@ -1,6 +1,5 @@
 """`allinone demo`, `train`, `evaluate`, `compare` and `convert`."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from allinone.cli.show import progress_bars, show_comparisons, show_numbers, show_tables
+from allinone.progress import is_first_process
 
 
 def add_commands(commands: Any) -> None:
@@ -124,7 +124,7 @@ def run_train(options: Namespace) -> None:
     except TrainingDiverged as error:
         print(f"allinone train: {error}", file=sys.stderr)
         sys.exit(1)
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_process():
         show_numbers(f"after {result.step} steps", result.metrics)
         print(f"checkpoint: {result.checkpoint}")
 
