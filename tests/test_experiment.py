@@ -9,17 +9,19 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 
+from allinone.checkpoint import save_checkpoint
 from allinone.checks import literals
 from allinone.data.cache import FrameCache
 from allinone.datasets.captioned import Captions
 from allinone.datasets.synthetic import make_world
-from allinone.experiment import Data, describe, evaluate, numbers, override, settable, train
+from allinone.experiment import Data, describe, evaluate, load_as_wanted, numbers, override, settable, train
 from allinone.experiments import experiments, find, finetune, short_name
 from allinone.files.lock import only_process
 from allinone.inference import load
 from allinone.model.config import NANO
 from allinone.text.tokenizer import Tokenizer
 from allinone.train.loop import TrainResult
+from tiny import tiny_predictor
 
 
 @pytest.fixture(scope="session")
@@ -124,6 +126,19 @@ def test_settings_reach_into_the_experiment():
     assert changed.objectives["vtc"].weight == 0.5
     assert changed.train_data["captions"].data == Captions()
     assert (changed.model.width, changed.data.transform.flip_prob, changed.init) == (192, 0.0, "folder")
+
+
+def test_an_evaluation_on_other_frames_than_in_training_says_so(tmp_path, caplog):
+    caplog.set_level("INFO")
+    trained = tiny_predictor(num_frames=2)
+    save_checkpoint(tmp_path / "mine", trained.model, trained.tokenizer)
+    for num_frames, told in ((2, False), (5, True)):
+        caplog.clear()
+        experiment = override(find("captioned"), [f"model.num_frames={num_frames}"])
+        assert load_as_wanted(tmp_path / "mine", experiment).num_frames == num_frames
+        assert (
+            any("mine was trained on 2 (to evaluate it so: model.num_frames=2)" in m for m in caplog.messages) == told
+        )
 
 
 def test_an_unknown_experiment_lists_those_there_are():

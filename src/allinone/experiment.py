@@ -417,7 +417,7 @@ def evaluate(
         if to is not None:
             refuse_to_replace(to, overwrite)
         require_evaluated(experiment)
-        predictor = load(checkpoint, num_frames=experiment.model.num_frames)
+        predictor = load_as_wanted(checkpoint, experiment)
         for evaluator, config in experiment.evaluators.items():
             check_heads(predictor, evaluator, config)
         experiment = replace(experiment, data=replace(experiment.data, transform=predictor.data.transform))
@@ -429,6 +429,18 @@ def evaluate(
             facts = {"checkpoint": predictor.name, "experiment": name, **circumstances(predictor, experiment)}
             write_results(to, facts, tables, overwrite)
     return tables
+
+
+def load_as_wanted(checkpoint: str | Path, experiment: Experiment) -> Predictor:
+    """A predictor of the experiment's number of frames; logs where that is another one than in training."""
+    predictor, num_frames = load(checkpoint), experiment.model.num_frames
+    if predictor.num_frames == num_frames:
+        return predictor
+    log.info(
+        "clips of %d frames, as this experiment says; %s was trained on %d (to evaluate it so: model.num_frames=%d)",
+        num_frames, checkpoint, predictor.num_frames, predictor.num_frames,
+    )  # fmt: skip
+    return load(checkpoint, num_frames=num_frames)
 
 
 def check_heads(predictor: Predictor, name: str, config: EvaluatorConfig) -> None:

@@ -223,7 +223,7 @@ def test_long_captions_are_cut_and_counted(
     lengths = [len(row) for row in tokenizer.rows([example.text for example in examples])]
     assert caplog.messages == [
         f"{sum(length > 3 for length in lengths)} of {len(examples)} texts, of up to {max(lengths)} tokens, cut to 3, "
-        "all that this model reads (its max_text_len)"
+        "all that this model reads (its max_text_len); set model.max_text_len to read more"
     ]
     assert batch.text_ids.shape[1] <= 3
     assert (batch.text_ids == tokenizer.sep_id).sum(1).eq(1).all()

@@ -121,7 +121,7 @@ class Loader:
         self.batches_done = 0
         rows = tokenizer.rows([text for e in examples for text in e.texts])
         if rank == 0 and (note := cut_note(rows, max_text_len)):
-            log.warning("%s", note)
+            log.warning("%s; set model.max_text_len to read more", note)
         rows = [tokenizer.cut(row, max_text_len) for row in rows]
         clips = clip_reader(config, num_frames, training, cache, (path for e in examples for path in e.files))
         class_numbers = {name: number for number, name in enumerate(classes)}
