@@ -36,6 +36,12 @@ from tools.world import RECORDS, SMALL, state_of, write_official, write_rows, wr
 LIMITS = Limits(max_samples=2)
 
 
+@pytest.fixture
+def any_bytes(monkeypatch):
+    """Files are packed whatever is in them."""
+    monkeypatch.setattr(tool, "unreadable", lambda *_: {})
+
+
 def content(path):
     with open_file(path) as file:
         return file.read()
@@ -114,6 +120,7 @@ def test_batches_are_those_of_the_files_in_training_evaluation_and_after_a_stop(
     assert_same(list(files), list(shards))
 
 
+@pytest.mark.usefixtures("any_bytes")
 def test_shards_are_ordinary_tars_that_tell_what_lies_in_them(tmp_path):
     write_image(tmp_path / "photo.png", np.full((16, 16, 3), 90, np.uint8))
     (tmp_path / "captions.csv").write_text("video,caption,start\nphoto.png,two dogs,\nphoto.png,a dog,\nb.mp4,late,3\n")
@@ -138,6 +145,7 @@ def test_two_runs_write_the_same_bytes(tmp_path, root):
     assert shards(tmp_path / "to") == shards(tmp_path / "too")
 
 
+@pytest.mark.usefixtures("any_bytes")
 def test_a_shard_is_full_by_bytes_or_by_samples_and_takes_any_file_alone(tmp_path):
     for n in range(5):
         (tmp_path / f"{n}.mp4").write_bytes(bytes(400_000))
@@ -162,6 +170,7 @@ def shard_until_killed(root, to):
         return put(tar, name, *rest)
 
     tool.put = deadly
+    tool.unreadable = lambda *_: {}
     shard(SMALL, root, to, LIMITS)
 
 
@@ -188,11 +197,11 @@ def test_new_and_changed_videos_and_those_of_a_lost_shard_are_packed_anew(tmp_pa
     shard(SMALL, root, to, LIMITS)
     assert shard(SMALL, root, to, LIMITS).num_done_before == 3
     shutil.copy(root / "videos" / "a.mp4", root / "videos" / "c.mp4")
-    (root / "videos" / "b.mp4").write_bytes(b"changed")
+    write_mp4(root / "videos" / "b.mp4", np.full((12, 32, 48, 3), 9, np.uint8), fps=8)
     write_rows(root, {"train": [*RECORDS["train"], {"video": "c", "text": "new", "answer": ""}]})
     report = shard(SMALL, root, to, LIMITS)
     assert (report.num_done_before, report.num_shards) == (2, 1)
-    assert content(to / "videos" / "b.mp4") == b"changed"
+    assert content(to / "videos" / "b.mp4") == content(root / "videos" / "b.mp4")
     assert content(to / "videos" / "c.mp4") == content(root / "videos" / "c.mp4")
     (to / "shards" / "00000.tar").unlink()
     assert shard(SMALL, root, to, LIMITS).num_done_before == 3
@@ -221,6 +230,20 @@ def test_missing_and_unreadable_videos_are_named_and_the_rest_is_packed(tmp_path
         probe(tmp_path / "to" / "videos" / "a.mp4")
     with tarfile.open(tmp_path / "to" / "shards" / "00000.tar") as tar:
         assert tar.getnames() == ["000000000.mp4", "000000000.json"]
+
+
+def test_videos_that_do_not_decode_are_named_and_not_packed(tmp_path, root):
+    whole = (root / "videos" / "a.mp4").read_bytes()
+    (root / "videos" / "a.mp4").write_bytes(whole[: len(whole) // 2])
+    (root / "videos" / "photo.jpg").write_bytes(b"no picture")
+    report = shard(SMALL, root, tmp_path / "to", LIMITS, workers=1)
+    assert sorted(path.rpartition("/")[2] for path in report.failed) == ["a.mp4", "photo.jpg"]
+    assert not report.complete
+    assert report.num_shards == 1
+    with tarfile.open(tmp_path / "to" / "shards" / "00000.tar") as tar:
+        assert tar.getnames() == ["000000000.mp4", "000000000.json"]
+    (root / "videos" / "a.mp4").write_bytes(whole)
+    assert list(shard(SMALL, root, tmp_path / "to", LIMITS, workers=1).failed) == [str(root / "videos" / "photo.jpg")]
 
 
 def test_one_process_at_a_time_and_no_foreign_folder(tmp_path, root):
@@ -258,6 +281,7 @@ def test_prepared_videos_can_be_packed_and_packed_ones_prepared_and_packed_again
     assert sorted(p.name for p in (tmp_path / "d2").iterdir()) == [".prepared", "test.jsonl", "train.jsonl", "videos"]
 
 
+@pytest.mark.usefixtures("any_bytes")
 @pytest.mark.parametrize(
     ("name", "write", "ending"),
     [("msrvtt", write_msrvtt, ".avi"), ("ucf101", write_ucf101, ".avi"), ("nlvr2", write_nlvr2, ".jpg")],

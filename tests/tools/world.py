@@ -81,7 +81,13 @@ def write_official(root: Path, write: Callable[[Path, Sequence[Item]], None], cl
     """Lay clips out as a known data set, each in training and in test."""
     root.mkdir()
     splits = [(clip, n, split) for n, clip in enumerate(clips) for split in ("train", "test")]
-    write(root, [Item(video=v, split=split, caption=f"clip {n}", answer="true", label="run") for v, n, split in splits])
+    write(
+        root,
+        [
+            Item(video=v, split=split, caption=f"clip {n}", question=f"is it {n}?", answer="true", label="run")
+            for v, n, split in splits
+        ],
+    )
 
 
 def state_of(root: Path) -> dict[str, tuple[int, int, bytes]]:

@@ -70,6 +70,7 @@ def add_commands(commands: Any) -> None:
     add_name(shard, "--root")
     shard.add_argument("--to", type=str, required=True, metavar="S", help="the new folder")
     add_choice(shard)
+    shard.add_argument("--workers", type=int, metavar="N", help="processes that read (default: one for each core)")
     shard.add_argument("--max-mb", type=int, default=512, metavar="MB", help="of one shard (default: %(default)s)")
     shard.add_argument("--max-samples", type=int, default=10_000, metavar="N", help="in one (default: %(default)s)")
     actions.add_subcommand("shard", shard, help="pack its videos into few large files")
@@ -199,6 +200,7 @@ def run_shard(options: Namespace) -> None:
             limits,
             splits=options.split,
             tasks=options.task,
+            workers=options.workers,
             on_progress=show,
         )
     list_some("not read", report.unread)

@@ -7,7 +7,7 @@ while size and time of the file stay as they are. Nothing is written below the d
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -104,8 +104,7 @@ def check(
 ) -> tuple[Report, Path]:
     """Check it, and write the report as JSON: to `report`, or into the user's cache folder."""
     root = Path(root).resolve()
-    place = cache_folder() / f"{known.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
-    report = Path(report).resolve() if report else place.with_suffix(".json")
+    report = Path(report).resolve() if report else notes(known, root).with_suffix(".json")
     if report.is_relative_to(root):
         raise ValueError(f"{report}: a check writes nothing below {root}; put the report elsewhere")
     files: dict[str, Part] = {}
@@ -115,21 +114,37 @@ def check(
     there = []
     for path in files:
         (there if folders.have(path) else found.missing).append(path)
-    with Journal(place.with_suffix(".readable.jsonl")) as journal:
-        looks = [(path, journal.get(path), timeout_sec) for path in there]
-        results = work_on(looks, look, workers or os.cpu_count() or 1, patience_sec=3 * timeout_sec)
-        for done, ((path, before, _), result) in enumerate(results, start=1):
-            if isinstance(result, Failure):
-                found.broken[path] = result.cause.removeprefix(f"{path}: ")
-            else:
-                if result != before:
-                    journal.add(path, result)
-                compare(found, path, files[path], duration_sec=result[2])
-            on_progress("files", done, len(looks))
+    for done, (path, result) in enumerate(read_all(known, root, there, workers, timeout_sec), start=1):
+        if isinstance(result, Failure):
+            found.broken[path] = result.cause
+        else:
+            compare(found, path, files[path], duration_sec=result)
+        on_progress("files", done, len(there))
     report.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(report) as unfinished:
         unfinished.write_text(json.dumps(found.as_json(), indent=2), encoding="utf-8")
     return found, report
+
+
+def read_all(
+    known: Known, root: Path, paths: Sequence[str], workers: int | None = None, timeout_sec: float = 60
+) -> Iterator[tuple[str, float | Failure]]:
+    """Each file with its duration, or why it cannot be read. One that was readable before is not read again."""
+    with Journal(notes(known, root).with_suffix(".readable.jsonl")) as journal:
+        looks = [(path, journal.get(path), timeout_sec) for path in paths]
+        results = work_on(looks, look, workers or os.cpu_count() or 1, patience_sec=3 * timeout_sec)
+        for (path, before, _), result in results:
+            if isinstance(result, Failure):
+                yield path, Failure(result.cause.removeprefix(f"{path}: "))
+            else:
+                if result != before:
+                    journal.add(path, result)
+                yield path, result[2]
+
+
+def notes(known: Known, root: Path) -> Path:
+    """Where it is noted what was found in a data set, without an ending."""
+    return cache_folder() / f"{known.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
 
 
 def cache_folder() -> Path:

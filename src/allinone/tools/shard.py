@@ -23,10 +23,11 @@ from allinone.data.example import Example
 from allinone.data.presence import Folders
 from allinone.datasets import Known
 from allinone.shards import INDEX, forget_indexes, open_file, write_index
-from allinone.tools.check import Progress
+from allinone.tools.check import Progress, read_all
 from allinone.tools.info import differing, survey
 from allinone.tools.journal import Journal, signature
 from allinone.tools.new_folder import UNFINISHED, Named, apart, copy_annotations, place_in, taken
+from allinone.tools.pool import Failure
 
 OWN, SHARDS = ".sharded", "shards"
 """The folders in the new one for what is noted, and for the tars."""
@@ -98,9 +99,10 @@ def shard(
     *,
     splits: Sequence[str] | None = None,
     tasks: Sequence[str] | None = None,
+    workers: int | None = None,
     on_progress: Progress = lambda what, done, total: None,
 ) -> Report:
-    """Pack what is not yet packed. One process at a time may write to a folder."""
+    """Pack what is not yet packed and can be read. One process at a time may write to a folder."""
     root, to = apart(root, to)
     needed: dict[str, About] = {}
     as_read, as_packed = Named(root), Named(to)
@@ -115,8 +117,11 @@ def shard(
         copy_annotations(root, to)
         before = {place: state for _, (place, _, _, state) in packed(journal, to)}
         samples = (Sample(place, path, signature(path), needed[path]) for place, path in places.items())
-        todo = deque(sample for sample in samples if before.get(sample.place) != sample.state)
-        report.num_done_before, total = len(places) - len(todo), len(todo)
+        new = [sample for sample in samples if before.get(sample.place) != sample.state]
+        report.num_done_before = len(places) - len(new)
+        report.failed |= unreadable(known, root, [sample.source for sample in new], workers, on_progress)
+        todo = deque(sample for sample in new if sample.source not in report.failed)
+        total = len(todo)
         while todo:
             number = len(journal.records)
             name = f"{number:05d}.tar"
@@ -137,6 +142,18 @@ def shard(
         survey(known, to, splits, tasks, as_packed.add)
         report.alike = as_packed.digest() == as_read.digest()
     return report
+
+
+def unreadable(
+    known: Known, root: Path, paths: Sequence[str], workers: int | None, on_progress: Progress
+) -> dict[str, str]:
+    """The files that do not decode, and why; those that `data check` has read are not read again."""
+    failed = {}
+    for done, (path, result) in enumerate(read_all(known, root, paths, workers), start=1):
+        if isinstance(result, Failure):
+            failed[path] = result.cause
+        on_progress("read", done, len(paths))
+    return failed
 
 
 def note(needed: dict[str, About], named: Named, example: Example) -> None:
