@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from loss_trace import STAGES, first_difference, write_trace
 
 SMALL = {

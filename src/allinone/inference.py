@@ -235,7 +235,7 @@ class Predictor:
     @overload
     def match(
         self,
-        videos: Sources,
+        video: Sources,
         texts: str | Sequence[str],
         *,
         num_views: int = 1,
@@ -246,7 +246,7 @@ class Predictor:
     @overload
     def match(
         self,
-        videos: Sources,
+        video: Sources,
         texts: str | Sequence[str],
         *,
         num_views: int = 1,
@@ -256,7 +256,7 @@ class Predictor:
 
     def match(
         self,
-        videos: Sources,
+        video: Sources,
         texts: str | Sequence[str],
         *,
         num_views: int = 1,
@@ -274,11 +274,11 @@ class Predictor:
             odds = self.log_odds(clips, rows, all_pairs(len(clips), len(rows)))
             return odds.sigmoid().unflatten(0, (len(clips), len(rows)))
 
-        sources, none = as_list(videos), torch.empty(0, len(rows))
+        sources, none = as_list(video), torch.empty(0, len(rows))
         probs, kept, skipped = self.of_each(sources, match_clips, none, num_views, allow_missing, on_progress)
         if allow_missing:
             return MatchedVideos(probs, kept, skipped)
-        return probs[0] if is_one(videos) else probs
+        return probs[0] if is_one(video) else probs
 
     def answer(
         self, video: Source, question: str, top_k: int | None = 5, *, num_views: int = 1
