@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
@@ -600,7 +600,9 @@ def is_one(videos: Sources) -> bool:
 
 
 def as_list(videos: Sources) -> list[Source]:
-    return [videos] if is_one(videos) else list(videos)  # pyright: ignore[reportArgumentType, reportReturnType]
+    if is_one(videos) or not isinstance(videos, Iterable):
+        return [videos]  # pyright: ignore[reportReturnType]
+    return list(videos)  # pyright: ignore[reportArgumentType, reportReturnType]
 
 
 def likeliest(names: Sequence[str], probs: Float[Tensor, " X"], top_k: int | None) -> list[tuple[str, float]]:

@@ -1,3 +1,4 @@
+import inspect
 import io
 
 import numpy as np
@@ -49,6 +50,12 @@ def test_a_picture_shows_as_it_does_when_it_is_read_from_its_file():
     turned = Image.fromarray(PIXELS[0])
     turned.getexif()[0x0112] = 6
     assert to_tensor(turned).shape == (1, 3, 32, 24)
+
+
+@pytest.mark.parametrize(("frames", "got"), [(["a.mp4", "b.mp4"], "a list with str"), (3, "int"), (None, "NoneType")])
+def test_what_is_no_video_is_refused(frames, got: str):
+    with pytest.raises(TypeError, match=f"a video is a file, its bytes, or frames: .*; got {got}"):
+        inspect.unwrap(to_tensor)(frames)  # without the checker of types, as users call it
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,15 @@ def to_tensor(frames: Frames) -> UInt8[Tensor, "T 3 H W"]:
 
     Raises:
         ValueError: another type of numbers, other axes, no frame, or pictures of several sizes.
+        TypeError: none of these kinds, for example a list of paths.
     """
+    is_list = isinstance(frames, list | tuple)
+    for one in frames if is_list else [frames]:
+        if not isinstance(one, Tensor | np.ndarray | Image.Image):
+            raise TypeError(
+                "a video is a file, its bytes, or frames: a tensor, an array, a picture, or a list of pictures; got "
+                f"{'a list with ' if is_list else ''}{type(one).__name__}"
+            )
     if isinstance(frames, Sequence):
         pictures = [to_tensor(picture) for picture in frames]
         if len({picture.shape for picture in pictures}) != 1 or len(pictures[0]) != 1:
