@@ -1,5 +1,6 @@
 """Work that other processes do in tests of the pool."""
 
+import errno
 import os
 import signal
 import sys
@@ -17,6 +18,8 @@ def work(task, alive):
             os._exit(3)
         case "raise":
             raise KeyError("what a decoder may raise")
+        case "full":
+            raise OSError(errno.ENOSPC, "No space left on device", "copy.mp4")
         case "refuse":
             raise ValueError("refuse: no video stream")
         case "slow":

@@ -18,6 +18,11 @@ def test_what_hangs_or_crashes_costs_its_own_task_and_no_other():
     }
 
 
+def test_a_full_disk_ends_all_work():
+    with pytest.raises(OSError, match=r"No space left on device: 'copy\.mp4'"):
+        list(work_on(["a", "full", *"bcdefgh"], work, num_workers=2, patience_sec=30))
+
+
 def test_a_sign_of_life_lengthens_the_patience():
     assert dict(work_on(["slow"], work, num_workers=1, patience_sec=3)) == {"slow": "slow done"}
 

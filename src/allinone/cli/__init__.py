@@ -6,12 +6,13 @@ Each module here adds its commands to the parser and names the function that run
 import logging
 import os
 import sys
+import threading
 import warnings
 
 from jsonargparse import ArgumentParser
 
 from allinone.cli import asking, data, export, searching, training
-from allinone.files.faults import explain
+from allinone.files.faults import FULL, explain
 from allinone.processes import leave_current_folder
 from allinone.progress import show_logs
 
@@ -20,6 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command. What a user can mend is one line on stderr, and exit code 2."""
     if arguments is None:  # this process is the command's
         leave_current_folder()
+        threading.excepthook = on_thread_error
     parser = build_parser()
     chosen = parser.parse_args(arguments)
     show_logs("")
@@ -51,6 +53,12 @@ def say_things_once(rank: int) -> None:
         warnings.simplefilter("ignore")
         for handler in logging.getLogger().handlers:
             handler.addFilter(lambda line: line.levelno >= logging.ERROR or line.name.startswith("allinone.data"))
+
+
+def on_thread_error(thread: threading.ExceptHookArgs) -> None:
+    """Say nothing of a full disk: TensorBoard's writer meets it in a thread, and raises it in the main one as well."""
+    if not (isinstance(thread.exc_value, OSError) and thread.exc_value.errno in FULL):
+        threading.__excepthook__(thread)
 
 
 def build_parser() -> ArgumentParser:

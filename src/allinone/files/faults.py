@@ -12,7 +12,8 @@ def explain(error: OSError) -> str:
     """One line for people; of an error without a number, its own text."""
     if error.errno is None or error.strerror is None:
         return str(error)
-    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes | os.PathLike) else ""
+    name = error.filename if error.filename2 is None else error.filename2  # of a copy, where it goes
+    where = f"{os.fsdecode(name)}: " if isinstance(name, str | bytes | os.PathLike) else ""
     if error.errno in FULL:
         return (
             f"{where}no room left on the disk ({error.strerror}). What was finished before is whole: make room, and "

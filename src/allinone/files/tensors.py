@@ -15,17 +15,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from allinone.files.faults import system_error
 from allinone.files.reading import check_readable
 
 CHECKSUM = "crc32"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a file with the permissions of any other new file."""
+    """Write a file with the permissions of any other new file; OSError where the disk is full."""
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     path.touch()
     permissions = path.stat().st_mode
-    save_file(on_cpu, path, {"format": "pt", CHECKSUM: checksum(on_cpu)})
+    try:
+        save_file(on_cpu, path, {"format": "pt", CHECKSUM: checksum(on_cpu)})
+    except SafetensorError as error:
+        if (fault := system_error(error, path)) is None:
+            raise
+        raise fault from error
     path.chmod(permissions)  # safetensors writes files that their owner alone can read
 
 

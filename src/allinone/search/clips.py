@@ -17,6 +17,7 @@ import numpy as np
 from av.error import FFmpegError
 from jaxtyping import UInt8
 
+from allinone.files.faults import FULL
 from allinone.search.copying import CopyError, copy
 from allinone.search.hits import Hit
 from allinone.search.sound import SOUND_RATE, has_sound, sound_between
@@ -50,6 +51,8 @@ def save_clips(hits: Sequence[Hit], folder: str | Path, *, exact: bool = False) 
         try:
             saved.append(save_clip(hit, folder, clip_name(number, hit), exact=exact))
         except (FFmpegError, OSError) as error:
+            if error.errno in FULL:
+                raise
             saved.append(VideoError(f"{hit.video}: no clip made: {error}"))
         except VideoError as error:
             saved.append(error)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
+from allinone.files.faults import FULL
 from allinone.processes import forkserver, without_current_folder
 
 Task = TypeVar("Task")
@@ -34,6 +35,7 @@ def work_on(
     """Each task with its result, as they come. `work` is a function of a module, for other processes to find.
 
     What it raises, a process that dies, and one that gives no sign of life for `patience_sec` are failures of the task.
+    A full disk ends all work: OSError.
     """
     if num_workers < 1:
         raise ValueError(f"work is done by one worker or more; got {num_workers}")
@@ -53,7 +55,10 @@ def work_on(
             rest = max(0.0, min(worker.heard for worker in busy) + patience_sec - time.monotonic())
             wait([worker.pipe for worker in busy], timeout=rest)
             for worker in busy:
-                if (outcome := worker.outcome(patience_sec)) is not None:
+                outcome = worker.outcome(patience_sec)
+                if isinstance(outcome, OSError):
+                    raise outcome
+                if outcome is not None:
                     yield worker.task, outcome
     finally:
         for worker in workers:
@@ -129,6 +134,8 @@ def _serve(pipe: Connection, work: Callable[[Any, Alive], object]) -> None:
                 result = work(task, alive)
             except (BrokenPipeError, ConnectionResetError):
                 raise
+            except OSError as error:
+                result = error if error.errno in FULL else Failure(str(error))
             except Exception as error:  # whatever a decoder makes of a broken file
-                result = Failure(str(error) if isinstance(error, ValueError | OSError) else repr(error))
+                result = Failure(str(error) if isinstance(error, ValueError) else repr(error))
             pipe.send((True, result))

@@ -10,10 +10,13 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import OutputContainer
+from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
+
+from allinone.files.faults import FULL
 
 
 def write_mp4(
@@ -42,12 +45,19 @@ def write_mp4(
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """A name beside `path` to write to; what is there goes to `path` at the end, or away where there is an error."""
+    """A name beside `path` to write to; what is there goes to `path` at the end, or away where there is an error.
+
+    A full disk is an OSError that names `path`; FFmpeg's own error would be taken for one of a damaged video.
+    """
     path = Path(path)
     unfinished = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex[:12]}.part")
     try:
         yield unfinished
         os.replace(unfinished, path)
+    except FFmpegError as error:
+        if error.errno in FULL:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 
