@@ -46,7 +46,7 @@ ALLOWED = {
     "tools": {"files", "processes", "data", "datasets", "video", "shards"},
     "cli": {
         "app", "convert", "experiment", "experiments", "inference", "search", "train", "results", "tools", "datasets",
-        "asking", "export", "files", "processes", "comparison",
+        "asking", "export", "files", "processes", "comparison", "video.names",
     },
     "__main__": {"cli"},
     "__init__": {"inference", "search", "video"},

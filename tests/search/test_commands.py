@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from PIL import Image
@@ -151,6 +152,17 @@ def test_files_that_were_unreadable_before_are_one_line_and_garbage_can_be_taken
     )
     main(["index", "--to", index, "--remove-missing", "--verify"])
     assert "1 videos taken out" in capsys.readouterr().out
+
+
+def test_files_are_named_as_people_type_them(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = tmp_path / normalize("NFD", "Größe")
+    write_videos(folder, 1)[0].rename(folder / normalize("NFD", "é.mp4"))
+    typed, model = f"{tmp_path}/Größe/é.mp4", ["--model", str(made / "model")]
+    main(["ask", typed, "red", *model])
+    main(["index", typed, *model, "--to", str(tmp_path / "my.index")])
+    assert "1 videos added" in capsys.readouterr().out
+    search(made, "--like", typed, "--format", "csv")
+    assert len(capsys.readouterr().out.splitlines()) > 4
 
 
 def test_hits_are_cut_out(made: Path, capsys: pytest.CaptureFixture[str]):

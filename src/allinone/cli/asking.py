@@ -78,16 +78,18 @@ def answer(model: "Predictor", question: "Question", options: Namespace, title: 
     from rich.table import Table
 
     from allinone.asking import ask, ask_over_time, seconds
+    from allinone.video.names import on_disk
 
+    video = on_disk(options.video)
     if options.every is None:
-        answers = ask(model, options.video, question, options.top_k)
+        answers = ask(model, video, question, options.top_k)
         if options.json:
             print(json.dumps([{"answer": name, "probability": p} for name, p in answers], indent=2))
         else:
             print("\n".join(f"{probability:6.1%}  {name}" for name, probability in answers))
         return
     with progress_bars() as show:
-        moments = ask_over_time(model, options.video, question, seconds(options.every), show)
+        moments = ask_over_time(model, video, question, seconds(options.every), show)
     if options.json:
         print(json.dumps([asdict(moment) for moment in moments], indent=2))
         return

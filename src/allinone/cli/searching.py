@@ -308,9 +308,10 @@ def moment_of(text: str | None) -> datetime | None:
 
 def example_of(index: "VideoIndex", text: str) -> Any:
     """A file if there is one of this name, or else the segment of this id."""
-    from pathlib import Path
+    from allinone.video.names import on_disk
 
-    return text if Path(text).exists() else index.segment(text)
+    path = on_disk(text)
+    return path if path.exists() else index.segment(text)
 
 
 COMMANDS = {"index": run_index, "search": run_search}

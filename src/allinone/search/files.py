@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from allinone.video.names import BINS, MEDIA, is_hidden, is_media, spellings
+from allinone.video.names import BINS, MEDIA, is_hidden, is_media, on_disk
 
 MAX_ENDINGS = 8
 
@@ -100,20 +100,11 @@ def list_files(paths: str | Path | Sequence[str | Path], without: Path | None = 
 
 def existing(path: Path) -> list[Path]:
     """The path itself, or else in another spelling of its letters, or else what it matches as a glob."""
+    path = on_disk(path)
     if os.path.exists(path):
         return [path]
-    respelled = [other for other in spellings(Path(path.anchor), path, names_in) if os.path.exists(other)]
-    if respelled:
-        return respelled[:1]
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
     return [match for match in matches if not BINS & {part.lower() for part in set(match.parts) - set(path.parts)}]
-
-
-def names_in(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
 
 
 class Walk:

@@ -9,6 +9,7 @@ A Mac writes the name of a file with "é" as two characters (NFD), keyboards giv
 where one is looked for, both are the same.
 """
 
+import os
 import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
@@ -56,6 +57,21 @@ def is_hidden(name: str) -> bool:
 def nfc(text: str) -> str:
     """The text with composed letters, as people type them."""
     return unicodedata.normalize("NFC", text)
+
+
+def on_disk(path: str | Path) -> Path:
+    """The path, or the spelling of it that exists; the path itself where none does."""
+    path = Path(path)
+    if str(path).isascii() or path.exists():
+        return path
+    return next((other for other in spellings(Path(path.anchor), path, names_in) if other.exists()), path)
+
+
+def names_in(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def spellings(folder: Path, name: str | PurePath, children: Callable[[Path], Iterable[str]]) -> list[Path]:
