@@ -9,7 +9,16 @@ from typing import Any
 
 from torch import Tensor
 
-from allinone.checkpoint import CONFIG, TRAINING, Checkpoint, from_json, read_checkpoint, read_json, write_json
+from allinone.checkpoint import (
+    CONFIG,
+    EXPERIMENT,
+    TRAINING,
+    Checkpoint,
+    from_json,
+    read_checkpoint,
+    read_json,
+    write_json,
+)
 from allinone.files.tensors import CHECKSUM, load_tensors
 
 STATE, OPTIMIZER, OBJECTIVES = "state.json", "optimizer.safetensors", "objectives.safetensors"
@@ -85,8 +94,9 @@ class Saved:
         """ValueError where anything in the folder is missing or damaged."""
         training = folder / TRAINING
         objectives = training / OBJECTIVES
-        if not (folder / CONFIG).exists():
-            raise ValueError(f"{folder}: damaged: no {CONFIG}")
+        for name in (CONFIG, EXPERIMENT):
+            if not (folder / name).exists():
+                raise ValueError(f"{folder}: damaged: no {name}")
         return cls(
             read_checkpoint(folder),
             State.load(training),
