@@ -223,13 +223,15 @@ def test_a_copy_begins_with_the_keyframe_before_the_hit_and_its_sound_is_in_step
 
 
 def last_keyframe(path: Path, time: float) -> float:
+    """The last one before a time of the player's clock, which begins with the first picture or sound."""
     with av.open(str(path)) as film:
-        packets = [packet for packet in film.demux(video=0) if packet.size]
-        keys = [
-            float(packet.pts * packet.time_base) for packet in packets if packet.is_keyframe and packet.pts is not None
+        packets = [
+            (float(packet.pts * packet.time_base), packet.is_keyframe and packet.stream.type == "video")
+            for packet in film.demux()
+            if packet.pts is not None
         ]
-        first = min(keys)
-    return max(key - first for key in keys if key - first <= time)
+    zero = min(shown for shown, _ in packets)
+    return max(shown - zero for shown, is_key in packets if is_key and shown - zero <= time)
 
 
 REFRESHED = {"x264-params": "intra-refresh=1:keyint=25:bframes=0"}
@@ -328,6 +330,21 @@ def test_sound_that_begins_late_or_ends_early_stays_in_step(
         times = [time + start - 2.52 for time in clicks(clip)] if sound_sec(clip) else []
         assert [time for time in times if time > 0] == pytest.approx(expected, abs=0.03)
     assert sound_sec(clips[1]) == pytest.approx(2, abs=0.05)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_sound_is_in_step_where_the_clock_of_the_file_starts_again(tmp_path: Path, exact: bool):
+    part = write_film(tmp_path / "part.ts", options={"bf": "2"}).read_bytes()
+    film = tmp_path / "joined.ts"
+    film.write_bytes(part + part)
+    for start in (1.5, 7.5):
+        (clip,) = save_clips([Hit(str(film), start, start + 2, 0.5)], tmp_path / "clips", exact=exact)
+        assert isinstance(clip, Path)
+        seen, heard = ([time for time in times if 0.3 < time < 1.8] for times in (flashes(clip), clicks(clip)))
+        assert len(seen) in (1, 2)
+        assert heard == pytest.approx(seen, abs=0.05)
+        if exact or start > SECONDS:
+            assert seen == pytest.approx([0.5, 1.5], abs=0.15)
 
 
 @pytest.mark.parametrize("exact", [False, True])

@@ -11,6 +11,8 @@ from typing import Any
 
 import av
 from av.error import FFmpegError
+from jaxtyping import UInt8
+from torch import Tensor
 
 from allinone.video.decode import VideoFile, read_frames
 
@@ -45,7 +47,7 @@ def opened(path: str | Path) -> Any:
 def film_and_zero(path: str) -> tuple[int, Fraction]:
     """The index of the stream that is shown, and where its times begin on the clock of the file, in seconds."""
     with VideoFile(path) as film:
-        return film.video.stream.index, film.video.start * film.video.time_base
+        return film.video.stream.index, film.video.zero * film.video.time_base
 
 
 def copy(path: str, start_sec: float, end_sec: float, to: Path, form: str) -> None:
@@ -65,15 +67,23 @@ def copy(path: str, start_sec: float, end_sec: float, to: Path, form: str) -> No
     else:
         raise CopyError("its pictures were not found")
     first = pts[0] * clock
-    moments = [moment * clock for moment in moments_to_compare(pts, math.floor(start / clock))]
-    wanted = read_frames(path, times_sec=[float(moment - zero_sec) for moment in moments]).frames
-    got = read_frames(to, times_sec=[float(moment - first) for moment in moments]).frames
-    if wanted.shape != got.shape or (got.int() - wanted.int()).abs().max() > MAX_DIFFERENCE:
+    ordered = sorted(pts)
+    shown = ordered[max(0, bisect_right(ordered, math.floor(start / clock)) - 1)]
+    moments = [(tick + step_of(ordered) // 2) * clock for tick in (ordered[0], shown, ordered[-1])]
+    wanted = read_frames(path, times_sec=[start_sec, *(float(moment - zero_sec) for moment in moments)])
+    got = read_frames(to, times_sec=[float(moment - first) for moment in moments])
+    if abs(wanted.times_sec[0].item() - float(shown * clock - zero_sec)) > SLACK_SEC:
+        raise CopyError("the clock of the file jumps")
+    if not are_alike(wanted.frames[1:], got.frames):
         raise CopyError("it does not show the pictures of the source")
     with VideoFile(to) as clip:
         if (clip.duration_sec or 0) < end - first - SLACK_SEC:
             raise CopyError(f"it lasts {clip.duration_sec} s, not {float(end - first):g} s")
     require_sounds(to, sounds)
+
+
+def are_alike(source: UInt8[Tensor, "T 3 H W"], copied: UInt8[Tensor, "T 3 H2 W2"]) -> bool:
+    return source.shape == copied.shape and (source.int() - copied.int()).abs().max().item() <= MAX_DIFFERENCE
 
 
 def copy_from(
@@ -131,18 +141,19 @@ def num_needed(pts: Sequence[int], end_tick: Fraction) -> int:
 def decoding_ticks(pts: Sequence[int]) -> list[int]:
     """Timestamps of decoding: they ascend, and no picture is shown before it is decoded.
 
-    Containers have either or both, and for Matroska FFmpeg does not know those of the first packets.
+    Containers have either or both, and for Matroska FFmpeg does not know those of the first packets. As encoders do,
+    each is when the picture is shown that comes so many pictures earlier as the order of decoding runs ahead.
     """
     ordered = sorted(pts)
-    delay = max(at - shown for at, shown in zip(ordered, pts, strict=True))
-    return [at - delay for at in ordered]
+    place = {shown: number for number, shown in enumerate(ordered)}
+    ahead = max(number - place[shown] for number, shown in enumerate(pts))
+    first = [ordered[0] - step_of(ordered) * (ahead - number) for number in range(ahead)]
+    return [*first, *ordered[: len(pts) - ahead]]
 
 
-def moments_to_compare(pts: Sequence[int], tick: int) -> list[int]:
-    """A moment within the first picture, the one shown at `tick`, and the last."""
-    ordered = sorted(pts)
-    half = min((after - before for before, after in pairwise(ordered)), default=0) // 2
-    return [at + half for at in (ordered[0], ordered[max(0, bisect_right(ordered, tick) - 1)], ordered[-1])]
+def step_of(ordered: Sequence[int]) -> int:
+    """The shortest time from one picture to the next."""
+    return min((after - before for before, after in pairwise(ordered)), default=1)
 
 
 def copy_packets(

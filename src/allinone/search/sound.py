@@ -1,6 +1,6 @@
 """The sound of a part of a video, as an encoder takes it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from typing import Any
@@ -11,7 +11,9 @@ from av.audio.resampler import AudioResampler
 from av.error import FFmpegError
 from jaxtyping import Float32
 
-from allinone.search.copying import film_and_zero, opened, rewind
+from allinone.search.copying import opened, rewind
+from allinone.video.decode import VideoFile
+from allinone.video.packets import PacketTable
 
 SOUND_RATE = 48_000
 """Samples a second: AAC takes it, whatever the source has (192,000 and 7,350 it refuses), and everything plays it."""
@@ -21,6 +23,9 @@ JITTER = SOUND_RATE // 50
 
 MAX_CHANNELS = 8
 """Of more (as film cameras record), and of ambisonics, FFmpeg makes no stereo: the first two are taken."""
+
+CLOCKS_JUMP = ("mpegts", "mpeg")
+"""Containers whose clock may start again, for example where two recordings are joined. They can be entered anywhere."""
 
 Samples = Float32[np.ndarray, "2 N"]
 
@@ -67,12 +72,19 @@ def silence(num_samples: int) -> Iterator[Samples]:
 
 def heard(path: str, start_sec: float) -> Iterator[tuple[float, Samples]]:
     """The sound that decodes, from a second before `start_sec` on, and when it is heard."""
-    index, zero_sec = film_and_zero(path)
+    with VideoFile(path) as film:
+        index, table = film.video.stream.index, film.video.table
+        zero_sec = float(film.video.zero * film.video.time_base)
     with opened(path) as source:
-        rewind(source, Fraction(start_sec) + zero_sec - 1)
         sound = source.streams.best("audio", related=source.streams[index])
+        first = source.streams.audio[0]
+        if table is not None and source.format.name in CLOCKS_JUMP and sound.index == first.index:
+            packets = packets_by_table(source, sound, table, start_sec + zero_sec - 1)
+        else:
+            rewind(source, Fraction(start_sec + zero_sec - 1))
+            packets = source.demux(sound)
         resampler, kind = None, None
-        for frame in decoded(source, sound):
+        for frame in decoded(packets):
             if len(frame.layout.channels) > MAX_CHANNELS or frame.layout.name.startswith("ambisonic"):
                 frame = first_two_channels(frame)
             # A stream may change its kind on the way, for example at a commercial break.
@@ -80,7 +92,26 @@ def heard(path: str, start_sec: float) -> Iterator[tuple[float, Samples]]:
                 resampler = AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
             for part in resampler.resample(frame):
                 if part.time is not None:
-                    yield part.time - float(zero_sec), part.to_ndarray()
+                    yield part.time - zero_sec, part.to_ndarray()
+
+
+def packets_by_table(source: Any, sound: Any, table: PacketTable, from_sec: float) -> Iterator[av.Packet]:
+    """Packets of the first sound track on the clock of the table, which runs on where that of the file jumps."""
+    rows = table.sound
+    begin = int(np.searchsorted(rows.pts, from_sec / table.time_base))
+    known = np.flatnonzero(rows.position[:begin] >= 0)
+    row = 0
+    if len(known):
+        source.seek(int(rows.position[known[-1]]), unsupported_byte_offset=True)
+        row = None
+    for packet in source.demux(sound):
+        if packet.size and row is None and packet.pos is not None:
+            same = np.flatnonzero((rows.position == packet.pos) & (rows.size == packet.size))
+            row = int(same[0]) if len(same) == 1 else None
+        if packet.size and row is not None and row < len(rows):
+            packet.pts = round(rows.pts[row] * table.time_base / packet.time_base)
+            row += 1
+            yield packet
 
 
 def first_two_channels(frame: av.AudioFrame) -> av.AudioFrame:
@@ -92,7 +123,7 @@ def first_two_channels(frame: av.AudioFrame) -> av.AudioFrame:
     return stereo
 
 
-def decoded(source: Any, sound: Any) -> Iterator[av.AudioFrame]:
-    for packet in source.demux(sound):
+def decoded(packets: Iterable[av.Packet]) -> Iterator[av.AudioFrame]:
+    for packet in packets:
         with suppress(FFmpegError):  # after a seek the first packets may be torn
             yield from packet.decode()
