@@ -116,6 +116,11 @@ def test_filters_narrow_and_a_name_is_only_text(browser: Browser, served: Served
         page.fill("#added input, #added textarea", "2999-01-01")
         search(page, "a dog")
         expect(page.locator("#results")).to_contain_text("Nothing was found")
+        expect(page.locator("#results")).to_contain_text("no video in the index passes: added after 2999-01-01")
+        page.fill("#added input, #added textarea", "")
+        search(page, "🎉🎉")
+        expect(page.locator("#results .note").first).to_contain_text("no word is in the model's vocabulary")
+        expect(page.locator("#results article")).not_to_have_count(0)
     assert visit.problems == []
 
 

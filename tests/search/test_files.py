@@ -97,6 +97,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path):
     outside.mkdir(parents=True)
     for path in (inside / "z" / "a.mp4", outside / "b.mp4", tmp_path / "disk" / "not_asked_for.mp4"):
         path.touch()
+    (inside / ".hidden").symlink_to(tmp_path)
     (inside / "1st").symlink_to(inside / "z")  # what it leads to is found by its own path, though that comes later
     (inside / "2023").symlink_to(outside)
     (inside / "again").symlink_to(outside)
@@ -105,6 +106,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path):
     (inside / "one.mp4").symlink_to(inside / "z" / "a.mp4")
     (inside / "other.mp4").symlink_to(tmp_path / "disk" / "not_asked_for.mp4")
     assert names(inside) == ["z/a.mp4", "2023/b.mp4", "other.mp4"]
+    assert list_files(inside).hidden == {}
     assert find_videos([inside / "2023", inside, outside]) == [inside / name for name in names(inside)[1::-1]] + [
         inside / "other.mp4"
     ]

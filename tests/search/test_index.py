@@ -550,6 +550,12 @@ def test_a_folder_is_any_ending_of_its_path(
     assert {Path(video.path).stem for video in nested.videos(Filters(folder="../sport"))} == {"a", "b"}
 
 
+def test_a_folder_may_be_given_by_a_link_to_it(nested: VideoIndex, tmp_path: Path):
+    (tmp_path / "link").symlink_to(Path(nested.path).parent / "clips")
+    found = nested.videos(Filters(folder=tmp_path / "link" / "sport"))
+    assert [Path(video.path).stem for video in found] == ["b", "a"]
+
+
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 @pytest.mark.parametrize(
     ("filters", "names"),

@@ -60,7 +60,7 @@ def to_edl(found: Found, fps: int | float | None = None) -> str:
         times = (start, end, record, record + end - start)
         lines.append(f"{number:03}  AX       V     C        " + " ".join(timecode(time, round(fps)) for time in times))
         lines.append(f"* FROM CLIP NAME: {one_line(Path(hit.video).name)}")
-        lines.append(f"* SOURCE FILE: {one_line(hit.video)}")
+        lines.append(f"* SOURCE FILE: {one_line(hit.video)}" + " (gone)" * hit.gone)
         record += end - start
     return "\n".join(lines) + "\n"
 

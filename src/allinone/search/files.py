@@ -130,10 +130,10 @@ class Walk:
             inner = [(name, Path(parent, name)) for name in sorted(folders)]
             folders[:] = [name for name, path in inner if not is_hidden(name) and not path.is_symlink()]
             for name, path in inner:
-                if is_hidden(name):
+                if path.is_symlink():
+                    self.links += [] if is_hidden(name) else [path]
+                elif is_hidden(name):
                     self.count_hidden(path)
-                elif path.is_symlink():
-                    self.links.append(path)
             for name in sorted(names):
                 self.take(Path(parent, name))
         self.files |= dict.fromkeys(Path(error.filename) for error in unreadable)

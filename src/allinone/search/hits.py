@@ -91,9 +91,13 @@ def _is_utf8(text: str) -> bool:
 
 def in_folder(folder: str) -> str:
     """The condition that a video lies in this folder, or in one whose path ends so."""
-    is_end = folder.split("/")[0] not in ("", ".", "..") and not os.path.normpath(folder).startswith("..")
-    path = nfc(f"/{os.path.normpath(folder)}/" if is_end else os.path.abspath(folder).rstrip("/") + "/")
-    return f"{'contains' if is_end else 'starts_with'}({composed('video', path)}, {sql_text(path)})"
+    if folder.split("/")[0] not in ("", ".", "..") and not os.path.normpath(folder).startswith(".."):
+        ending = nfc(f"/{os.path.normpath(folder)}/")
+        return f"contains({composed('video', ending)}, {sql_text(ending)})"
+    # The path may go through links, where videos were indexed by the path behind them.
+    paths = dict.fromkeys(nfc(path.rstrip("/") + "/") for path in (os.path.abspath(folder), os.path.realpath(folder)))
+    conditions = [f"starts_with({composed('video', path)}, {sql_text(path)})" for path in paths]
+    return conditions[0] if len(conditions) == 1 else f"({' OR '.join(conditions)})"
 
 
 def has_name(part: str) -> str:
