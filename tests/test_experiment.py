@@ -169,8 +169,9 @@ def number():
 def test_an_experiment_of_the_users_own_lies_in_any_file(tmp_path, monkeypatch):
     (tmp_path / "beside_it.py").write_text("LR = 0.125")
     (tmp_path / "random.py").write_text(OWN.format(beside="beside_it"))  # replaces no library
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = [*sys.path]
     assert find(f"{tmp_path}/random.py:frame_order").optim.lr == 0.125
+    assert sys.path == before
     assert importlib.import_module("random").random
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_idea.py").write_text(OWN.format(beside="beside_it"))

@@ -413,6 +413,8 @@ def evaluate(
         on_progress = on_progress or progress_lines(log.info)
     if not experiment.evaluators:
         raise ValueError("this experiment has no evaluators")
+    for control in controls:
+        replace(experiment.data, control=control)  # a misspelt one is an error now, and not after the real score
     with nullcontext() if to is None else only_process(to):
         if to is not None:
             refuse_to_replace(to, overwrite)

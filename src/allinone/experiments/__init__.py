@@ -70,9 +70,13 @@ def user_module(where: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    folder = str(path.parent.absolute())
-    if folder not in sys.path:
-        sys.path.append(folder)  # the last place, for the same reason
     sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    # The last place, for the same reason, and only for the imports of this file.
+    beside = {str(path.parent.absolute())} - set(sys.path)
+    sys.path += beside
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        for folder in beside:
+            sys.path.remove(folder)
     return module
