@@ -73,5 +73,6 @@ def test_secret_questions_are_answered_and_not_scored(predictor: Predictor, root
     data = Fixed((*QUESTIONS.items, example(5, "what colour?", answer="", kind="colour")))
     found, whole = (evaluated(Classification.Config(data=d), predictor, root) for d in (data, QUESTIONS))
     assert found.scores == whole.scores
-    assert found.predictions[:-1] == whole.predictions
+    for row, wanted in zip(found.predictions, whole.predictions, strict=False):  # in other batches, so rounded apart
+        assert row == {**wanted, "probability": pytest.approx(wanted["probability"], abs=2e-6)}
     assert (found.predictions[-1]["truth"], found.predictions[-1]["correct"]) == (None, None)
