@@ -255,18 +255,16 @@ class Annotation:
 
     def fields(self, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         """The fields of each line of a csv file that is not blank, with its number."""
-        last = "end of the file"
-        lines = csv.reader(chain(self.stream(), [last]), delimiter=delimiter)
-        fields: list[str] = []
+        end = "\x04"  # a last line, which becomes a part of the text where quotes are open
+        lines = csv.reader(chain(self.stream(), [end]), delimiter=delimiter)
         try:
             for fields in lines:
-                if fields == [last] or not any(map(str.strip, fields)):
-                    continue
-                yield lines.line_num, fields
+                if fields and fields[-1].endswith(end) and fields != [end]:
+                    raise self.error("ends within a text in quotes; it is cut short, or a quote is not closed")
+                if fields != [end] and any(map(str.strip, fields)):
+                    yield lines.line_num, fields
         except csv.Error as error:
             raise self.error(f"line {lines.line_num}: not CSV ({error})") from error
-        if fields != [last]:  # it was read as a part of a quoted text
-            raise self.error("ends within a text in quotes; it is cut short, or a quote is not closed")
 
 
 class Bounded(io.RawIOBase):
@@ -498,4 +496,4 @@ def is_span(value: Any) -> bool:
 
 def in_order_of_time(sentences: Iterable[tuple[float, float, str]]) -> str:
     """One paragraph of sentences with their spans (start, end, text), as paragraph retrieval reads them."""
-    return " ".join(tidy(text) for _, _, text in sorted(sentences, key=lambda s: (s[0], s[1])))
+    return tidy(" ".join(text for _, _, text in sorted(sentences, key=lambda s: (s[0], s[1]))))
