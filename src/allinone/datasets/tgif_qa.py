@@ -125,7 +125,9 @@ def task_file(root: Path, task: str, split: str) -> Annotation:
     misfit = None
     for name in (*file_names(split), f"{split}.tsv"):
         for file in find_all(root, name):
-            if task in tasks_of(next(records(file))):
+            first = next(records(file))
+            is_number = (first.optional("answer") or "").isdecimal()
+            if task in tasks_of(first) and (task != "count" or is_number):
                 return file
             misfit = misfit or file
     if misfit:
