@@ -38,8 +38,10 @@ def same(tensors: dict[str, torch.Tensor]) -> bool:
     )
 
 
-@pytest.mark.parametrize("protocol", [2, 4])
-def test_unknown_classes_of_a_training_framework_do_not_matter(tmp_path, absent_classes, monkeypatch, protocol):
+@pytest.mark.parametrize(("protocol", "new_format"), [(2, True), (4, True), (2, False)])
+def test_unknown_classes_of_a_training_framework_do_not_matter(
+    tmp_path, absent_classes, monkeypatch, protocol, new_format
+):
     callback, options = absent_classes.Callback(), absent_classes.Options([1, 2])
     callback.state = {"monitor": "loss"}
     holds = {
@@ -48,7 +50,8 @@ def test_unknown_classes_of_a_training_framework_do_not_matter(tmp_path, absent_
         "hyper_parameters": absent_classes.AttributeDict(lr=1e-4, nested=absent_classes.AttributeDict(x=options)),
         "more": [Namespace(x=Path("y")), absent_classes.Words({1}), getattr, b"bytes", 1j, {1}],
     }
-    torch.save(holds, tmp_path / "x.ckpt", pickle_protocol=protocol)
+    path = tmp_path / "x.ckpt"
+    torch.save(holds, path, pickle_protocol=protocol, _use_new_zipfile_serialization=new_format)
     monkeypatch.delitem(sys.modules, "absent_package")
     assert same(read_tensors(tmp_path / "x.ckpt"))
     assert "absent_package" not in sys.modules
@@ -112,7 +115,7 @@ def test_nothing_of_a_malicious_pickle_runs(tmp_path, monkeypatch, attack, place
         "as a name": {"state_dict": TENSORS, "x": {("k", evil): 1}},
     }[place]
     torch.save(holds, tmp_path / "x.ckpt", _use_new_zipfile_serialization=not old_format)
-    if place in ("beside", "as a name") and not old_format:
+    if place in ("beside", "as a name"):
         assert same(read_tensors(tmp_path / "x.ckpt"))
     else:
         with pytest.raises(ValueError, match=r"x\.ckpt: "):
@@ -165,6 +168,15 @@ def same_after_all(folder: Path) -> bool:
     return same(read_tensors(folder / "good.pt"))
 
 
+@pytest.mark.parametrize("length", [1, 9, 100, 10_000])
+def test_an_old_file_that_is_cut_off_is_one_error(tmp_path, absent_classes, length):
+    holds = {"x": torch.zeros(4000), "y": absent_classes.Callback}
+    torch.save(holds, tmp_path / "x.ckpt", _use_new_zipfile_serialization=False)
+    (tmp_path / "x.ckpt").write_bytes((tmp_path / "x.ckpt").read_bytes()[:-length])
+    with pytest.raises(ValueError, match=r"x\.ckpt: .*damaged"):
+        read_tensors(tmp_path / "x.ckpt")
+
+
 def test_a_storage_smaller_than_its_tensor_is_one_error(tmp_path, absent_classes):
     torch.save({"x": torch.zeros(8), "y": absent_classes.Callback}, tmp_path / "x.ckpt")
     with zipfile.ZipFile(tmp_path / "x.ckpt") as archive:
@@ -210,3 +222,14 @@ def test_large_numbers_in_half_precision_are_finite(tmp_path):
     tensors["transformer.norm.weight"][:] = 60000
     torch.save({"state_dict": tensors}, tmp_path / "x.ckpt")
     convert(tmp_path / "x.ckpt", tmp_path / "to")
+
+
+def test_a_compressed_file_is_refused(tmp_path, absent_classes):
+    torch.save({"x": torch.zeros(8), "y": absent_classes.Callback}, tmp_path / "x.ckpt")
+    with zipfile.ZipFile(tmp_path / "x.ckpt") as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "y.ckpt", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    with pytest.raises(ValueError, match=r"y\.ckpt: .*is compressed"):
+        read_tensors(tmp_path / "y.ckpt")

@@ -8,6 +8,8 @@ types and of the functions that rebuild a tensor, for which this file has its ow
 import pickle
 import zipfile
 from collections import OrderedDict
+from collections.abc import Callable
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,10 @@ STORAGES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+MARK_OF_OLD = 0x1950A86A20F9469CFC6C
+"""What files of `torch.save` before PyTorch 1.6 begin with."""
+
+Storage = Callable[[str, torch.dtype, int], Tensor]
 REBUILD_TENSOR = ("_rebuild_tensor", "_rebuild_tensor_v2")
 REBUILD_PARAMETER = ("_rebuild_parameter", "_rebuild_parameter_with_state")
 
@@ -52,17 +58,18 @@ class Inert:
 
 
 class InertUnpickler(pickle.Unpickler):
-    """Reads `data.pkl` of a file of `torch.save`. Whatever the pickle names is not looked up: nothing is imported."""
+    """Unpickles what `torch.save` wrote. Whatever the pickle names is not looked up: nothing is imported.
 
-    def __init__(self, archive: zipfile.ZipFile):
-        pickle_name = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
-        if pickle_name is None:
-            raise pickle.UnpicklingError("no data.pkl in this zip file")
-        super().__init__(archive.open(pickle_name))
-        self.archive = archive
-        self.folder = pickle_name.removesuffix("data.pkl") + "data/"
-        self.storages: dict[str, Tensor] = {}
-        self.inert: dict[str, type[Inert]] = {}
+    Args:
+        file: where a pickle begins.
+        storage: gives the storage of a key, a type and a length, as a tensor of one dimension.
+        inert: gets the classes that stand for the names of the pickle.
+    """
+
+    def __init__(self, file: BufferedIOBase, storage: Storage, inert: dict[str, type[Inert]]):
+        super().__init__(file)
+        self.storage = storage
+        self.inert = inert
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -78,21 +85,65 @@ class InertUnpickler(pickle.Unpickler):
         return self.inert.setdefault(full_name, type(name, (Inert,), {"__module__": module}))
 
     def persistent_load(self, pid: Any) -> Tensor:
-        """The storage `key` as a tensor of one dimension."""
-        kind, dtype, key, *_ = pid
+        kind, dtype, key, _, length, *view = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype):
             raise pickle.UnpicklingError(f"unknown storage {pid!r}")
-        if key not in self.storages:
-            entry = self.archive.getinfo(f"{self.folder}{key}")
-            if entry.compress_type != zipfile.ZIP_STORED:  # torch.save never does; a bomb would
-                raise pickle.UnpicklingError(f"{entry.filename} is compressed")
-            content = bytearray(self.archive.read(entry))
-            self.storages[key] = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
-        return self.storages[key]
+        storage = self.storage(key, dtype, length)
+        if view and view[0] is not None:  # of the old format: part of another storage
+            _, start, length = view[0]
+            return storage[start : start + length]
+        return storage
 
 
 def read_inert(path: Path) -> tuple[Any, list[str]]:
     """What a file of `torch.save` holds, with inert objects for all but tensors and plain data; and their names."""
+    inert: dict[str, type[Inert]] = {}
+    loaded = read_zip(path, inert) if zipfile.is_zipfile(path) else read_old(path, inert)
+    return loaded, sorted(inert)
+
+
+def read_zip(path: Path, inert: dict[str, type[Inert]]) -> Any:
+    """The format of PyTorch since 1.6: a zip with `data.pkl` and a file for each storage."""
+    storages: dict[str, Tensor] = {}
     with zipfile.ZipFile(path) as archive:
-        unpickler = InertUnpickler(archive)
-        return unpickler.load(), sorted(unpickler.inert)
+        pickle_name = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
+        if pickle_name is None:
+            raise pickle.UnpicklingError("no data.pkl in this zip file")
+        folder = pickle_name.removesuffix("data.pkl") + "data/"
+
+        def read(name: str) -> bytes:
+            if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:  # torch.save never does; a bomb would
+                raise pickle.UnpicklingError(f"{name} is compressed")
+            return archive.read(name)
+
+        def storage(key: str, dtype: torch.dtype, length: int) -> Tensor:
+            if key not in storages:
+                content = bytearray(read(f"{folder}{key}"))
+                storages[key] = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
+            return storages[key]
+
+        return InertUnpickler(BytesIO(read(pickle_name)), storage, inert).load()
+
+
+def read_old(path: Path, inert: dict[str, type[Inert]]) -> Any:
+    """The format before: five pickles (mark, version, system, objects, keys); then each storage, its length first."""
+    storages: dict[str, Tensor] = {}
+    size = path.stat().st_size
+
+    def storage(key: str, dtype: torch.dtype, length: int) -> Tensor:
+        if key not in storages:
+            if sum(other.nbytes for other in storages.values()) + length * dtype.itemsize > size:
+                raise pickle.UnpicklingError("storages larger than the file")
+            storages[key] = torch.empty(length, dtype=dtype)
+        return storages[key]
+
+    with path.open("rb") as file:
+        if InertUnpickler(file, storage, inert).load() != MARK_OF_OLD:
+            raise pickle.UnpicklingError("no file of torch.save")
+        *_, loaded, keys = (InertUnpickler(file, storage, inert).load() for _ in range(4))
+        for key in keys:
+            content = storages[key].view(torch.uint8).numpy().data
+            length = int.from_bytes(file.read(8), "little")
+            if length != len(storages[key]) or file.readinto(content) != len(content):
+                raise pickle.UnpicklingError(f"storage {key} is cut off")
+    return loaded

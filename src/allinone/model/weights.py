@@ -8,7 +8,6 @@ import logging
 import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,18 +96,17 @@ def read_pickle(path: Path) -> tuple[Any, list[str]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols
             return torch.load(path, map_location="cpu", weights_only=True), []
-    except pickle.UnpicklingError as error:
-        if not zipfile.is_zipfile(path):
-            raise ValueError(
-                f"{path}: refused, since this pickle wants more than tensors and plain data, and could run code; "
-                "save its tensors alone with PyTorch 1.6 or newer"
-            ) from error
+    except pickle.UnpicklingError:
+        pass  # it names classes
     except Exception as error:  # a damaged pickle can raise anything
         raise ValueError(f"{path}: not a file of weights, or a damaged one ({first_line(error)})") from error
     try:
         return read_inert(path)
     except Exception as error:  # likewise
-        raise ValueError(f"{path}: not a file of weights, or a damaged one ({first_line(error)})") from error
+        raise ValueError(
+            f"{path}: damaged, or refused because its pickle wants more than tensors and plain data, and could run "
+            f"code ({first_line(error)})"
+        ) from error
 
 
 def without_wrappers(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
