@@ -86,9 +86,16 @@ def test_a_cover_is_not_the_film(tmp_path):
     assert_is_film(write(tmp_path / "a.mp4", cover, Track(FILM)))
 
 
-def test_a_stream_that_nothing_decodes_is_not_the_film(tmp_path):
+@pytest.mark.parametrize("damage", ["unknown codec", "no parameters"])
+def test_a_stream_that_nothing_decodes_is_not_the_film(tmp_path, damage):
     path = write(tmp_path / "a.mp4", Track(OTHER, 128, codec="libx264"), Track(FILM))
-    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+    data = path.read_bytes()
+    box = data.index(b"avcC")
+    end = box - 4 + int.from_bytes(data[box - 4 : box], "big")
+    if damage == "unknown codec":
+        path.write_bytes(data.replace(b"avc1", b"zzzz"))
+    else:
+        path.write_bytes(data[: box + 14] + b"\xff" * (end - box - 14) + data[end:])
     assert_is_film(path)
 
 

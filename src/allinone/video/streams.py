@@ -55,14 +55,15 @@ def film_candidates(container: InputContainer) -> list[VideoStream]:
 def best_film(streams: Sequence[VideoStream], num_frames: Sequence[int]) -> int:
     """Position of the film among `streams`, of which `num_frames` are known to have that many (2: two or more).
 
-    A film has a decoder and is neither a part of a picture, the transparency of another stream, nor a single frame.
-    Where several are left: the default one, then the largest, then the one of most frames, then the first.
+    A film decodes (else probing finds no pixel format), and is neither a part of a picture, the transparency of another
+    stream, nor a single frame. Where several are left: the default one, then the largest, then the one of most frames,
+    then the first.
     """
 
     def rank(position: int) -> tuple[bool, bool, bool, int, bool, int, int, int]:
         stream = streams[position]
         return (
-            stream.codec_context is not None,
+            stream.codec_context is not None and stream.codec_context.pix_fmt is not None,
             not stream.disposition & PARTS,
             not is_transparency(stream, streams),
             min(num_frames[position], 2),
