@@ -149,13 +149,11 @@ class VideoFile:
         claimed = self.duration_sec
         if not claimed:
             return claimed
-        video = self.video
-        last = self.read(times_sec=[claimed], size=16).times_sec[-1].item()
-        if video.end and video.end.last is not None:
-            is_last = last > video.seconds(video.end.last) - _TOLERANCE_SEC
-        else:
-            is_last = claimed - last <= longest_still_sec(claimed, self.fps)
-        return claimed if is_last else last + 1 / (self.fps or 25)
+        shown = self.read(times_sec=[claimed], size=16).times_sec[-1].item()
+        if claimed - shown <= longest_still_sec(claimed, self.fps):
+            return claimed
+        last = self.video.last_sec
+        return claimed if last is not None and shown > last - _TOLERANCE_SEC else shown + 1 / (self.fps or 25)
 
     def __enter__(self) -> "VideoFile":
         return self
@@ -501,6 +499,15 @@ class _Video:
             self.untouched = False
             end = last_packets_end(self.container, self.stream, self.file)
         return end
+
+    @property
+    def last_sec(self) -> float | None:
+        """When the last frame begins, by its packet."""
+        end = self.end
+        if end and end.last is None and self.container and not self.table:
+            self.untouched = False
+            end = last_packets_end(self.container, self.stream, self.file)
+        return self.seconds(end.last) if end and end.last is not None else None
 
     def tick(self, time_sec: int | float) -> int:
         return math.floor(self.zero + Fraction(time_sec + _TOLERANCE_SEC) / self.time_base)

@@ -127,23 +127,29 @@ class PacketTable:
 
     def _on_one_clock(self) -> "PacketTable":
         """Let the clock run on where it starts again, jumps, or wraps around."""
-        clock = self.picture.clock
-        if len(clock) < 2 or (clock == UNKNOWN).any():
+        given = self.picture.clock
+        if len(given) < 2 or (given == UNKNOWN).any():
             return self
+        clock = given.copy()
         usual = self.picture.duration.copy()
         usual[usual <= 0] = self.nominal_step
         if self.time_base == Fraction(1, 90_000):
             steps = (np.diff(clock) + WRAP // 2) % WRAP - WRAP // 2
             clock = clock[0] + np.concatenate([[0], np.cumsum(steps)])
+        wrapped = clock - given
         _smooth(clock, usual)
         steps = np.diff(clock)
         for row in np.flatnonzero((steps < 0) | (steps > JUMP_SEC / self.time_base)).tolist():
-            if steps[row] < 0 or not self._is_filled(row, int(steps[row])):
+            if steps[row] < 0 or not self._is_filled(row, int(given[row]), int(steps[row])):
                 steps[row] = usual[row]
         on_one_clock = clock[0] + np.concatenate([[0], np.cumsum(steps)])
         # Times of showing move as far as those of decoding; sound moves with the picture that precedes it in the file.
-        shift = on_one_clock - clock
+        shift = on_one_clock - clock + wrapped
         picture = _moved(self.picture, shift)
+        # Where a packet gives no time of showing, FFmpeg takes the time at which the next is decoded, across the jump.
+        delay = picture.pts - on_one_clock
+        lost = (picture.pts != UNKNOWN) & ((delay < 0) | (delay > JUMP_SEC / self.time_base))
+        picture.pts[lost] = on_one_clock[lost] + int(np.median(delay))
         before = np.searchsorted(self.picture.order, self.sound.order).clip(1) - 1
         dts = np.where(self.picture.dts == UNKNOWN, UNKNOWN, on_one_clock)
         return replace(self, picture=replace(picture, dts=dts), sound=_moved(self.sound, shift[before]))
@@ -158,14 +164,14 @@ class PacketTable:
             shift[row] = late
         return replace(self, picture=_moved(self.picture, shift)) if shift.any() else self
 
-    def _is_filled(self, row: int, step: int) -> bool:
+    def _is_filled(self, row: int, begin: int, step: int) -> bool:
         """Whether there is sound, or bytes that no packet holds, for half of the time after a packet of the picture."""
-        between = self._sound_between(row)
-        if self.sound.duration[between].sum() * 2 > step:
+        clock = self.sound.clock
+        if self.sound.duration[(clock >= begin) & (clock < begin + step)].sum() * 2 > step:
             return True
         seconds = len(self.picture) * float(np.median(self.picture.duration) * self.time_base)
         bytes_per_sec = (self.picture.size.sum() + self.sound.size.sum()) / max(seconds, 1e-3)
-        return self.lost_bytes(row) * 2 > bytes_per_sec * step * float(self.time_base)
+        return self.lost_bytes(row) * 2 > float(bytes_per_sec) * step * float(self.time_base)
 
     def _sound_between(self, row: int) -> slice:
         """Packets of the sound that lie in the file after this packet of the picture and before the next."""
@@ -289,12 +295,17 @@ def _smooth(clock: Int[np.ndarray, " N"], usual: Int[np.ndarray, " N"]) -> None:
             continue
         # Either the last few were too late, and the time after them fits to the one before them ...
         for first in range(row, max(0, row - _MAX_GUESSED), -1):
-            if 0 < clock[row + 1] - clock[first - 1] <= 2 * (row + 2 - first) * usual[row]:
+            between = clock[row + 1] - clock[first - 1]
+            if clock[first] - clock[first - 1] > 1.5 * usual[row] and 0 < between <= 2 * (row + 2 - first) * usual[row]:
                 clock[first : row + 1] = np.linspace(clock[first - 1], clock[row + 1], row + 3 - first)[1:-1]
                 break
         else:  # ... or the next few are too early.
             for after in range(row + 2, min(len(clock), row + 2 + _MAX_GUESSED)):
-                if 0 <= clock[after] - clock[row] <= 2 * (after - row) * usual[row]:
+                between = clock[after] - clock[row]
+                if (
+                    clock[after] - clock[after - 1] > 1.5 * usual[row]
+                    and 0 <= between <= 2 * (after - row) * usual[row]
+                ):
                     clock[row + 1 : after] = np.linspace(clock[row], clock[after], after - row + 1)[1:-1]
                     break
 
