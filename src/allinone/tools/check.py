@@ -20,16 +20,14 @@ from allinone.shards import open_file
 from allinone.tools.info import Found, counts_as_json, differing, survey
 from allinone.tools.journal import Journal, signature
 from allinone.tools.pool import Alive, Failure, work_on
-from allinone.video.decode import VideoError, longest_still_sec, no_frame, probe, read_frames
+from allinone.video.damage import describe
+from allinone.video.decode import VideoError, VideoFile
 from allinone.video.encode import written_whole
 
 Progress = Callable[[str, int, int], None]
 
 LATER_SEC = 1.0
 """A part that ends this much after its video is told of; less comes from rounding."""
-
-SIZE = 64
-"""Frames are drawn this small."""
 
 
 @dataclass(slots=True)
@@ -182,26 +180,18 @@ def look(task: tuple[str, list[float] | None, float], alive: Alive) -> list[floa
 
 
 def readable_sec(path: str | Path, timeout_sec: float, alive: Alive) -> float:
-    """The duration of a video (0 of an image); VideoError where start, middle and end are not all there."""
-    info = probe(path, timeout_sec=timeout_sec)
-    alive()
-    if info.is_image:
-        with open_file(path) as file:
-            is_whole = not is_cut_off(file.read())
-        if not is_whole:
-            raise VideoError(f"{path}: damaged: the end of the picture is not there")
-        return 0.0
-    duration_sec = info.duration_sec
-    if not duration_sec:
-        last = read_frames(path, times_sec=[1e6], size=SIZE, timeout_sec=timeout_sec).times_sec[-1].item()
-        duration_sec = last + 1 / (info.fps or 25)
-        alive()
-    asked = [0.0, duration_sec / 2, duration_sec]
-    shown = read_frames(path, times_sec=asked, size=SIZE, timeout_sec=timeout_sec).times_sec.tolist()
-    for wanted, got in zip(asked, shown, strict=True):
-        if wanted - got > longest_still_sec(duration_sec, info.fps):
-            raise VideoError(f"{path}: {no_frame(got, wanted, duration_sec)}")
-    return duration_sec
+    """The duration of a video (0 of an image); VideoError where frames are missing."""
+    with VideoFile(path, timeout_sec=timeout_sec, on_progress=alive) as file:
+        missing = file.missing()
+        if not file.is_image:
+            if missing:
+                raise VideoError(f"{path}: {describe(missing, file.duration_sec or 0.0)}")
+            return file.duration_sec or 0.0
+    with open_file(path) as picture:
+        is_whole = not is_cut_off(picture.read())
+    if not is_whole:
+        raise VideoError(f"{path}: damaged: the end of the picture is not there")
+    return 0.0
 
 
 def is_cut_off(image: bytes) -> bool:

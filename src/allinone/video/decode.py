@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -29,7 +29,8 @@ from av.video.reformatter import VideoReformatter
 from allinone.shards import find_packed
 from allinone.types import Clip
 from allinone.video.color import HDR, hdr_pixels, may_be_transparent, over_white
-from allinone.video.duration import PictureEnd, indexed_end, last_packets_end, player_zero
+from allinone.video.damage import describe, inspector, merged, missing_frames, undecoded
+from allinone.video.duration import PictureEnd, file_size, indexed_end, last_packets_end, player_zero
 from allinone.video.exif import EXIF_CODECS, Matrix, exif_orientation
 from allinone.video.packets import TABLES, ChangedError, PacketTable, RowReader
 from allinone.video.pictures import BRANDS, Photo, UnreadableError, in_pieces, open_photo
@@ -40,6 +41,7 @@ MAX_PIXELS = 8192 * 8192
 """Larger frames are refused before anything is allocated for them."""
 
 _TOLERANCE_SEC = 0.0005  # a time this little before a frame's own means that frame: decimals get rounded
+_LONGEST_STILL_SEC = 3600  # a header that has the last frame stand for longer is not believed
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD")  # FFmpeg would follow them, to the network as well
 _WORST_PIXEL_ASPECT = 8  # pixels longer than this are a mistake in the header
 
@@ -74,10 +76,6 @@ class VideoInfo:
 def longest_still_sec(duration_sec: float, fps: float | None) -> float:
     """A frame that stands for longer is a sign that others do not decode."""
     return max(1.0, duration_sec / 10, 2 / (fps or 25))
-
-
-def no_frame(start_sec: float, end_sec: float, duration_sec: float) -> str:
-    return f"damaged: no frame decodes from {start_sec:.1f} to {end_sec:.1f} s of {duration_sec:.1f} s"
 
 
 def probe(source: str | Path | bytes, *, timeout_sec: int | float = 60) -> VideoInfo:
@@ -131,8 +129,14 @@ class VideoFile:
     displayed, is None where the header does not give it.
     """
 
-    def __init__(self, source: str | Path | bytes, *, timeout_sec: int | float = 60):
-        self.video = _Video(source, timeout_sec, quickly=True)
+    def __init__(
+        self,
+        source: str | Path | bytes,
+        *,
+        timeout_sec: int | float = 60,
+        on_progress: Callable[[], object] = lambda: None,
+    ):
+        self.video = _Video(source, timeout_sec, quickly=True, on_progress=on_progress)
         self.is_image = self.video.is_image
         self.fps = None if self.is_image else self.video.fps
         sides = _with_square_pixels(self.video, self.video.width, self.video.height)
@@ -153,7 +157,26 @@ class VideoFile:
         if claimed - shown <= longest_still_sec(claimed, self.fps):
             return claimed
         last = self.video.last_sec
-        return claimed if last is not None and shown > last - _TOLERANCE_SEC else shown + 1 / (self.fps or 25)
+        is_last = last is not None and shown > last - _TOLERANCE_SEC and claimed - last < _LONGEST_STILL_SEC
+        return claimed if is_last else shown + 1 / (self.fps or 25)
+
+    def missing(self) -> list[tuple[float, float]]:
+        """From when to when frames are missing, in seconds.
+
+        All packets are read, and frames decoded at the beginning, in the middle and at the end: VideoError where no
+        frame decodes.
+        """
+        video, duration_sec = self.video, self.duration_sec or 0.0
+        asked = [0.0, duration_sec / 2, duration_sec]
+        shown = self.read(times_sec=asked, size=64).times_sec.tolist()
+        if video.pictures or self.is_image:
+            return []
+        table = video.whole_table(inspect=True)
+        gaps = missing_frames(table, file_size(video.file))
+        for wanted_sec, shown_sec in zip(asked, shown, strict=True):
+            frame = round(video.zero + Fraction(shown_sec) / video.time_base)
+            gaps += [gap for gap in undecoded(table, [frame], until=video.tick(wanted_sec)) if gap[0] > frame]
+        return [(video.seconds(begin), video.seconds(end)) for begin, end in merged(gaps)]
 
     def __enter__(self) -> "VideoFile":
         return self
@@ -195,8 +218,8 @@ class FrameStream:
         self.short_side = short_side
         self.video = _Video(source, timeout_sec)
         self.duration_sec, self.fps = self.video.duration_sec, self.video.fps
-        if not self.video.untouched:
-            self.video.reopen()
+        self.table = None if self.video.pictures else self.video.whole_table()
+        self.ticks: list[int] = []
 
     def __enter__(self) -> "FrameStream":
         return self
@@ -206,11 +229,19 @@ class FrameStream:
 
     @property
     def damage(self) -> str | None:
-        return self.video.damage
+        video = self.video
+        if self.table is None:
+            return video.damage
+        gaps = merged(missing_frames(self.table, file_size(video.file)) + undecoded(self.table, self.ticks))
+        if not gaps:
+            return video.damage
+        told = describe([(video.seconds(begin), video.seconds(end)) for begin, end in gaps], self.duration_sec or 0.0)
+        return f"{told}: {video.damage}" if video.damage else told
 
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
         painter: _Painter | None = None
         for tick, frame in self.video.timed_frames():
+            self.ticks.append(tick)
             if painter is None:
                 as_it_is = _Layout.of(frame, self.video, size=None)
                 short = min(as_it_is.width, as_it_is.height)
@@ -312,7 +343,14 @@ class _Video:
     less. The shape of its pixels may then show with the first frame. Opened again, it is not quick any more.
     """
 
-    def __init__(self, source: str | Path | bytes, timeout_sec: int | float, quickly: bool = False):
+    def __init__(
+        self,
+        source: str | Path | bytes,
+        timeout_sec: int | float,
+        quickly: bool = False,
+        on_progress: Callable[[], object] = lambda: None,
+    ):
+        self.on_progress = on_progress
         self.source = source
         self.name, self.stem = ("<bytes>", "<bytes>") if isinstance(source, bytes) else (str(source), Path(source).stem)
         self.timeout_sec = timeout_sec
@@ -376,9 +414,12 @@ class _Video:
             self._open_stream()
             if self.wants_table and self.table is None:
                 self.table = self._packet_table()
-                assert self.container
-                self.container.close()
-                self._open_stream()
+                if self.untouched:
+                    self._use_table(self.table)
+                elif self.container:
+                    self.container.close()
+                    self._open_stream()
+                    self.untouched = True
         except FFmpegError as error:
             self.close()
             self.check_time()
@@ -438,28 +479,42 @@ class _Video:
         self.seekable = has_index and not self.pictures
         self.zero = Fraction(0) if self.pictures else player_zero(container, stream)
         if self.table:
-            self.seekable = self.table.is_timed
-            if self.is_avi:
-                # It has no times of showing; those guessed for it are right where frames are shown as they are decoded.
-                in_order = self.table.is_in_order and not self.decoder.has_b_frames and self.codec != "h264"
-                self.seekable = self.seekable and in_order
-            else:
-                self.start, self.zero = self.table.start, Fraction(self.table.zero)
-            self.reader = RowReader(self.table, container, stream)
+            self._use_table(self.table)
         if self.decoder is not stream.codec_context:  # libvpx does not tell keyframes
             self.seekable = False
+
+    def _use_table(self, table: PacketTable) -> None:
+        assert self.container
+        self.seekable = table.is_timed
+        if self.is_avi:
+            # It has no times of showing; those guessed for it are right where frames are shown as they are decoded.
+            in_order = table.is_in_order and not self.decoder.has_b_frames and self.codec != "h264"
+            self.seekable = self.seekable and in_order
+        else:
+            self.start, self.zero = table.start, Fraction(table.zero)
+        self.reader = RowReader(table, self.container, self.stream)
 
     def _packet_table(self) -> PacketTable:
         """From memory, or by reading through the file that was just opened."""
 
         def read() -> PacketTable:
             assert self.container
+            self.untouched = False
             return PacketTable.read(self.container, self.stream, self.check_time)
 
         if isinstance(self.source, bytes) or self.is_open_file:
             return read()
         state = os.fstat(self.file.fileno())
         return TABLES.get((os.path.abspath(self.source), state.st_size, state.st_mtime_ns, self.stream.index), read)
+
+    def whole_table(self, inspect: bool = False) -> PacketTable:
+        """The packets of the whole file, whether or not it has an index; it is open anew afterwards."""
+        self.reopen()
+        assert self.container
+        is_broken = inspector(self.stream) if inspect else None
+        table = PacketTable.read(self.container, self.stream, self.check_time, is_broken)
+        self.reopen()
+        return table
 
     @property
     def num_frames(self) -> int | None:
@@ -532,6 +587,7 @@ class _Video:
         if now - self.progress > self.timeout_sec:
             raise self.error(f"still reading after {self.timeout_sec:g} s; given up (timeout_sec)")
         self.progress = now
+        self.on_progress()
 
     def frames(self) -> Iterator[av.VideoFrame]:
         """Every frame that decodes, in order, from the first keyframe on.

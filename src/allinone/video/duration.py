@@ -4,6 +4,7 @@ For files without an index, `packets.py` has the same answers from all packets.
 """
 
 import os
+from contextlib import suppress
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -84,8 +85,9 @@ def _last_packets(container: InputContainer, stream: VideoStream, target: int) -
     """The end by the packets from the last keyframe at or before `target` on."""
     last: int | None = None
     duration = 0
-    try:
+    with suppress(FFmpegError):  # no keyframe is known: on from here
         container.seek(target, stream=stream)
+    try:
         for packet in container.demux(stream):
             if packet.size and packet.pts is not None and not packet.is_discard and (last is None or packet.pts > last):
                 last, duration = packet.pts, packet.duration or 0
@@ -95,6 +97,15 @@ def _last_packets(container: InputContainer, stream: VideoStream, target: int) -
         return None
     rate = stream.average_rate or stream.guessed_rate or 25
     return PictureEnd(last, last + (duration or round(1 / (rate * (stream.time_base or Fraction(1, 1000))))))
+
+
+def claimed_end(container: InputContainer, stream: VideoStream) -> int | None:
+    """The end by the header, in ticks of the stream; None where it does not say. All streams of Matroska share one."""
+    if "mp4" in container.format.name and stream.duration:
+        return (stream.start_time or 0) + stream.duration
+    if "matroska" in container.format.name and container.duration:
+        return round(Fraction(container.duration, av.time_base) / (stream.time_base or Fraction(1, 1000)))
+    return None
 
 
 def file_size(file: File) -> int:

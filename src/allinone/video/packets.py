@@ -23,7 +23,7 @@ from av.format import Flags
 from av.video.stream import VideoStream
 from jaxtyping import Bool, Int
 
-from allinone.video.duration import PictureEnd
+from allinone.video.duration import PictureEnd, claimed_end
 
 JUMP_SEC = 10
 """A clock that goes on by more than this between neighboring packets has jumped, unless sound or bytes fill the time
@@ -57,14 +57,17 @@ class Packets:
     is_key: Bool[np.ndarray, " N"]
     is_hidden: Bool[np.ndarray, " N"]
     is_torn: Bool[np.ndarray, " N"]
+    """By the container: something before or in the packet is missing, which is so where recordings are joined, too."""
+    is_broken: Bool[np.ndarray, " N"]
+    """It cannot be a frame of its codec; where packets were inspected."""
     order: Int[np.ndarray, " N"]
     """Position among the packets of all streams."""
 
     @classmethod
     def of(cls, rows: "array[int]") -> "Packets":
-        pts, dts, duration, size, position, *flags, order = np.array(rows, np.int64).reshape(-1, 9).T.copy()
-        is_key, is_hidden, is_torn = (flag.astype(bool) for flag in flags)
-        return cls(pts, dts, duration, size, position, is_key, is_hidden, is_torn, order)
+        pts, dts, duration, size, position, *flags, order = np.array(rows, np.int64).reshape(-1, 10).T.copy()
+        is_key, is_hidden, is_torn, is_broken = (flag.astype(bool) for flag in flags)
+        return cls(pts, dts, duration, size, position, is_key, is_hidden, is_torn, is_broken, order)
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -84,22 +87,44 @@ class PacketTable:
     time_base: Fraction
     nominal_step: int
     """From one frame to the next, by the frame rate of the header."""
+    format: str
+    is_listed: bool
+    """Whether an index of the file names all packets, and until when each is shown."""
+    num_claimed: int
+    """Number of frames by the header; 0 where it does not say."""
+    claimed_end: int | None
+    """The end by the header; None where it does not say."""
+    last_end: int
+    """The latest end among the last packets of the streams."""
 
     @classmethod
-    def read(cls, container: InputContainer, stream: VideoStream, on_packet: Callable[[], object]) -> "PacketTable":
-        """Demux a file that was just opened, up to its end or to where it cannot be read on."""
+    def read(
+        cls,
+        container: InputContainer,
+        stream: VideoStream,
+        on_packet: Callable[[], object],
+        is_broken: Callable[[av.Packet], bool] | None = None,
+    ) -> "PacketTable":
+        """Demux a file that was just opened, up to its end or to where it cannot be read on.
+
+        `on_packet` is called at each packet, and `is_broken` tells which packets of the picture cannot be frames.
+        """
         sound_stream = next(iter(container.streams.audio), None)
         time_base = stream.time_base or Fraction(1, 1000)
         rows = {stream.index: array("q")}
         if sound_stream is not None:
             rows[sound_stream.index] = array("q")
         order = 0
+        last_packets: dict[int, av.Packet] = {}
         try:
             for packet in container.demux():
                 on_packet()
                 order += 1
                 size = packet.size
-                if not size or packet.stream_index not in rows:
+                if not size:
+                    continue
+                last_packets[packet.stream_index] = packet
+                if packet.stream_index not in rows:
                     continue
                 pts, dts, position = packet.pts, packet.dts, packet.pos
                 rows[packet.stream_index].extend((
@@ -111,6 +136,7 @@ class PacketTable:
                     packet.is_keyframe,
                     packet.is_discard,
                     packet.is_corrupt,
+                    is_broken is not None and packet.stream_index == stream.index and is_broken(packet),
                     order,
                 ))  # fmt: skip
         except (FFmpegError, IndexError):  # IndexError is PyAV's, where a new stream begins half-way through the file
@@ -120,7 +146,21 @@ class PacketTable:
         if sound_stream is not None and sound_stream.time_base:
             sound = _in_ticks(sound, sound_stream.time_base / time_base)
         rate = stream.average_rate or stream.guessed_rate or 25
-        table = cls(picture, sound, time_base, max(1, round(1 / (rate * time_base))))
+        step, form = max(1, round(1 / (rate * time_base))), container.format.name
+        is_listed = "mp4" in form and 0 < stream.frames <= len(stream.index_entries)
+        ends = [((packet.pts or 0) + (packet.duration or 0)) * packet.time_base for packet in last_packets.values()]
+        claimed = claimed_end(container, stream)
+        table = cls(
+            picture,
+            sound,
+            time_base,
+            step,
+            form,
+            is_listed,
+            stream.frames,
+            claimed,
+            round(max(ends, default=0) / time_base),
+        )
         if container.format.name == "avi":
             return table._by_index(stream)
         return table._on_one_clock() if container.format.flags & Flags.ts_discont.value else table

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import av
 
-from allinone.video.decode import FrameStream, longest_still_sec, no_frame
+from allinone.video.decode import FrameStream
 from allinone.video.encode import add_stream, even_sides, written_whole
 
 CLOCK = 90_000
@@ -38,7 +38,6 @@ def transcode(
         rate = Fraction(frames.fps or 25).limit_denominator(1001)
         stream = None
         last = -1
-        gap = (0, 0)  # the longest that a frame stands, and which
         with av.open(path, "w", format="mp4", options=NO_EDIT_LIST) as container:
             for time_sec, pixels in frames:
                 on_frame()
@@ -49,21 +48,14 @@ def transcode(
                 frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
                 # What is asked for before the first frame is that frame: here it begins at 0.
                 frame.pts = 0 if last < 0 else max(last + 1, round(time_sec * CLOCK))
-                gap = max(gap, (frame.pts - last, last))
                 last = frame.pts
                 frame.time_base = Fraction(1, CLOCK)
                 container.mux(stream.encode(frame))
             assert stream
             end = round((frames.duration_sec or 0) * CLOCK)
             end = end if end > last else last + round(CLOCK / rate)
-            gap = max(gap, (end - last, last))
             for packet in stream.encode(None):
                 if packet.pts is not None:
                     packet.duration = end - packet.pts
                 container.mux(packet)
-        if frames.damage:
-            return frames.damage
-        still, start = gap[0] / CLOCK, gap[1] / CLOCK
-        if still > longest_still_sec(end / CLOCK, frames.fps):
-            return no_frame(start, start + still, end / CLOCK)
-        return None
+        return frames.damage

@@ -1,0 +1,154 @@
+"""Frames that a file should have and does not: told from its packets, since damage often decodes without an error.
+
+A gap between two frames is no damage where the packet before it says that it lasts, or where the sound goes on.
+"""
+
+from collections.abc import Callable, Sequence
+
+import av
+import numpy as np
+from av.video.stream import VideoStream
+from jaxtyping import Bool, Int
+
+from allinone.video.packets import UNKNOWN, PacketTable
+
+Ticks = tuple[int, int]
+"""From when to when, in ticks of the table."""
+
+_MIN_GAP_SEC = 0.2
+"""Gaps that are shorter are not told of: cameras drop single frames."""
+
+_MIN_END_SEC = 1.0
+"""A header that claims so much more than packets hold is that of a file that was cut off; less comes from rounding."""
+
+_STEADY = 0.95
+"""A film in which so many steps from frame to frame are equal has a constant frame rate."""
+
+_START_CODE = b"\0\0\1"
+
+
+def missing_frames(table: PacketTable, num_bytes: int) -> list[Ticks]:
+    """Where packets are missing in a file of this size, or are torn."""
+    picture = table.picture
+    rows = np.flatnonzero((picture.pts != UNKNOWN) & ~picture.is_hidden)
+    rows = rows[rows >= table.first_row]
+    if table.end is None or table.end.last is None or not len(rows):
+        return []
+    rows = rows[np.argsort(picture.pts[rows], kind="stable")]
+    times = picture.pts[rows]
+    steps = np.diff(times)
+    is_steady = len(steps) > 0 and float((np.abs(steps - table.step) <= 0.1 * table.step).mean()) >= _STEADY
+    found = []
+    for position in np.flatnonzero(steps > max(1.5 * table.step, _MIN_GAP_SEC / table.time_base)).tolist():
+        row, gap = int(rows[position]), (int(times[position]) + table.step, int(times[position + 1]))
+        if not _is_explained(table, row, int(rows[position + 1]), gap, is_steady):
+            found.append(gap)
+    return merged(found + _broken(table, rows, times) + _missing_end(table, num_bytes))
+
+
+def merged(gaps: list[Ticks]) -> list[Ticks]:
+    """In order, those that overlap as one."""
+    found: list[Ticks] = []
+    for begin, end in sorted(gaps):
+        if found and begin <= found[-1][1]:
+            begin, end = found[-1][0], max(end, found.pop()[1])
+        found.append((begin, end))
+    return found
+
+
+def _is_explained(table: PacketTable, row: int, after: int, gap: Ticks, is_steady: bool) -> bool:
+    """Whether the frame of a packet is shown until the next by right, and not because others are missing."""
+    begin, end = gap
+    if table.is_listed or int(table.picture.duration[row]) >= 0.9 * (end - begin):
+        return True
+    heard = np.sort(table.sound.pts[table.sound.pts != UNKNOWN])
+    # (An AVI file has no times for sound: it is counted on over damage.)
+    if table.format != "avi" and len(heard) > 1 and heard[0] <= begin and heard[-1] >= end - table.step:
+        usual = float(np.median(np.diff(heard)))
+        return float(((heard >= begin) & (heard < end)).sum()) * usual >= 0.5 * (end - begin)
+    # Without sound: bytes that belong to no packet, a packet that the container calls torn, a break in a steady rate.
+    usual_bytes = float(table.picture.size.mean()) * (end - begin) / table.step
+    is_torn = bool(table.picture.is_torn[max(0, row - 1) : after + 2].any())
+    lost = sum(table.lost_bytes(between) for between in range(min(row, after), max(row, after)))
+    return not (is_torn or is_steady or lost > 0.3 * usual_bytes + 4096)
+
+
+def _missing_end(table: PacketTable, num_bytes: int) -> list[Ticks]:
+    """The end, where the file cannot be read to its end, or holds less than its header says."""
+    assert table.end is not None
+    picture, sound, end = table.picture, table.sound, table.end.end
+    if table.format == "avi":
+        last = int(picture.dts.max()) + table.nominal_step
+        claimed = end + max(0, table.num_claimed * table.nominal_step - last)
+        return [(end, claimed)] if claimed - end > _MIN_GAP_SEC / table.time_base else []
+    if table.claimed_end is not None and table.claimed_end - max(end, table.last_end) > _MIN_END_SEC / table.time_base:
+        return [(end, table.claimed_end)]
+    read = int(max((picture.position + picture.size).max(), (sound.position + sound.size).max(initial=0)))
+    lost = num_bytes - read
+    if table.is_listed or read <= 0 or lost < 0.1 * num_bytes:
+        return []
+    return [(end, end + round(lost / read * (end - table.start)))]  # as long as so many bytes are on the average
+
+
+def _broken(table: PacketTable, rows: Int[np.ndarray, " M"], times: Int[np.ndarray, " M"]) -> list[Ticks]:
+    """Runs of packets that hold no frame, up to the next keyframe."""
+    assert table.end is not None
+    found = []
+    for first, after in _runs(table.picture.is_broken[rows]):
+        ends = [*times[after:][table.picture.is_key[rows[after:]]].tolist()[:1], table.end.end]
+        found.append((int(times[first]), int(ends[0])))
+    return [(begin, end) for begin, end in found if end - begin > _MIN_GAP_SEC / table.time_base]
+
+
+def describe(gaps: Sequence[tuple[float, float]], duration_sec: float) -> str:
+    """One line about gaps in seconds."""
+    told = " and ".join(f"from {begin:.1f} to {end:.1f} s" for begin, end in gaps[:3])
+    more = f" (and {len(gaps) - 3} more)" if len(gaps) > 3 else ""
+    return f"damaged: no frame decodes {told}{more} of {max(duration_sec, gaps[-1][1]):.1f} s"
+
+
+def undecoded(table: PacketTable, ticks: Sequence[int], until: int | None = None) -> list[Ticks]:
+    """Where frames are missing that packets promise, given the times of all that were decoded (up to a time)."""
+    picture = table.picture
+    promised = np.unique(picture.pts[(picture.pts >= table.start) & ~picture.is_hidden])
+    if until is not None:
+        promised = promised[promised <= until]
+    last = until if until is not None else table.end.end if table.end else table.start
+    is_missing = ~np.isin(promised, np.array(ticks, np.int64))
+    found = []
+    for first, after in _runs(is_missing):
+        end = int(promised[after]) if after < len(promised) else last
+        if end - int(promised[first]) > max(0.5 / table.time_base, 4 * table.step):
+            found.append((int(promised[first]), end))
+    return found
+
+
+def _runs(flags: Bool[np.ndarray, " N"]) -> list[tuple[int, int]]:
+    """Where flags begin to be set, and where they cease."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(first), int(after)) for first, after in edges.reshape(-1, 2)]
+
+
+def inspector(stream: VideoStream) -> Callable[[av.Packet], bool] | None:
+    """Tells whether a packet cannot be a frame of the stream's codec; None where its structure is not known here."""
+    codec = stream.codec_context.codec.canonical_name if stream.codec_context else ""
+    extra = bytes(stream.codec_context.extradata or b"") if stream.codec_context else b""
+    if codec in ("h264", "hevc") and extra[:1] == b"\1":
+        length = (extra[4] if codec == "h264" else extra[21]) % 4 + 1
+        return lambda packet: not _is_chain(bytes(packet), length)
+    if codec in ("mpeg1video", "mpeg2video", "mpeg4"):
+        return lambda packet: packet.size > 16 and _START_CODE not in bytes(packet)[:256]
+    if codec == "mjpeg":
+        return lambda packet: bytes(packet)[:2] != b"\xff\xd8"
+    return None
+
+
+def _is_chain(data: bytes, length: int) -> bool:
+    """Whether units that begin with their own size fill the packet (H.264 and H.265 in MP4 and Matroska)."""
+    place = 0
+    while place + length < len(data):
+        size = int.from_bytes(data[place : place + length], "big")
+        if size == 0 or data[place + length] & 0x80:  # a bit that is always 0
+            return place > 0 and not any(data[place:])
+        place += length + size
+    return place <= len(data)
