@@ -184,9 +184,9 @@ class Question:
             kind=kind,
         )
 
-    def regions(self, shown: list[int]) -> tuple[Region, ...]:
+    def regions(self, tinted: list[int]) -> tuple[Region, ...]:
         """Where the objects are; nothing is told of an image that is not there, and that nobody will see."""
-        if not shown or not self.is_there:
+        if not tinted or not self.is_there:
             return ()
         metadata = self.values.text("metadata_fn")
         if not (name := PurePosixPath(metadata).name):
@@ -194,7 +194,7 @@ class Question:
         outlines = self.outlines(self.image.with_name(name))
         if len(outlines) != len(self.objects):
             raise self.values.error(f"{len(self.objects)} objects, but {len(outlines)} in {metadata}")
-        return tuple(Region(outlines[old], self.numbers[old]) for old in shown)
+        return tuple(Region(outlines[old], self.numbers[old]) for old in tinted)
 
 
 def tokens(record: Record, name: str) -> Tokens:
