@@ -42,6 +42,7 @@ def add_commands(commands: Any) -> None:
     index.add_argument("--threads", type=int, metavar="N", help="that read videos (default: one a processor, up to 8)")
     index.add_argument("--engine", type=str, choices=["local", "ray"], default="local", help="ray: on many machines")
     index.add_argument("--address", type=str, help="of the Ray cluster (default: one on this machine)")
+    index.add_argument("--ray-log", action="store_true", help="with --engine ray: print what Ray says")
     index.add_argument("--remove", type=str, nargs="+", metavar="PATH", help="take these out, there or gone")
     index.add_argument("--remove-missing", action="store_true", help="take out what is gone or no longer readable")
     index.add_argument("--verify", action="store_true", help="compare with the files; exit code 1 where they differ")
@@ -280,7 +281,7 @@ def engine_of(options: Namespace) -> "Ray | None":
     from allinone.search import Ray
 
     if options.engine == "ray":
-        return Ray(address=options.address)
+        return Ray(address=options.address, log=options.ray_log)
     if options.address is not None:
         raise ValueError("--address is for --engine ray")
     return None

@@ -1,7 +1,12 @@
 """A very large collection on many machines: Ray hands out videos, and every worker embeds as one machine does."""
 
 import copy
+import logging
+import os
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +17,11 @@ from allinone.search.embedding import Embedded, embed_videos
 from allinone.search.files import VideoFile
 from allinone.search.segments import Cut
 
+log = logging.getLogger(__name__)
+
+NUM_RETRIES = 2
+"""How often a task is given again to a worker that was started in place of one that died."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ray:
@@ -19,6 +29,7 @@ class Ray:
 
     `address` is that of the cluster ("auto", "ray://host:10001"); None uses the one that is connected already, or
     starts one on this machine. By default there is a worker for each GPU, or, where there are none, for each two CPUs.
+    With `log`, what Ray and its workers say is printed.
     """
 
     address: str | None = None
@@ -26,6 +37,7 @@ class Ray:
     cpus_per_worker: int = 2
     gpus_per_worker: float | None = None
     videos_per_task: int = 8
+    log: bool = False
 
     def embed_videos(
         self,
@@ -35,23 +47,43 @@ class Ray:
         contents: frozenset[str],
         on_segments: Callable[[int, int], None],
     ) -> Iterator[Embedded]:
-        """Every video, in the order in which they get done. A worker that dies is started again, and its task too."""
+        """Every video, in the order in which they get done.
+
+        A worker that dies is started again, and its task too. After `NUM_RETRIES` times the videos of the task are
+        tried one by one, and the one with which workers die is a failure.
+        """
+        if not self.log:  # before Ray is imported: what it says of workers that die goes past its logger
+            os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
         ray = ray_module()
         is_ours = not ray.is_initialized()
         if is_ours:
-            ray.init(self.address, log_to_driver=False)
+            self.start(ray)
         try:
             total = ray.cluster_resources()
             gpus = float("GPU" in total) if self.gpus_per_worker is None else self.gpus_per_worker
             room = total.get("GPU", 0.0) / gpus if gpus else total.get("CPU", 1.0) / self.cpus_per_worker
-            worker = ray.remote(num_cpus=self.cpus_per_worker, num_gpus=gpus, max_restarts=-1, max_task_retries=-1)(
-                Worker
-            )
-            what = ray.put(on_device(predictor, "cpu")), cut, ray.put(contents), self.cpus_per_worker
-            pool = ray.util.ActorPool([worker.remote(*what) for _ in range(self.num_workers or max(1, int(room)))])
-            tasks = [videos[i : i + self.videos_per_task] for i in range(0, len(videos), self.videos_per_task)]
+            needs = {"num_cpus": self.cpus_per_worker, "num_gpus": gpus}
+            worker = ray.remote(**needs, max_restarts=-1, max_task_retries=NUM_RETRIES)(Worker)
+            idle = [worker.remote() for _ in range(self.num_workers or max(1, int(room)))]
+            setup = ray.put((on_device(predictor, "cpu"), cut, contents, self.cpus_per_worker))
+            todo = deque(videos[i : i + self.videos_per_task] for i in range(0, len(videos), self.videos_per_task))
+            running: dict[Any, tuple[Any, Sequence[VideoFile]]] = {}
             done = 0
-            for results in pool.map_unordered(lambda worker, task: worker.embed.remote(task), tasks):
+            while todo or running:
+                while todo and idle:
+                    worker, task = idle.pop(), todo.popleft()
+                    running[worker.embed.remote([setup], task)] = worker, task
+                [ready], _ = ray.wait(list(running), num_returns=1)
+                worker, task = running.pop(ready)
+                idle.append(worker)
+                try:
+                    results = ray.get(ready)
+                except ray.exceptions.RayActorError as error:
+                    if len(task) > 1:
+                        todo.extend([video] for video in task)
+                        continue
+                    log.debug("%s: %s", task[0].path, error)
+                    results = [Embedded(task[0], failure=f"{NUM_RETRIES + 1} workers died while they read it")]
                 done += sum(len(result.rows) for result in results)
                 on_segments(done, done)
                 yield from results
@@ -59,18 +91,33 @@ class Ray:
             if is_ours:
                 ray.shutdown()
 
+    def start(self, ray: Any) -> None:
+        level = logging.INFO if self.log else logging.ERROR
+        logging.getLogger("ray").setLevel(level)
+        # Ray puts the current folder, where anything may lie, on the import path of its workers.
+        with chdir(os.sep), warnings.catch_warnings():
+            # Its processes are forked, and start another program at once: LanceDB's threads need not survive.
+            warnings.filterwarnings("ignore", "lancedb fork support")
+            ray.init(self.address, log_to_driver=self.log, logging_level=level)
+
 
 class Worker:
-    """What runs on the machines of a cluster."""
+    """What runs on the machines of a cluster.
 
-    def __init__(self, predictor: Predictor, cut: Cut, contents: frozenset[str], num_threads: int):
-        self.predictor = on_device(predictor, "cuda" if torch.cuda.is_available() else "cpu")
-        self.cut = cut
-        self.contents = contents
-        self.num_threads = num_threads
+    The model comes with every task as a reference, and is fetched with the first one. An argument of the constructor
+    could be lost when Ray starts a worker again in place of one that died.
+    """
 
-    def embed(self, videos: Sequence[VideoFile]) -> list[Embedded]:
-        return list(embed_videos(videos, self.predictor, self.cut, self.contents, num_threads=self.num_threads))
+    def __init__(self) -> None:
+        self.setup: tuple[Predictor, Cut, frozenset[str], int] | None = None
+
+    def embed(self, setup: list[Any], videos: Sequence[VideoFile]) -> list[Embedded]:
+        if self.setup is None:
+            predictor, cut, contents, num_threads = ray_module().get(setup[0])
+            predictor = on_device(predictor, "cuda" if torch.cuda.is_available() else "cpu")
+            self.setup = predictor, cut, contents, num_threads
+        predictor, cut, contents, num_threads = self.setup
+        return list(embed_videos(videos, predictor, cut, contents, num_threads=num_threads))
 
 
 def on_device(predictor: Predictor, device: str) -> Predictor:
@@ -90,7 +137,6 @@ def on_device(predictor: Predictor, device: str) -> Predictor:
 def ray_module() -> Any:
     try:
         import ray
-        import ray.util
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"many machines need {error.name}: pip install 'allinone[scale]'") from error
     return ray
