@@ -362,6 +362,16 @@ def test_a_checkpoint_folder_gives_the_same_results(predictor: Predictor, videos
     assert load(tmp_path / "mine", device="cpu").data.transform == Transform.Config(resize=38, crop=32)
 
 
+@pytest.mark.parametrize("resize", [10**9, 8, 48.0, "48", [48], True])
+def test_a_size_of_the_run_that_makes_no_sense_is_an_error_that_names_file_and_key(
+    predictor: Predictor, tmp_path: Path, resize: object
+):
+    experiment = {"data": {"transform": {"resize": resize}}}
+    save_checkpoint(tmp_path / "mine", predictor.model, predictor.tokenizer, experiment)
+    with pytest.raises(ValueError, match=r"mine: experiment\.json: data\.transform\.resize: wanted a whole number"):
+        load(tmp_path / "mine", device="cpu")
+
+
 @pytest.mark.parametrize(("name", "value"), [("norm.weight", torch.nan), ("blocks.0.mlp.fc2.bias", torch.inf)])
 def test_outputs_that_are_not_finite_are_an_error_that_names_the_weights(videos: list[Path], name: str, value: float):
     predictor = tiny_predictor(heads={"matching": MatchingHead.Config(), "contrastive": ContrastiveHead.Config()})

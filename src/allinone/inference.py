@@ -83,6 +83,9 @@ class MatchedVideos(NamedTuple):
 RESIZE = 268 / 224
 """Short side of a frame over the square that is cut out of it, in the paper."""
 
+MAX_RESIZE = 32
+"""A larger share is damage: such a frame would fill the memory."""
+
 
 def load(
     source: str | Path, num_frames: int | None = None, device: str | None = None, precision: Precision | None = None
@@ -95,19 +98,30 @@ def load(
     checkpoint = load_checkpoint(source, num_frames)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    transform = evaluation_transform(checkpoint.model.config.image_size, checkpoint.experiment)
+    try:
+        transform = evaluation_transform(checkpoint.model.config.image_size, checkpoint.experiment)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint.folder}: {error}") from error
     data = DataConfig(batch_size=32, transform=transform)
     name = str(checkpoint.folder if Path(source).exists() else source)  # of a run's checkpoints, the one that was read
     return Predictor(checkpoint.model, checkpoint.tokenizer, data=data, device=device, precision=precision, name=name)
 
 
 def evaluation_transform(image_size: int, experiment: dict[str, Any] | None = None) -> Transform.Config:
-    """The central square, resized as in the run that made the checkpoint, or else as in the paper."""
+    """The central square, resized as in the run that made the checkpoint, or else as in the paper.
+
+    ValueError where that run's `experiment.json` has a size that no run has.
+    """
     resize: Any = experiment
     for key in ("data", "transform", "resize"):
         resize = resize.get(key) if isinstance(resize, dict) else None
-    if not isinstance(resize, int) or resize < image_size:
+    if resize is None:
         resize = round(RESIZE * image_size)
+    elif type(resize) is not int or not image_size <= resize <= MAX_RESIZE * image_size:
+        raise ValueError(
+            f"experiment.json: data.transform.resize: wanted a whole number from {image_size}, the model's image_size, "
+            f"to {MAX_RESIZE * image_size}, got {resize!r}"
+        )
     return Transform.Config(resize=resize, crop=image_size)
 
 

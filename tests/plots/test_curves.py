@@ -28,6 +28,12 @@ def test_a_log_is_read_without_its_evaluations(log):
     assert [row["step"] for row in read_steps(log)] == list(range(1, 9))
 
 
+def test_broken_lines_of_a_log_are_skipped(log):
+    with log.open("ab") as file:
+        file.write(b'{"stp": 9, "loss": 1}\n[1]\n\xff\n{"step": 9, "loss": 1}\n{"step": 10, "lo')
+    assert [row["step"] for row in read_steps(log)] == list(range(1, 10))
+
+
 def test_losses_that_were_not_finite_are_left_out_and_other_numbers_are_no_losses(log):
     curves = losses([{"step": 0, "loss": 1.0, "lr": 0.1, "mlm/loss": None, "mlm/accuracy": 3.0}, *read_steps(log)])
     assert list(curves) == ["vtc", "vtm"]

@@ -1,6 +1,5 @@
 """Heads: what a task adds to the encoder. Each owns its parameters and is saved in a checkpoint under its `kind`."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -120,8 +119,8 @@ class ContrastiveHead(Head):
         learn_temperature: bool = False
 
         def __post_init__(self):
-            if not 0 < self.temperature < math.inf:
-                raise ValueError(f"temperature must be positive, got {self.temperature}")
+            if not 1e-6 <= self.temperature <= 1e6:
+                raise ValueError(f"temperature must be positive, from 1e-6 to 1e6, got {self.temperature}")
 
     def __init__(self, config: Config, model: ModelConfig):
         super().__init__(config, model)

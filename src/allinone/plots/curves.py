@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -62,9 +62,12 @@ def losses(rows: Sequence[dict[str, Any]]) -> dict[str, Curve]:
 
 
 def read_steps(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl` that are about a step of training."""
-    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    return [row for row in rows if "loss" in row]
+    """The lines of a `metrics.jsonl` that are about a step of training. Broken ones, of a killed run, are left out."""
+    rows = []
+    for line in path.read_bytes().splitlines():
+        with suppress(ValueError, RecursionError):
+            rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict) and "loss" in row and type(row.get("step")) is int]
 
 
 def smoothed(values: Sequence[float], memory: float = 0.9) -> list[float]:
