@@ -53,11 +53,13 @@ def encoded_tile(
     return data[begin : begin + int.from_bytes(data[begin : begin + 4], "big")], packet
 
 
-def write_grid(path: Path, quarter_turns: int = 0, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
+def write_grid(
+    path: Path, quarter_turns: int = 0, colors: tuple[tuple[int, int, int], ...] = COLORS, transfer: int = 13
+) -> Path:
     """A photo of four tiles in four colors, displayed turned so often to the left (ISO/IEC 23008-12)."""
     brand, codec, kind, config_name, options = CODECS[path.suffix[1:]]
-    tiles = [encoded_tile(color, codec, config_name, options) for color in COLORS]
-    items = [packet for _, packet in tiles] + [struct.pack(">BBBBHH", 0, 0, 1, 1, *size)]
+    tiles = [encoded_tile(color, codec, config_name, options) for color in colors]
+    items = [packet for _, packet in tiles] + [struct.pack(">BBBBHH", 0, 0, 1, 1, WIDTH, HEIGHT)]
     kinds = [kind] * len(tiles) + [b"grid"]
     numbers = range(1, len(items) + 1)
     infos = [
@@ -68,12 +70,13 @@ def write_grid(path: Path, quarter_turns: int = 0, size: tuple[int, int] = (WIDT
         b"ipco",
         tiles[0][0],
         full_box(b"ispe", struct.pack(">II", TILE, TILE)),
-        full_box(b"ispe", struct.pack(">II", *size)),
+        full_box(b"ispe", struct.pack(">II", WIDTH, HEIGHT)),
         full_box(b"pixi", bytes([3, 8, 8, 8])),
         box(b"irot", bytes([quarter_turns])),
+        box(b"colr", b"nclx", struct.pack(">HHHB", 1, transfer, 6, 0)),
     )
     essential = 0x80
-    tile_uses, grid_uses = bytes([3, essential | 1, 2, 4]), bytes([3, 3, 4, essential | 5])
+    tile_uses, grid_uses = bytes([4, essential | 1, 2, 4, 6]), bytes([4, 3, 4, essential | 5, 6])
     uses = [struct.pack(">H", number) + tile_uses for number in numbers[:-1]] + [
         struct.pack(">H", numbers[-1]) + grid_uses
     ]
@@ -123,6 +126,15 @@ def test_a_photo_of_tiles_is_read_whole_and_upright(tmp_path, kind, turned):
         assert torch.equal(clip.frames[0], clip.frames[1])
         assert np.abs(np.array(corners(clip.frames[0])) - colors).max() < 12
     assert min(read_frames(path, indices=[0], size=32).frames.shape[2:]) == 32
+
+
+def test_an_hdr_photo_of_tiles_is_tone_mapped(tmp_path, kind):
+    codes = tuple(
+        (code, code, code) for code in (148, 104, 0, 250)
+    )  # of PQ: reference white, 18 % gray, black, the sun
+    path = write_grid(tmp_path / f"a.{kind}", colors=codes, transfer=16)
+    shown = np.array(corners(read_frames(path, indices=[0]).frames[0]))
+    assert np.abs(shown - np.array([255, 118, 0, 255])[:, None]).max() < 6
 
 
 def test_a_photo_of_tiles_that_nothing_can_put_together_is_refused(tmp_path, kind, monkeypatch):
