@@ -28,6 +28,9 @@ PAGE = 12
 """Hits that are shown at first, and more at each further asking."""
 
 RERANK = 20
+SHOWN = {f"image/{kind}" for kind in ("apng", "avif", "bmp", "gif", "jpeg", "png", "webp")}
+"""Pictures that browsers show as they are; of others (TIFF, HEIC) they get what is encoded anew, like videos."""
+
 QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",  # else it goes over all events of the past at each event
@@ -174,7 +177,7 @@ class Page:
         """The video of a hit, from its beginning on; where the browser cannot play it, the segment encoded anew."""
         segment = self.service.segment(picked(event, "segment"))
         path, address = Path(segment.video), f"media/video/{segment.id}"
-        if media_type(path).startswith("image/"):
+        if media_type(path) in SHOWN:
             shown = f'<img src="{address}" alt="">'
         else:
             part = ",".join(f"{sec:.3f}" for sec in moment(event))

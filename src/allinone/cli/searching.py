@@ -232,7 +232,13 @@ def show_hits(found: "dict[str, list[Hit]]", folder: str) -> None:
 
     for query, hits in found.items():
         is_reranked = any(hit.match is not None for hit in hits)
-        table = Table("score", *["match"] * is_reranked, "from", "to", title=Text(query))
+        table = Table(
+            "score",
+            *["match"] * is_reranked,
+            "from",
+            "to",
+            title=Text(query if len(query) <= 200 else f"{query[:200]}..."),
+        )
         table.add_column("video", overflow="fold")
         for hit in hits:  # with re-ranking, `match` decides the order
             match = ["" if hit.match is None else f"{hit.match:.3f}"] * is_reranked

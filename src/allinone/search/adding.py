@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -171,9 +172,13 @@ class Adding:
 
 
 def unreadable(file: VideoFile, cause: str) -> Unreadable:
-    return Unreadable(
-        file.path, file.size, file.mtime_ns, cause, f"allinone {version('allinone')}, PyAV {version('av')}"
-    )
+    return Unreadable(file.path, file.size, file.mtime_ns, cause, reader_version())
+
+
+@cache
+def reader_version() -> str:
+    """What decides which files can be read."""
+    return ", ".join(f"{package} {version(package)}" for package in ("allinone", "av", "pillow", "pi-heif"))
 
 
 def moved(row: dict[str, Any], video: VideoFile) -> dict[str, Any]:
