@@ -401,7 +401,7 @@ def test_a_broken_row_is_an_error_that_names_its_line_and_rows_before_it_are_rea
         ({"sbu-captions-all.json": ["a"]}, r"wanted an object, got \['a'\]"),
         (
             {"SBU_captioned_photo_dataset_urls.txt": "http://a\nhttp://b\n", "captions.txt": "a\n"},
-            "captions.txt ends before line 2",
+            "captions.txt: ends before line 2, where .*urls.txt goes on",
         ),
     ],
 )

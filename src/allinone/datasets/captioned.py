@@ -44,6 +44,9 @@ COLUMNS = ("video", "caption", "start", "end", "split", "question", "answer", "k
 ALIASES = {"path": "video", "sentence": "caption"}
 FILE_NAMES = ("captions.csv", "captions.jsonl")
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+MAX_HEADER = 10_000
+"""Characters of a header in which the delimiter is looked for."""
+
 MAX_SHOWN = 20
 """So many bad rows are printed; the rest is counted."""
 
@@ -219,12 +222,14 @@ def csv_records(text: str, path: Path) -> Iterator[Record]:
     num_before = 0
     if first.lower().startswith("sep="):  # a line by which Excel is told the delimiter
         text, num_before = rest, 1
-    delimiter = delimiter_of(text.partition("\n")[0])
+    delimiter = delimiter_of(text.partition("\n")[0][:MAX_HEADER])
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
         header = [ALIASES.get(name, name) for name in (column.strip().lower() for column in next(reader, []))]
     except csv.Error as error:
         raise ValueError(f"{path}: header: not CSV ({error})") from error
+    if len(header) > MAX_HEADER:
+        raise ValueError(f"{path}: header: {len(header):,} columns; there are: {', '.join(COLUMNS)}")
     while header and not header[-1]:  # Excel writes columns that are empty to the end
         header.pop()
     problems = []

@@ -56,7 +56,8 @@ def photos(root: Path) -> Iterator[tuple[str, str]]:
 def in_lines(urls: Annotation, texts: Annotation) -> Iterator[tuple[str, str]]:
     for line, (url, text) in enumerate(zip_longest(urls.stream(), texts.stream()), start=1):
         if url is None or text is None:
-            raise ValueError(f"{urls if url is None else texts} ends before line {line}, and the other file goes on")
+            short, long = (urls, texts) if url is None else (texts, urls)
+            raise short.error(f"ends before line {line}, where {long} goes on")
         yield text, url.strip()
 
 
