@@ -81,7 +81,7 @@ def demo(
     with clock.part("ask"):
         answers = ask(model, root)
     facts_of_it = {"checkpoint": str(checkpoint), "experiment": "world_joint", **circumstances(model, second)}
-    write_results(folder / "evaluation", facts_of_it, found)
+    write_results(folder / "evaluation", facts_of_it, found, overwrite=True)
     report = Report(
         title="All-in-One on a made world",
         summary=summary(first, second, quick),
