@@ -9,12 +9,12 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 
-from allinone.checkpoint import save_checkpoint
+from allinone.checkpoint import load_checkpoint, save_checkpoint
 from allinone.checks import literals
 from allinone.data.cache import FrameCache
 from allinone.datasets.captioned import Captions
 from allinone.datasets.synthetic import make_world
-from allinone.experiment import Data, describe, evaluate, load_as_wanted, numbers, override, settable, train
+from allinone.experiment import Data, adopt, describe, evaluate, load_as_wanted, numbers, override, settable, train
 from allinone.experiments import experiments, find, finetune, short_name
 from allinone.files.lock import only_process
 from allinone.inference import load
@@ -139,6 +139,29 @@ def test_an_evaluation_on_other_frames_than_in_training_says_so(tmp_path, caplog
         assert (
             any("mine was trained on 2 (to evaluate it so: model.num_frames=2)" in m for m in caplog.messages) == told
         )
+
+
+def test_what_a_checkpoint_decides_cannot_be_set(tmp_path):
+    trained = tiny_predictor()
+    mine = save_checkpoint(tmp_path / "mine", trained.model, trained.tokenizer)
+    start, base = load_checkpoint(mine), override(find("captioned"), [f"init={mine}"])
+    same = override(base, ["model.width=32", "model.num_frames=7", "model.max_text_len=50", "model.dropout=0.5"])
+    assert adopt(same, start).model.width == 32
+    for settings, message in {
+        (
+            "model.width=64",
+            "model.depth=3",
+        ): r"^model\.width=64, model\.depth=3 .*: there, model\.width=32, model\.",
+        (
+            "data.transform.crop=80",
+        ): r"^data\.transform\.crop=80 cannot be set here, .*: there, data\.transform\.crop=32",
+        ("model.max_text_len=30",): r"^model\.max_text_len=30 cannot be set here, .*: there, model\.max_text_len=40",
+        ("model=tiny",): r"^model\.width=192, .* cannot be set here, since .*mine decides it",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            adopt(override(base, settings), start)
+    with pytest.raises(ValueError, match=r"^model\.max_text_len=80 cannot .*: there, model\.max_text_len=40"):
+        load_as_wanted(mine, override(base, ["model.max_text_len=80"]))
 
 
 def test_an_unknown_experiment_lists_those_there_are():

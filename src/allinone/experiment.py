@@ -34,6 +34,7 @@ from allinone.text.tokenizer import Tokenizer
 from allinone.train.distributed import join_world
 from allinone.train.loop import TrainConfig, TrainResult, TrainSource, run_training
 from allinone.train.optim import Optim
+from allinone.video.transforms import Transform
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +131,10 @@ class Answers:
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One run. `init` is a checkpoint to start from: then the sizes of the model, and the words, are those of that one,
-    and of `model` only the number of frames, the dropout, and a greater length of texts count."""
+    and of `model` only the number of frames, the dropout, and a greater length of texts count.
+
+    `chosen` are the keys that a user has set: where such a one would not count, it is refused.
+    """
 
     model: ModelConfig
     train_data: Mapping[str, Source]
@@ -142,6 +146,7 @@ class Experiment:
     words: Words = field(default_factory=Words)
     answers: Answers = field(default_factory=Answers)
     init: str | None = None
+    chosen: frozenset[str] = field(default=frozenset(), compare=False)
 
     def folder(self, owner: "Source | EvaluatorConfig") -> Path:
         """Where the data set of a source or of an evaluator lies."""
@@ -154,10 +159,12 @@ def override(experiment: Experiment, settings: Iterable[str]) -> Experiment:
     ValueError names an unknown key with those there are, or a value of the wrong type with the type wanted.
     """
     tree: dict[str, Any] = {}
+    chosen = set(experiment.chosen)
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise ValueError(f"wanted key=value, such as optim.lr=3e-5; got {setting!r}")
+        chosen.add(key)
         if key == "model" and value in SIZES:
             experiment = replace(experiment, model=SIZES[value])
             continue
@@ -168,13 +175,12 @@ def override(experiment: Experiment, settings: Iterable[str]) -> Experiment:
             if not isinstance(branch, dict):
                 raise ValueError(f"{key}: nothing to set inside a value")
         branch[last] = value
-    return changed(experiment, tree, "", list(settable(experiment)))
+    return replace(changed(experiment, tree, "", list(settable(experiment))), chosen=frozenset(chosen))
 
 
 def settable(owner: Any, place: str = "") -> Iterator[str]:
     """Every key that `override` can set."""
-    inside = owner if isinstance(owner, Mapping) else vars(owner)
-    for name, value in inside.items():
+    for name, value in parts(owner).items():
         key = f"{place}.{name}" if place else name
         if isinstance(value, Mapping) or dataclasses.is_dataclass(value):
             yield from settable(value, key)
@@ -187,12 +193,9 @@ def changed(owner: Any, tree: Mapping[str, Any], place: str, known: Sequence[str
 
     `known` are the keys of the whole experiment, for whoever gives a wrong one.
     """
-    if isinstance(owner, Mapping):
-        there = dict(owner)
-    elif dataclasses.is_dataclass(owner) and not isinstance(owner, type):
-        there = {f.name: getattr(owner, f.name) for f in dataclasses.fields(owner)}
-    else:
+    if not isinstance(owner, Mapping) and not dataclasses.is_dataclass(owner):
         raise ValueError(f"{place}: nothing to set inside {type(owner).__name__} {owner!r}")
+    there = parts(owner)
     new = dict(there)
     for name, value in tree.items():
         key = f"{place}.{name}" if place else name
@@ -205,15 +208,22 @@ def changed(owner: Any, tree: Mapping[str, Any], place: str, known: Sequence[str
         if isinstance(value, dict):
             new[name] = changed(there[name], value, key, known)
         elif isinstance(there[name], Mapping) or dataclasses.is_dataclass(there[name]):
-            inside = there[name] if isinstance(there[name], Mapping) else vars(there[name])
             sizes = f"{did_you_mean(value, SIZES)}sizes are {', '.join(SIZES)}; or " if key == "model" else ""
-            raise ValueError(f"{key} is no single value; {sizes}set one of: {', '.join(f'{key}.{k}' for k in inside)}")
+            keys = ", ".join(f"{key}.{inside}" for inside in parts(there[name]))
+            raise ValueError(f"{key} is no single value; {sizes}set one of: {keys}")
         else:
             new[name] = parsed(key, get_type_hints(type(owner))[name], value)
     try:
         return new if isinstance(owner, Mapping) else type(owner)(**new)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
+
+
+def parts(owner: Any) -> dict[str, Any]:
+    """What is inside a config, or a dictionary of configs, by name."""
+    if isinstance(owner, Mapping):
+        return dict(owner)
+    return {f.name: getattr(owner, f.name) for f in dataclasses.fields(owner) if f.compare}
 
 
 def parsed(key: str, kind: Any, value: str) -> Any:
@@ -229,7 +239,7 @@ def parsed(key: str, kind: Any, value: str) -> Any:
 def describe(value: Any) -> Any:
     """A config as JSON; what is not fixed by its place carries the name of its class."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {name: describe(part) for name, part in parts(value).items()}
         kind = type(value)
         return fields if kind.__module__ == __name__ else {"class": f"{kind.__module__}.{kind.__qualname__}"} | fields
     if isinstance(value, Mapping):
@@ -320,15 +330,31 @@ def adopt(experiment: Experiment, start: Checkpoint) -> Experiment:
         dropout=own.dropout,
         max_text_len=max(model.max_text_len, own.max_text_len),
     )
-    changes = [
-        f"{place}.{name} {value!r} (not {getattr(before, name)!r})"
-        for place, before, now in (("model", own, model), ("data.transform", experiment.data.transform, transform))
+    replaced = require_unchosen(experiment, model, transform, experiment.init)
+    if replaced:
+        log.info("as in %s, where this run starts: %s", experiment.init, ", ".join(replaced))
+    return replace(experiment, model=model, data=replace(experiment.data, transform=transform))
+
+
+def require_unchosen(
+    experiment: Experiment, model: ModelConfig, transform: Transform.Config, source: str | Path | None
+) -> list[str]:
+    """What of the experiment a checkpoint replaces, in words. ValueError where a user has set it otherwise."""
+    replaced = {
+        f"{place}.{name}": (value, getattr(before, name))
+        for place, before, now in (
+            ("model", experiment.model, model),
+            ("data.transform", experiment.data.transform, transform),
+        )
         for name, value in vars(now).items()
         if value != getattr(before, name) and name != "vocab_size"
-    ]
-    if changes:
-        log.info("as in %s, where this run starts: %s", experiment.init, ", ".join(changes))
-    return replace(experiment, model=model, data=replace(experiment.data, transform=transform))
+    }
+    sizes = {"model.width", "model.depth", "model.num_heads"} if "model" in experiment.chosen else set()
+    refused = [f"{key}={replaced[key][1]}" for key in replaced if key in experiment.chosen | sizes]
+    if refused:
+        there = ", ".join(f"{key}={now}" for key, (now, _) in replaced.items() if key in experiment.chosen | sizes)
+        raise ValueError(f"{', '.join(refused)} cannot be set here, since {source} decides it: there, {there}")
+    return [f"{key} {now!r} (not {before!r})" for key, (now, before) in replaced.items()]
 
 
 def make_tokenizer(
@@ -401,7 +427,7 @@ def evaluate(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> dict[str, dict[str, Evaluation]]:
-    """Evaluate a checkpoint with the experiment's evaluators and its number of frames.
+    """Evaluate a checkpoint with the experiment's evaluators and its number of frames, cut as in training.
 
     Returns, for each evaluator, the real evaluation (`score`) and the same samples under each control. With `to`, all
     of it is written to that folder (`results.py`), and `name` says there which experiment it was; an evaluation that
@@ -422,7 +448,10 @@ def evaluate(
         predictor = load_as_wanted(checkpoint, experiment)
         for evaluator, config in experiment.evaluators.items():
             check_heads(predictor, evaluator, config)
-        experiment = replace(experiment, data=replace(experiment.data, transform=predictor.data.transform))
+        transform = predictor.data.transform
+        if "data.transform.resize" in experiment.chosen:
+            transform = replace(transform, resize=experiment.data.transform.resize)
+        experiment = replace(experiment, data=replace(experiment.data, transform=transform))
         tables = {
             evaluator: run_evaluator(predictor, experiment, config, controls, on_progress)
             for evaluator, config in experiment.evaluators.items()
@@ -434,8 +463,14 @@ def evaluate(
 
 
 def load_as_wanted(checkpoint: str | Path, experiment: Experiment) -> Predictor:
-    """A predictor of the experiment's number of frames; logs where that is another one than in training."""
+    """A predictor of the experiment's number of frames; logs where that is another one than in training.
+
+    ValueError where a user has set what the checkpoint decides.
+    """
     predictor, num_frames = load(checkpoint), experiment.model.num_frames
+    config = replace(predictor.model.config, num_frames=num_frames, dropout=experiment.model.dropout)
+    transform = replace(experiment.data.transform, crop=config.image_size)
+    require_unchosen(experiment, config, transform, checkpoint)
     if predictor.num_frames == num_frames:
         return predictor
     log.info(
