@@ -49,6 +49,13 @@ def test_a_released_lock_leaves_no_file_and_can_be_taken_again(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_is_named_by_a_link_is_the_same_folder(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to("out")
+    with only_process(tmp_path / "out"), pytest.raises(ValueError, match="is writing there"):
+        only_process(tmp_path / "link").__enter__()
+
+
 def test_a_lock_file_that_was_removed_while_it_was_opened_is_not_taken(tmp_path, monkeypatch):
     lock, opened = tmp_path / ".out.lock", os.open
 

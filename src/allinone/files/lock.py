@@ -32,7 +32,7 @@ def only_process(folder: str | Path, lock: Path | None = None) -> Iterator[None]
     if os.name != "posix":
         yield
         return
-    folder = Path(os.path.abspath(folder))
+    folder = Path(os.path.realpath(folder))  # by whatever link it was named
     lock = lock or folder.with_name(f".{folder.name}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _acquire(folder, lock)

@@ -28,6 +28,7 @@ from allinone.checkpoint import (
     TRAINING,
     first_whole,
     model_card,
+    newest_checkpoint,
     recover,
     remove,
     save_checkpoint,
@@ -322,12 +323,13 @@ class Run:
             for left_over in (self.run_dir / "checkpoints").glob(".step-*"):
                 shutil.rmtree(left_over)
         self.world.wait()
-        found = step_folders(self.run_dir)[::-1]
-        if found and not resume:
+        newest = newest_checkpoint(self.run_dir)
+        if newest is not None and not resume:
             raise ValueError(
-                f"{self.run_dir}: holds a run already ({found[0].name}); go on with --resume, or choose another folder"
+                f"{self.run_dir}: holds a run already ({newest.name}); go on with --resume, or choose another folder"
             )
-        if found:
+        if newest is not None:
+            found = step_folders(self.run_dir)[::-1]
             try:
                 saved, num_damaged = first_whole(found, Saved.load)
             except ValueError as error:
