@@ -46,7 +46,8 @@ def add_commands(commands: Any) -> None:
     add_name(check, "--root")
     add_choice(check)
     check.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
-    check.add_argument("--timeout", type=float, default=60, metavar="SEC", help="for one file (default: %(default)s)")
+    check.add_argument("--timeout", type=float, default=60, metavar="SEC",
+                       help="a file that gives nothing for so long is given up (default: %(default)s)")  # fmt: skip
     check.add_argument("--report", type=str, metavar="FILE", help="where the JSON report goes (default: user's cache)")
     actions.add_subcommand("check", check, help="is it complete and readable?")
 

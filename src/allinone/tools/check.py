@@ -128,7 +128,7 @@ def read_all(
     known: Known, root: Path, paths: Sequence[str], workers: int | None = None, timeout_sec: float = 60
 ) -> Iterator[tuple[str, float | Failure]]:
     """Each file with its duration, or why it cannot be read. One that was readable before is not read again."""
-    with Journal(notes(known, root).with_suffix(".readable.jsonl")) as journal:
+    with Journal(notes(known, root).with_suffix(".whole.jsonl")) as journal:
         looks = [(path, journal.get(path), timeout_sec) for path in paths]
         results = work_on(looks, look, workers or os.cpu_count() or 1, patience_sec=3 * timeout_sec)
         for (path, before, _), result in results:
