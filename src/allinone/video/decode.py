@@ -31,7 +31,7 @@ from allinone.types import Clip
 from allinone.video.color import HDR, hdr_pixels, may_be_transparent, over_white
 from allinone.video.damage import describe, inspector, merged, missing_frames, undecoded
 from allinone.video.duration import PictureEnd, file_size, indexed_end, last_packets_end, player_zero
-from allinone.video.exif import EXIF_CODECS, Matrix, exif_orientation
+from allinone.video.exif import Matrix, exif_orientation
 from allinone.video.packets import TABLES, ChangedError, PacketTable, RowReader
 from allinone.video.pictures import BRANDS, Photo, UnreadableError, in_pieces, open_photo
 from allinone.video.streams import NoFilm, alpha_decoder, open_film
@@ -469,7 +469,7 @@ class _Video:
         photo = form.endswith("_pipe") or form in ("image2", "ico") or (form == "gif" and stream.frames == 1)
         photo = photo or (is_heif and stream.frames <= 1)
         self.is_image = photo and not isinstance(self.pictures, Animation)
-        self.orientation = exif_orientation(self.file) if photo and self.codec in EXIF_CODECS else None
+        self.orientation = exif_orientation(self.file, self.codec) if photo else None
         self.is_avi = form == "avi"
         self.matroska = "matroska" in form
         complete = "mp4" in form and 0 < stream.frames <= len(stream.index_entries)

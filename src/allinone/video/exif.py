@@ -7,7 +7,8 @@ from allinone.video.webp import File
 Matrix = tuple[int | float, int | float, int | float, int | float]
 """(a, b, c, d): the pixel (x, y) is displayed at (ax + cy, bx + dy)."""
 
-EXIF_CODECS = ("mjpeg", "png", "webp")
+_MARKS = {"mjpeg": (b"Exif\0\0", 6), "png": (b"eXIf", 4), "webp": (b"EXIF", 8)}
+"""What stands before EXIF data, by codec, and how many bytes before."""
 
 _ORIENTATION = 0x0112
 
@@ -22,17 +23,19 @@ _MATRICES: dict[int, Matrix] = {
 }
 
 
-def exif_orientation(file: File) -> Matrix | None:
+def exif_orientation(file: File, codec: str) -> Matrix | None:
     """The orientation that a photo asks for, mirrored ones included (PyAV's rotation does not tell those apart)."""
+    if codec not in _MARKS:
+        return None
+    mark, skipped = _MARKS[codec]
     file.seek(0)
-    head = file.read(1 << 16)
-    file.seek(max(len(head), file.seek(0, io.SEEK_END) - (1 << 16)))
-    data = head + file.read()  # WebP has it at the end
-    for mark, skipped in ((b"Exif\0\0", 6), (b"eXIf", 4), (b"EXIF", 8)):  # JPEG, PNG, WebP
-        begin = data.find(mark) + skipped
-        if begin >= skipped and data[begin : begin + 4] in (b"II*\0", b"MM\0*"):
-            return _orientation_in(data[begin:])
-    return None
+    if codec == "webp":  # it is at the end
+        file.seek(max(0, file.seek(0, io.SEEK_END) - (1 << 16)))
+    data = file.read(1 << 16)
+    begin = data.find(mark) + skipped
+    exif = data[begin:].removeprefix(b"Exif\0\0")
+    is_exif = begin >= skipped and exif.startswith((b"II*\0", b"MM\0*"))
+    return _orientation_in(exif) if is_exif else None
 
 
 def _orientation_in(exif: bytes) -> Matrix | None:
