@@ -69,6 +69,12 @@ def test_a_signal_to_one_process_stops_both_after_the_same_step_and_both_go_on(t
     assert losses(two / "stopped") == losses(two / "equal")
 
 
+def test_processes_that_find_other_checkpoints_damaged_do_not_go_on(two, told):
+    assert {one["disagreed"] for one in told} == {
+        f"{two / 'stopped'}: not every process can read the same checkpoints there"
+    }
+
+
 def test_both_processes_are_refused_where_another_run_writes(two, told):
     assert "is writing there" in told[0]["refused"]
     assert told[1]["refused"] == f"{two / 'held'}: the main process cannot begin there"

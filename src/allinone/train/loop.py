@@ -337,8 +337,10 @@ class Run:
                     f"{error}. No checkpoint in {self.run_dir} is whole, so start a new run in another folder; it may "
                     "start (`init`) from a checkpoint whose weights are"
                 ) from error
+            agreed = self.world.mean(torch.tensor([num_damaged], dtype=torch.float64, device=self.world.device))
+            if agreed.item() != num_damaged:
+                raise ValueError(f"{self.run_dir}: not every process can read the same checkpoints there")
             self.restore(saved)
-            self.world.wait()
             if self.world.is_main:
                 for damaged in found[:num_damaged]:
                     log.warning("%s is now %s", damaged, set_aside(damaged).name)
