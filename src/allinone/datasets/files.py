@@ -24,7 +24,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from allinone.datasets.records import Record, listing, shown, tidy
+from allinone.datasets.records import MAX_SHOWN, Record, listing, shown, tidy
 from allinone.datasets.streamed import list_under, list_values, object_members, parse
 from allinone.shards import Tree
 from allinone.video.names import is_hidden, is_media, nfc, spellings
@@ -61,6 +61,10 @@ class Annotation:
     member: str | None = None
 
     def __str__(self) -> str:
+        return self.label
+
+    @cached_property
+    def label(self) -> str:
         return f"{self.path}:{self.member}" if self.member else str(self.path)
 
     @property
@@ -202,11 +206,11 @@ class Annotation:
 
     def checked(self, record: Any, place: str, names: Iterable[str] = ()) -> Record:
         """The record, which must be an object and have something under these names."""
-        where = f"{self}: {place if len(place) <= 100 else shown(place)}"
+        where = f"{self.label}: {place if len(place) <= 100 else shown(place)}"
         if not isinstance(record, dict):
             raise ValueError(f"{where}: wanted an object, got {shown(record)}")
         checked = Record(record, where)
-        if missing := [name for name in names if not checked.has(name)]:
+        if missing := [name for name in names if record.get(name) is None]:
             raise checked.lacks(", ".join(missing))
         return checked
 
@@ -293,7 +297,8 @@ def find(root: Path, *names: str) -> Annotation:
     """
     for file in candidates(root, *names):
         return file
-    raise MissingFile(f"{root}: no annotation file {' or '.join(names)} there, nor up to {DEPTH} folders below")
+    wanted = " or ".join(names) if len(names) <= MAX_SHOWN else listing(names)
+    raise MissingFile(f"{root}: no annotation file {wanted} there, nor up to {DEPTH} folders below")
 
 
 def candidates(root: Path, *names: str) -> Iterator[Annotation]:

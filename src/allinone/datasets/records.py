@@ -130,6 +130,8 @@ class Record(dict[str, Any]):
 
 def is_whole(text: str) -> bool:
     """Whether it can be written: JSON may hold halves of characters (surrogates), which no tokenizer reads."""
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -19,8 +19,8 @@ of (options, "before" or "after", ids like ACTION4), whatever its name; a questi
 | `Counts` | how many times something is done: 0 to 10, where 10 may be more | 26,839 | 3,554 |
 
 There is no validation split. The paper and the files of its first release have 4 more in train for each of Action
-(20,475) and Count (26,843); it counts 52,704 and 39,392 for Transition and FrameQA in train, whose files we could not
-count.
+(20,475) and Count (26,843), HQGA's tables 2 more for Action (20,473). The paper counts 52,704 and 39,392 for Transition
+and FrameQA in train; HQGA's table of FrameQA has as many, the official ones we could not count.
 
 Scored by accuracy (three tasks) and by the mean squared error of the count; code in the same repository. Action and
 Transition are biased: who reads only the options is right in most cases, so compare with a blind model.

@@ -110,7 +110,7 @@ def survey(
                 for example in reading.reader(split=split if own or splits else None).examples(root):
                     tally.add(example)
                     each(example)
-            except ValueError as error:
+            except (OSError, ValueError) as error:  # a folder that may not be entered is told of its split, too
                 found.setdefault(task, {})[split] = str(error)
             else:
                 counts = tally.counts(reading.splits.get(split))
