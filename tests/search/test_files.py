@@ -68,6 +68,7 @@ def test_photos_are_found_and_what_is_left_alone_is_counted_by_ending(tmp_path: 
     assert listing.others == {".txt": 2, ".wav": 1, "": 1}
     assert by_ending(listing.others) == ".txt 2, no ending 1, .wav 1"
     assert listing.hidden == {".jpg": 1}
+    assert by_ending({".\udcff": 1}) == ".\ufffd 1"
     for path in listing.files:
         path.unlink()
     with pytest.raises(ValueError, match=r"no videos in .*; other files there: \.txt 2"):

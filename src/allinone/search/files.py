@@ -170,7 +170,7 @@ class Walk:
 def by_ending(counts: Mapping[str, int]) -> str:
     """Numbers of files as people read them, the most frequent endings first."""
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    shown = [f"{ending or 'no ending'} {count}" for ending, count in ordered[:MAX_ENDINGS]]
+    shown = [f"{printable(ending) or 'no ending'} {count}" for ending, count in ordered[:MAX_ENDINGS]]
     return ", ".join([*shown, "..."] if len(ordered) > MAX_ENDINGS else shown)
 
 

@@ -37,9 +37,10 @@ MEDIA = PICTURES | VIDEOS
 
 
 BINS = frozenset({
-    "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "@sharebin", "@tmp",
-    "__macosx", "files_trashbin", "files_versions", "found.000", "lost+found", "network trash folder", "recycled",
-    "recycler", "system volume information", "temporary items", "~snapshot",
+    "#recycle", "#snapshot", "$recycle.bin", "@__thumb", "@eadir", "@recently-snapshot", "@recycle", "@sharebin",
+    "@tmp", "__macosx", "files_trashbin", "files_versions", "found.000", "lost+found", "network trash folder",
+    "recycle bin", "recycle.bin", "recycled", "recycler", "system volume information", "temporary items",
+    "trashbox", "~snapshot",
 })  # fmt: skip
 """Folders, in lower case, in which storage devices and systems keep what was thrown away, and copies of their own."""
 
