@@ -10,6 +10,7 @@ import pytest
 
 from allinone.data.example import Example
 from allinone.datasets.captioned import Captions, Questions
+from allinone.datasets.files import find
 from real import DATA, needs_data
 
 Form = Literal["NFC", "NFD"]
@@ -150,6 +151,13 @@ def test_of_two_files_that_differ_in_spelling_alone_each_row_gets_its_own(tmp_pa
     (tmp_path / normalize("NFD", "Ä") / "a.mp4").touch()
     found = Captions().examples(folder(tmp_path, "video,caption\nÄ/a.mp4,a\n"))
     assert found[0].video == tmp_path / normalize("NFD", "Ä") / "a.mp4"
+
+
+def test_annotations_in_bins_are_not_read(tmp_path: Path):
+    for place in ("#recycle", "annotations"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "train.csv").touch()
+    assert find(tmp_path, "train.csv").path == tmp_path / "annotations" / "train.csv"
 
 
 def test_bins_copies_and_circles_hold_no_videos(tmp_path: Path):

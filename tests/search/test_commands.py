@@ -121,6 +121,8 @@ def test_photos_have_no_time_and_hits_whose_files_are_gone_are_marked(
     assert (page.count("the file is no longer there"), page.count(" s, ")) == (1, 1)
     main(["index", str(folder), "--to", index])
     assert f"1 of this folder are gone; `allinone index --to {index} --remove-missing`" in capsys.readouterr().out
+    main(["index", str(folder), "--to", index, "--verbose"])
+    assert f"takes them out\n  {folder}/00.mp4\n" in capsys.readouterr().out
     main(["index", "--to", index, "--remove-missing"])
     assert "1 videos taken out" in capsys.readouterr().out
 

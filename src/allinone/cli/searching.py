@@ -49,7 +49,7 @@ def add_commands(commands: Any) -> None:
     index.add_argument("--contents", action="store_true", help="with --verify: every byte, not just size and time")
     index.add_argument("--compact", action="store_true", help="merge small files and drop old versions")
     index.add_argument("--check-recall", action="store_true", help="how much of what is best a search finds")
-    index.add_argument("--verbose", action="store_true", help="list unreadable files also where they are known")
+    index.add_argument("--verbose", action="store_true", help="list what is gone, and unreadable as before")
     index.add_argument("--stats", action="store_true", help="what is in it")
     commands.add_subcommand("index", index, help="make videos searchable")
 
@@ -140,6 +140,7 @@ def add(index: "VideoIndex", options: Namespace) -> None:
         print("\n".join(f"  {path}" for path in report.stale))
     if report.gone:
         print(f"{len(report.gone)} of this folder are gone; {way_out}")
+        print("".join(f"  {path}\n" for path in report.gone if options.verbose), end="")
 
 
 def verify(index: "VideoIndex", contents: bool) -> None:

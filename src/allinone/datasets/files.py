@@ -357,7 +357,7 @@ def annotation_folders(root: Path) -> Iterator[Path]:
     level = [root]
     for _ in range(DEPTH + 1):
         yield from level
-        inner = [sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) for folder in level]
+        inner = [sorted(p for p in folder.iterdir() if p.is_dir() and not is_hidden(p.name)) for folder in level]
         level = [path for paths in inner if len(paths) <= 50 for path in paths]
 
 

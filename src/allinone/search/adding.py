@@ -80,7 +80,7 @@ class Adding:
             tuple(sorted(self.failed.items())),
             self.moved,
             before=frozenset(self.before),
-            stale=tuple(sorted(self.failed.keys() & self.state.keys())),
+            stale=tuple(sorted(self.unreadable.keys() & self.failed.keys() & self.state.keys())),
             gone=tuple(sorted(path for path in left if path.startswith(folders) and not os.path.exists(path))),
             others=self.listing.others,
             hidden=self.listing.hidden,

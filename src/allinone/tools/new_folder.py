@@ -16,7 +16,7 @@ from allinone.files.lock import only_process
 from allinone.shards import INDEX
 from allinone.tools.journal import signature
 from allinone.video.encode import written_whole
-from allinone.video.names import is_media
+from allinone.video.names import is_hidden, is_media
 
 UNFINISHED = "unfinished"
 """Where in the hidden folder a file lies while it is written."""
@@ -92,7 +92,7 @@ def annotation_files(root: Path) -> Iterator[Path]:
             inner.clear()
             continue
         seen.add(real)
-        inner[:] = [name for name in inner if not name.startswith(".")]
+        inner[:] = [name for name in inner if not is_hidden(name)]
         yield from (path for name in names if may_be_annotation(path := Path(folder, name)))
 
 
