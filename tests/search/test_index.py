@@ -18,7 +18,7 @@ from PIL import Image
 
 from allinone.data.samples import ClipReader, Span
 from allinone.inference import Predictor
-from allinone.search import AddReport, Filters, Hit, VideoIndex, Windows, model_of
+from allinone.search import AddReport, Filters, Hit, VideoIndex, Windows, model_of, require_lancedb
 from allinone.video import decode
 from allinone.video.encode import write_mp4
 from tiny import CONFIG, HEADS, TEXTS, tiny_frames, tiny_predictor, write_videos
@@ -726,3 +726,12 @@ def test_others_search_while_one_adds_and_see_each_write(predictor: Predictor, t
     assert len(reader.search("red", 50)) == 12
     assert {1, 12} <= {*seen, 12}
     assert all(1 <= number <= 12 for number in seen)
+
+
+def test_asking_for_lancedb_does_not_load_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(sys.modules, "lancedb", raising=False)
+    require_lancedb()
+    assert "lancedb" not in sys.modules
+    monkeypatch.setitem(sys.modules, "lancedb", None)
+    with pytest.raises(ModuleNotFoundError, match=r"an index needs lancedb: pip install 'allinone\[search\]'"):
+        require_lancedb()

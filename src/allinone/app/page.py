@@ -128,7 +128,7 @@ def told(num_outputs: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]
         def call(*arguments: Any) -> Any:
             try:
                 return function(*arguments)
-            except (ValueError, Busy) as error:
+            except (ValueError, OSError, Busy) as error:
                 message = one_line(error)
             except Exception:
                 log.exception("the page could not do what was asked")

@@ -1,7 +1,6 @@
 """Decoded videos kept in memory, shared by the workers: small data sets are decoded once, not once an epoch."""
 
 import mmap
-import multiprocessing
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from allinone.processes import worker_context
 from allinone.video.decode import VideoError, probe, read_frames
 
 _TOLERANCE_SEC = 0.0005  # as in decoding: a time this little before a frame's own means that frame
@@ -45,7 +45,7 @@ class FrameCache:
         self.slots = {video: slot for slot, video in enumerate(dict.fromkeys(videos))}
         self.megabytes = megabytes
         self.size = size
-        self.lock = multiprocessing.Lock()
+        self.lock = worker_context().Lock()
         # Anonymous maps are shared by forks and take pages as they fill; containers limit /dev/shm, but not these.
         self.data = mmap.mmap(-1, max(megabytes << 20, 1))
         table = np.dtype([("state", "i8"), ("offset", "i8"), ("shape", "i8", 4), ("duration_sec", "f8")])
