@@ -16,12 +16,12 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import torch
 from torch import Tensor
 
+from allinone.checks import fits
 from allinone.files.reading import check_readable
 from allinone.files.tensors import load_tensors, save_tensors, tensor_shapes
 from allinone.model.config import ModelConfig
@@ -409,23 +409,6 @@ def from_json(kind: Callable[..., Built], fields: Any, where: str) -> Built:
         return kind(**values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
-
-
-def fits(value: Any, kind: Any) -> bool:
-    """Whether a value read from JSON is of a type; a whole number is a float too, and has 64 bits at most."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return any(value == one and type(value) is type(one) for one in inner)
-    if origin in (Union, UnionType):
-        return any(fits(value, one) for one in inner)
-    if origin is tuple:
-        kinds = inner[:1] * len(value) if isinstance(value, tuple) and inner[1:] == (...,) else inner
-        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(fits, value, kinds))
-    if origin is dict:
-        return isinstance(value, dict) and all(fits(one, inner[1]) for one in value.values())
-    if kind in (int, float) and type(value) is int:
-        return abs(value) < 2**63
-    return kind is Any or type(value) is kind or (kind is type(None) and value is None)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What all configs and all names that users type are checked with: `Literal` fields, and "did you mean"."""
+"""What all configs and all names that users type are checked with: `Literal` fields, types, and "did you mean"."""
 
 import difflib
 import types
@@ -56,6 +56,23 @@ def _fits(value: Any, kind: Any) -> bool:
 
 def _is(value: Any, kind: Any) -> bool:
     return isinstance(value, get_origin(kind) or kind)
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value read from JSON is of a type; a whole number is a float too, and has 64 bits at most."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return any(value == one and type(value) is type(one) for one in inner)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is tuple:
+        kinds = inner[:1] * len(value) if isinstance(value, tuple) and inner[1:] == (...,) else inner
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(fits, value, kinds))
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(one, inner[1]) for one in value.values())
+    if kind in (int, float) and type(value) is int:
+        return abs(value) < 2**63
+    return kind is Any or type(value) is kind or (kind is type(None) and value is None)
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -197,7 +197,7 @@ def test_the_prefixes_of_wrappers_are_taken_off(tmp_path, prefix):
 
 
 def test_a_wrapper_inside_of_the_model_leaves_no_trace_in_the_names(tmp_path):
-    torch.save({"a._orig_mod.weight": TENSORS["a.weight"], "a.bias": TENSORS["a.bias"]}, tmp_path / "x.ckpt")
+    torch.save({"a._orig_mod.weight": TENSORS["a.weight"], "a.module.bias": TENSORS["a.bias"]}, tmp_path / "x.ckpt")
     assert same(read_tensors(tmp_path / "x.ckpt"))
 
 

@@ -51,11 +51,11 @@ class Report:
 WRAPPERS = ("state_dict", "model", "module")
 """Keys under which files of weights keep their dictionary of tensors, the outer ones first."""
 
-INSERTED = re.compile(r"(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-"""What `torch.compile`, FSDP and activation checkpointing put before the names inside the modules that they wrap."""
+INSERTED = re.compile(r"(?<![^.])(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""What DDP, `torch.compile`, FSDP and activation checkpointing put before the names inside modules that they wrap."""
 
-OUTER = re.compile(r"^(?:(?:module|model)\.)+")
-"""What DDP, or a training module with the model as its attribute, puts before all names."""
+OUTER = re.compile(r"^(?:model\.)+")
+"""What a training module with the model as its attribute puts before all names."""
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
