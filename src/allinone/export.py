@@ -1,22 +1,28 @@
-"""A model to ONNX files, for runtimes without Python: what `allinone export` does. Each file is checked against torch.
+"""A model to a folder that works without torch and without us: what `allinone export` does.
 
 `video.onnx` embeds clips and `text.onnx` texts (unit vectors of the shared space); `joint_<head>.onnx` says what a head
-on the pooled feature says of pairs of a clip and a text. Frames go in as uint8, sampled and cut as for the model; a
-batch may have any size and texts any length that the model has positions for.
+on the pooled feature says of pairs of a clip and a text. Each is checked against torch. Frames go in as uint8; a batch
+may have any size and texts any length that the model has positions for. Beside them lie `tokenizer.json`,
+`preprocess.json` (what is done to videos and texts, and what comes out: answers, classes, temperature) and
+`example.py`, which does it.
 """
 
+import json
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from allinone.checkpoint import load_checkpoint
+from allinone.inference import Predictor, load
 from allinone.model.heads import (
     AnswerHead,
     ChoiceHead,
@@ -28,11 +34,14 @@ from allinone.model.heads import (
     RankingHead,
 )
 from allinone.model.model import AllInOne
+from allinone.text.tokenizer import FILE_NAME
+from allinone.video.decode import TOLERANCE_SEC
 
 TOLERANCE = 1e-4
 POOLED = (MatchingHead, RankingHead, AnswerHead, ChoiceHead, NumberHead)
 INPUTS = {"frames": {0: "batch"}, "text_ids": {0: "batch", 1: "length"}, "text_mask": {0: "batch", 1: "length"}}
-"""What goes in, and which of its sizes are free."""
+"""What goes in, and the names of its sizes that are free."""
+EXAMPLE = Path(__file__).with_name("export_example.py")
 
 
 @dataclass(frozen=True)
@@ -80,26 +89,100 @@ class OnPairs(nn.Module):
         return self.head(self.encoder.pool(self.encoder(frames, text_ids, text_mask, patch_perm=order, keep=1).text))
 
 
-def export(model: AllInOne | str | Path, folder: str | Path) -> list[Exported]:
+def export(model: AllInOne | Predictor | str | Path, folder: str | Path) -> list[Exported]:
     """Write a file for each thing that the heads of a model (or checkpoint) can say. Float32, on the CPU.
 
-    Raises ValueError where a file does not say what torch says, and for a model without a head that can be exported.
+    A model alone has no tokenizer, so the folder has none either.
+
+    Raises:
+        ValueError: a file does not say what torch says, or no head of the model can be exported.
     """
     try:
         runtime: Any = import_module("onnxruntime")
         import_module("onnxscript")
     except ImportError as error:
         raise ImportError(f"exporting needs the extra 'export': pip install 'allinone[export]' ({error})") from error
-    model = (model if isinstance(model, AllInOne) else load_checkpoint(model).model).cpu().eval()
+    predictor = Predictor(model) if isinstance(model, AllInOne) else model
+    predictor = predictor if isinstance(predictor, Predictor) else load(predictor, device="cpu", precision="float32")
+    model = predictor.model.cpu().eval()
     wrapped = parts(model)
     if not wrapped:
-        raise ValueError(
-            f"nothing to export: the heads of this model are {', '.join(model.heads) or 'none'}; "
-            f"{model.how_to_add(ContrastiveHead)} adds one that can be"
-        )
+        raise ValueError(f"nothing to export: the heads of this model are {', '.join(model.heads) or 'none'}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    return [write(runtime, model, *part, folder / f"{name}.onnx") for name, part in wrapped.items()]
+    exported = []
+    for name, (part, inputs) in wrapped.items():
+        path = folder / f"{name}.onnx"
+        write(model, part, inputs, path)
+        exported.append(Exported(path, difference(runtime, model, part, inputs, path)))
+    if predictor.tokenizer is not None:
+        predictor.tokenizer.save(folder)
+    spec = json.dumps(preprocessing(predictor), indent=2, ensure_ascii=False)
+    (folder / "preprocess.json").write_text(spec + "\n", encoding="utf-8")
+    copyfile(EXAMPLE, folder / "example.py")
+    return exported
+
+
+def preprocessing(predictor: Predictor) -> dict[str, Any]:
+    """What is done to videos and texts before the model, and what its outputs are, as data."""
+    config, transform, tokenizer = predictor.model.config, predictor.data.transform, predictor.tokenizer
+    return {
+        "frames": {
+            "count": config.num_frames,
+            "times": "(i + 0.5) / count of the duration, which goes from the first picture or sound (the player's 0) "
+            "to the end of the last picture; the frame at a time is the last that begins at or before it",
+            "tolerance_sec": TOLERANCE_SEC,
+            "layout": "uint8 RGB [batch, count, 3, crop, crop], upright, with square pixels",
+        },
+        "resize": {
+            "short_side": transform.resize,
+            "crop": transform.crop,
+            "steps": [
+                "scale down by FFmpeg's swscale (bilinear) to a short side of short_side, where it is longer",
+                "cut out the central square of round(short side * crop / short_side) pixels; offsets round down",
+                "resize it to crop: filter, antialias; columns, then rows, each rounded to 8 bits",
+            ],
+            "filter": "bilinear",
+            "antialias": True,
+            "align_corners": False,
+        },
+        "normalize": {
+            "mean": config.image_mean,
+            "std": config.image_std,
+            "where": "in the ONNX files, which take pixels from 0 to 255",
+        },
+        "text": None
+        if tokenizer is None
+        else {
+            "tokenizer": FILE_NAME,
+            "max_len": predictor.max_text_len,
+            "cut": "a longer text keeps its first max_len - 1 tokens, and sep_id follows",
+            "pad_id": tokenizer.pad_id,
+            "sep_id": tokenizer.sep_id,
+            "mask": "True where a token is no padding",
+        },
+        "outputs": {f"{name}.onnx": meaning for name, meaning in outputs(predictor.model.heads.values())},
+    }
+
+
+def outputs(heads: Iterable[nn.Module]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """By the file's name, what the numbers mean that come out."""
+    for head in heads:
+        if isinstance(head, ContrastiveHead):
+            meaning = "vectors of unit length; the product of a video's and a text's is their similarity"
+            for name in ("video", "text"):
+                yield name, {"meaning": meaning, "temperature": 1 / head.scale.item()}
+        elif isinstance(head, LabelHead):
+            yield f"video_{head.kind}", {"meaning": "logits of the classes", "classes": head.config.classes}
+        elif isinstance(head, AnswerHead):
+            yield f"joint_{head.kind}", {"meaning": "logits of the answers", "answers": head.config.answers}
+        elif isinstance(head, MatchingHead):
+            yield f"joint_{head.kind}", {"meaning": "logits of: clip and text do not belong together, they do"}
+        elif isinstance(head, NumberHead):
+            yield f"joint_{head.kind}", {"meaning": "the number that is counted"}
+        elif isinstance(head, POOLED):
+            meaning = "a score of each text; their softmax over the options of a question is the probability of each"
+            yield f"joint_{head.kind}", {"meaning": meaning}
 
 
 def parts(model: AllInOne) -> dict[str, tuple[nn.Module, tuple[str, ...]]]:
@@ -116,31 +199,49 @@ def parts(model: AllInOne) -> dict[str, tuple[nn.Module, tuple[str, ...]]]:
     return found
 
 
-def write(runtime: Any, model: AllInOne, part: nn.Module, names: Sequence[str], path: Path) -> Exported:
+def write(model: AllInOne, part: nn.Module, names: Sequence[str], path: Path) -> None:
     traced = some_inputs(model, batch=2, length=5)
-    free = {name: dict.fromkeys(INPUTS[name], torch.export.Dim.DYNAMIC) for name in names}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's exporter warns of its own insides
+    with quiet():
         program = torch.onnx.export(
             part.eval(),
             tuple(traced[name] for name in names),
             input_names=list(names),
             output_names=["output"],
-            dynamic_shapes=tuple(free[name] for name in names),
+            dynamic_shapes=tuple(INPUTS[name] for name in names),
             dynamo=True,
             verbose=False,
         )
     assert program is not None
     program.save(path)
-    other = some_inputs(model, batch=3, length=8)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what the exporter says of its own insides: packages that are not needed, constants that it leaves."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def difference(runtime: Any, model: AllInOne, part: nn.Module, names: Sequence[str], path: Path) -> float:
+    """The largest one between what a file says and what torch says; ValueError where it is above TOLERANCE."""
+    inputs = some_inputs(model, batch=3, length=8)
     with torch.inference_mode():
-        wanted = part(*(other[name] for name in names))
+        wanted = part(*(inputs[name] for name in names))
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    [got] = session.run(None, {name: other[name].numpy() for name in names})
-    difference = (torch.from_numpy(got) - wanted).abs().max().item()
-    if not difference <= TOLERANCE:
-        raise ValueError(f"{path}: differs from torch by {difference:.1e}, allowed are {TOLERANCE:.0e}")
-    return Exported(path, difference)
+    [got] = session.run(None, {name: inputs[name].numpy() for name in names})
+    largest = (torch.from_numpy(got) - wanted).abs().max().item()
+    if not largest <= TOLERANCE:
+        raise ValueError(f"{path}: differs from torch by {largest:.1e}, allowed are {TOLERANCE:.0e}")
+    return largest
 
 
 def some_inputs(model: AllInOne, batch: int, length: int) -> dict[str, Tensor]:

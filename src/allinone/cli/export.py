@@ -1,20 +1,22 @@
 """`allinone export`."""
 
-import logging
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 
 def add_commands(commands: Any) -> None:
-    export = ArgumentParser(description="Write ONNX files of a model, each checked against torch.")
+    export = ArgumentParser(
+        description="Write a folder of ONNX files that works without torch; each file is checked against torch."
+    )
     export.add_argument("model", type=str, metavar="M", help="checkpoint folder, run folder or hub id")
-    export.add_argument("to", type=str, metavar="OUT", help="the folder for video.onnx, text.onnx, joint_*.onnx")
+    export.add_argument(
+        "to", type=str, metavar="OUT", help="the folder for the ONNX files, preprocess.json and example.py"
+    )
     commands.add_subcommand("export", export, help="a model to ONNX files")
 
 
 def run_export(options: Namespace) -> None:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses packages that are not needed
     from allinone.export import export
 
     for exported in export(options.model, options.to):

@@ -11,9 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from allinone.processes import worker_context
-from allinone.video.decode import VideoError, probe, read_frames
-
-_TOLERANCE_SEC = 0.0005  # as in decoding: a time this little before a frame's own means that frame
+from allinone.video.decode import TOLERANCE_SEC, VideoError, probe, read_frames
 
 NOT_TRIED, DOES_NOT_FIT, READY = range(3)
 
@@ -28,7 +26,7 @@ class WholeVideo:
 
     def at(self, times_sec: list[float]) -> UInt8[Tensor, "T C H W"]:
         """The frames shown at these times, as `read_frames` gives them."""
-        shown = self.times_sec.searchsorted(np.asarray(times_sec) + _TOLERANCE_SEC, side="right") - 1
+        shown = self.times_sec.searchsorted(np.asarray(times_sec) + TOLERANCE_SEC, side="right") - 1
         return torch.from_numpy(self.frames[shown.clip(0)])
 
 

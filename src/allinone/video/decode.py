@@ -40,7 +40,7 @@ from allinone.video.webp import Animation, DamagedError, File, open_animation
 MAX_PIXELS = 8192 * 8192
 """Larger frames are refused before anything is allocated for them."""
 
-_TOLERANCE_SEC = 0.0005  # a time this little before a frame's own means that frame: decimals get rounded
+TOLERANCE_SEC = 0.0005  # a time this little before a frame's own means that frame: decimals get rounded
 _LONGEST_STILL_SEC = 3600  # a header that has the last frame stand for longer is not believed
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD")  # FFmpeg would follow them, to the network as well
 _WORST_PIXEL_ASPECT = 8  # pixels longer than this are a mistake in the header
@@ -157,7 +157,7 @@ class VideoFile:
         if claimed - shown <= longest_still_sec(claimed, self.fps):
             return claimed
         last = self.video.last_sec
-        is_last = last is not None and shown > last - _TOLERANCE_SEC and claimed - last < _LONGEST_STILL_SEC
+        is_last = last is not None and shown > last - TOLERANCE_SEC and claimed - last < _LONGEST_STILL_SEC
         return claimed if is_last else shown + 1 / (self.fps or 25)
 
     def missing(self) -> list[tuple[float, float]]:
@@ -565,7 +565,7 @@ class _Video:
         return self.seconds(end.last) if end and end.last is not None else None
 
     def tick(self, time_sec: int | float) -> int:
-        return math.floor(self.zero + Fraction(time_sec + _TOLERANCE_SEC) / self.time_base)
+        return math.floor(self.zero + Fraction(time_sec + TOLERANCE_SEC) / self.time_base)
 
     def seconds(self, tick: int) -> float:
         return float((tick - self.zero) * self.time_base)
