@@ -1,6 +1,7 @@
 import io
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_in_a_log_progress_is_a_line_now_and_then(capsys):
 
 def test_no_rate_is_told_before_it_means_something(monkeypatch):
     now, lines = iter([0.0, 9.9, 10.0, 10.8, 20.0]), []
-    monkeypatch.setattr("allinone.progress.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("allinone.progress.time", SimpleNamespace(monotonic=lambda: next(now)))
     show = progress_lines(lines.append)
     for done in (0, 5, 9, 10):
         show("files", done, 20)
