@@ -138,6 +138,14 @@ def test_names_are_found_however_their_letters_are_written(tmp_path: Path, store
     assert {example.video_id for example in found[:3]} == {str(path.relative_to(tmp_path)) for path in there}
 
 
+def test_the_folder_and_its_table_are_found_in_either_spelling(tmp_path: Path):
+    root = tmp_path / normalize("NFD", "Größe")
+    root.mkdir()
+    folder(root, "video,caption\nv0.mp4,a cat\n", normalize("NFD", "Sätze.csv"))
+    [example] = Captions(file="Sätze.csv").examples(tmp_path / "Größe")
+    assert example.video == root / "v0.mp4"
+
+
 def test_of_two_files_that_differ_in_spelling_alone_each_row_gets_its_own(tmp_path: Path):
     names = [normalize("NFC", "é.mp4"), normalize("NFD", "é.mp4")]
     for name in names:

@@ -39,6 +39,7 @@ from allinone.data.example import Example
 from allinone.datasets.base import Card, Reading, part_name
 from allinone.datasets.files import Videos, as_mp4, parse_seconds
 from allinone.datasets.records import listing, shown, tidy
+from allinone.video.names import on_disk
 
 COLUMNS = ("video", "caption", "start", "end", "split", "question", "answer", "kind", "video_name")
 ALIASES = {"path": "video", "sentence": "caption"}
@@ -153,8 +154,8 @@ def every_nth(videos: Iterable[str], n: int) -> set[str]:
 
 
 def caption_file(root: Path, name: str | None) -> Path:
-    names = FILE_NAMES if name is None else (name,)
-    there = [root / name for name in names if (root / name).is_file()]
+    root, names = on_disk(root), FILE_NAMES if name is None else (name,)
+    there = [path for path in (on_disk(root / name) for name in names) if path.is_file()]
     if name is None and not there and root.is_dir():  # under another name, where it is the only one
         there = [p for p in root.iterdir() if p.suffix in (".csv", ".jsonl") and not p.name.startswith(".")]
         there = there if len(there) == 1 else []
