@@ -498,7 +498,8 @@ def circumstances(predictor: Predictor, experiment: Experiment) -> dict[str, Any
     """What else is to be known of an evaluation."""
     return {
         "allinone": version("allinone"),
-        "num_frames": predictor.model.config.num_frames,
+        "num_frames": predictor.num_frames,
+        "max_text_len": predictor.max_text_len,
         "allow_missing": experiment.data.allow_missing,
         "num_views": {evaluator: config.num_views for evaluator, config in experiment.evaluators.items()},
         "settings": describe(experiment.evaluators),

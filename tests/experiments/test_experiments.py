@@ -133,6 +133,9 @@ def test_an_experiment_trains_and_evaluates_on_the_official_layout(name, clips, 
         return
     tables = evaluate(checkpoint, experiment, name=name, to=tmp_path / "evaluation")
     scores = json.loads((tmp_path / "evaluation" / "scores.json").read_text())
+    if experiment.train_data:
+        read = scores["num_frames"], scores["max_text_len"]
+        assert read == (experiment.model.num_frames, experiment.model.max_text_len)
     for evaluator, columns in tables.items():
         found, config = columns["score"], experiment.evaluators[evaluator]
         assert found.num_samples == len(list(config.data.examples(experiment.folder(config)))) >= SIZES["val"]
