@@ -502,3 +502,15 @@ def test_a_file_opened_once_tells_what_probing_tells_and_reads_as_often_as_wante
             assert torch.equal(got.frames, wanted.frames)
             assert torch.equal(got.times_sec, wanted.times_sec)
     assert claims == (info.duration_sec, info.fps, info.is_image, min(info.width, info.height))
+
+
+@pytest.mark.parametrize("ending", ["mjpeg", "MJPG"])
+def test_jpegs_one_after_another_are_a_film(tmp_path: Path, ending: str):
+    path, levels = tmp_path / f"a.{ending}", [10 * i for i in range(25)]
+    with path.open("wb") as file:
+        for level in levels:
+            Image.new("RGB", (32, 32), (level, level, level)).save(file, "jpeg")
+    info = probe(path)
+    assert (info.is_image, info.duration_sec) == (False, pytest.approx(1))
+    clip = read_frames(path, times_sec=[0, 0.5, 0.97])
+    assert clip.frames.float().mean(dim=(1, 2, 3)).tolist() == pytest.approx([0, 120, 240], abs=2)

@@ -467,6 +467,10 @@ class _Video:
             raise self.error(f"frames of {self.width} x {self.height} pixels; at most {MAX_PIXELS} pixels are read")
         form = container.format.name
         photo = form.endswith("_pipe") or form in ("image2", "ico") or (form == "gif" and stream.frames == 1)
+        # A film of JPEGs one after another begins like a photo.
+        photo = photo and (
+            isinstance(self.source, bytes) or Path(self.source).suffix.lower() not in (".mjpeg", ".mjpg")
+        )
         photo = photo or (is_heif and stream.frames <= 1)
         self.is_image = photo and not isinstance(self.pictures, Animation)
         self.orientation = exif_orientation(self.file, self.codec) if photo else None
