@@ -49,7 +49,7 @@ ALLOWED = {
         "app", "convert", "experiment", "experiments", "inference", "search", "train", "results", "tools", "datasets",
         "asking", "export", "files", "processes", "comparison", "video.names",
     },
-    "__main__": {"cli"},
+    "__main__": {"cli", "processes"},
     "__init__": {"inference", "search", "video"},
 }  # fmt: skip
 """The parts of the package, and those that each may import besides itself; one with a dot is that module alone."""

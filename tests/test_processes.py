@@ -52,6 +52,10 @@ def test_nothing_is_forked_once_lancedb_is_loaded(monkeypatch):
     assert worker_context().get_start_method() == "fork"
 
 
+def test_an_empty_entry_of_pythonpath_is_not_the_current_folder(hostile):
+    assert " msrvtt " in run(hostile, "-m", "allinone", "data", "list", path=":")
+
+
 def test_a_command_imports_nothing_from_the_folder_of_data_where_it_runs(hostile):
     write_mp4(hostile / "0.mp4", np.full((8, 32, 48, 3), 90, np.uint8), fps=8)
     (hostile / "captions.csv").write_text("video,caption\n0.mp4,a wall\n")

@@ -1,12 +1,10 @@
-"""`python -m allinone`, as torchrun starts it."""
+"""`python -m allinone`, as torchrun starts it, and the command `allinone`."""
 
-import sys
-from os.path import dirname
+from allinone.processes import leave_current_folder
 
-# `python -m` puts the current folder first: it goes before anything that it could replace is imported.
-if not sys.flags.safe_path and sys.path[0] != dirname(dirname(__file__)):
-    del sys.path[0]
+leave_current_folder()  # before anything is imported that it could replace
 
-from allinone.cli import main
+from allinone.cli import main  # noqa: E402
 
-main()
+if __name__ == "__main__":
+    main()

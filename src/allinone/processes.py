@@ -5,15 +5,19 @@ servers like this. A file called `random.py` in a folder of downloads would run 
 folder on its path, unless PYTHONPATH names it.
 """
 
+from __future__ import annotations
+
+# What is imported before `leave_current_folder` is called may come from there: only what Python itself starts with.
 import os
 import sys
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import get_context
-from multiprocessing.context import BaseContext
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-OWN_FOLDERS = {str(Path(__file__).parents[1]), os.path.dirname(os.__file__)}
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from multiprocessing.context import BaseContext
+
+OWN_FOLDERS = {os.path.dirname(os.path.dirname(__file__)), os.path.dirname(os.__file__)}
 """Where this package and the standard library are: one may be the current folder."""
 
 
@@ -52,6 +56,7 @@ def without_current_folder() -> Iterator[None]:
 
 def forkserver(preload: Sequence[str] = ()) -> BaseContext:
     """Start processes by a server that has imported `preload`: they inherit no threads and no pipes of others."""
+    from multiprocessing import get_context
     from multiprocessing.forkserver import ensure_running
 
     context = get_context("forkserver")
@@ -67,6 +72,8 @@ def worker_context() -> BaseContext:
     On Linux they are forked, and share it. LanceDB's threads do not survive a fork, so once it is loaded, and
     elsewhere, they are started anew.
     """
+    from multiprocessing import get_context
+
     if sys.platform == "linux" and not sys.modules.get("lancedb"):
         return get_context("fork")
     return forkserver() if os.name == "posix" else get_context()
