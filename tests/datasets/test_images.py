@@ -222,7 +222,7 @@ def test_questions_of_vqas_tests_have_secret_answers_and_a_file_for_the_server(s
         (
             QUESTIONS,
             {"annotations": [ANNOTATIONS["annotations"][0] | {"question_id": 1}]},
-            "annotations.json: no annotation of question 9000, which is in .*_questions.json",
+            "annotations.json: no annotation of question '9000', which is in .*_questions.json",
         ),
         (QUESTIONS, {"annotations": [{"question_id": 9000}]}, "record 1 has no answers, answer_type"),
         ({"questions": [QUESTIONS["questions"][0] | {"question": None}]}, ANNOTATIONS, "record 1 has no question"),

@@ -174,7 +174,12 @@ def test_questions_and_answers_in_two_files_are_joined_by_their_ids(tmp_path):
     (tmp_path / "test_q.json.gz").write_bytes(gzip.compress((tmp_path / "test_q.json").read_bytes()))
     (tmp_path / "test_q.json").unlink()
     assert list(activitynet_qa.Questions("test").examples(tmp_path)) == examples
-    (tmp_path / "test_a.json").write_text(json.dumps(told[:2]))
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "test_a.json").rename(tmp_path / "answers" / "test_a.json")
+    (tmp_path / "questions").mkdir()
+    (tmp_path / "test_q.json.gz").rename(tmp_path / "questions" / "test_q.json.gz")
+    assert list(activitynet_qa.Questions("test").examples(tmp_path)) == examples
+    (tmp_path / "answers" / "test_a.json").write_text(json.dumps(told[:2]))
     with pytest.raises(ValueError, match=r"test_a\.json: no answer to question 'q1', which is in .*test_q\.json"):
         list(activitynet_qa.Questions("test").examples(tmp_path))
 

@@ -47,6 +47,7 @@ class Questions(OfSplit):
     def examples(self, root: Path) -> Iterator[Example]:
         videos = Videos(root)
         return open_questions(
+            root,
             find(root, f"{self.split}_q.json", *file_names(self.split)),
             video_id=lambda name: f"v_{bare(name).removeprefix('v_')}",
             path=lambda video: videos.path(video, video.removeprefix("v_")),

@@ -45,6 +45,7 @@ class Questions(OfSplit):
 
     def examples(self, root: Path) -> Iterator[Example]:
         return open_questions(
+            root,
             find(root, *file_names(self.split)),
             video_id=lambda name: f"video{bare(name).lower().removeprefix('video')}",
             path=Videos(root).path,

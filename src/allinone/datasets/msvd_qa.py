@@ -53,6 +53,7 @@ class Questions(OfSplit):
             return f"vid{name}" if name.isdigit() else numbers.get(name, name)
 
         return open_questions(
+            root,
             find(root, *file_names(self.split)),
             video_id=video_id,
             path=lambda video: videos.path(clips.get(video, video), video, video.removeprefix("vid")),

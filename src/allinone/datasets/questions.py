@@ -16,7 +16,7 @@ from typing import Any
 
 from allinone.data.example import Example
 from allinone.datasets.base import distinct
-from allinone.datasets.files import Annotation, find
+from allinone.datasets.files import Annotation, find, find_some
 from allinone.datasets.records import Record, shown, tidy
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class Question:
 
 
 def open_questions(
+    root: Path,
     file: Annotation,
     video_id: Callable[[str], str],
     path: Callable[[str], Path],
@@ -65,18 +66,19 @@ def open_questions(
             kind=kind(question),
         )
 
-    return distinct(map(example, read_questions(file)), file)
+    return distinct(map(example, read_questions(root, file)), file)
 
 
-def read_questions(file: Annotation) -> list[Question]:
-    """The questions of a file; a file `X_q.json` has its answers in `X_a.json` of the same folder or archive.
+def read_questions(root: Path, file: Annotation) -> list[Question]:
+    """The questions of a file; a file `X_q.json` has its answers in `X_a.json`, of the same folder if it is there.
 
     A question without an id is called after its video and its number there. One with options to choose from is an
     error: then the file is of another task.
     """
     apart = None
     if file.name.endswith("_q.json"):
-        apart = find(file.path.parent, file.name.replace("_q.json", "_a.json"))
+        name = file.name.replace("_q.json", "_a.json")
+        apart = next(iter(find_some(file.path.parent, name)), None) or find(root, name)
     answers = answers_by_question(apart) if apart else None
     numbers: Counter[str] = Counter()
     found = []

@@ -108,7 +108,7 @@ class Frames(OfSplit):
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = task_file(root, "frame", self.split)
-        return open_questions(file, video_id=bare, path=gifs(root).path, kind=frame_kind)
+        return open_questions(root, file, video_id=bare, path=gifs(root).path, kind=frame_kind)
 
 
 def gifs(root: Path) -> Videos:

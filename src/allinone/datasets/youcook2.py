@@ -70,7 +70,14 @@ class Captions(OfSplit):
             for step in steps:
                 name = f"{step.video}#{step.id}"
                 start_sec, end_sec = parse_span(step.start, step.end, f"{step.where}: step {shown(name)}")
-                yield part(videos.path(step.video), step.video, start_sec, end_sec, step.text, name)
+                yield part(
+                    videos.path(step.video, step.video.removeprefix("v_")),
+                    step.video,
+                    start_sec,
+                    end_sec,
+                    step.text,
+                    name,
+                )
 
         return distinct(examples(), file)
 
