@@ -2,6 +2,7 @@ import io
 import json
 import shutil
 from types import SimpleNamespace
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -94,6 +95,13 @@ def test_of_many_missing_files_the_first_are_shown_and_the_rest_counted(tmp_path
     told = run(capsys, "check", "captioned", "--root", own, "--workers", 1, code=1).out
     assert told.count("missing: ") == 21
     assert "missing: ... and 10 more" in told
+
+
+def test_the_folder_of_a_data_set_is_found_in_either_spelling(tmp_path, capsys):
+    own = own_folder(tmp_path / normalize("NFD", "Größe"), num_clips=1)
+    told = run(capsys, "check", "captioned", "--root", tmp_path / "Größe", "--workers", 1).out
+    assert "1 files: 1 readable" in told
+    assert own.name != "Größe"
 
 
 def test_in_a_log_progress_is_a_line_now_and_then(capsys):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 
 from allinone.cli.show import progress_bars
+from allinone.video.names import on_disk
 
 if TYPE_CHECKING:
     from allinone.datasets import Known
@@ -119,7 +120,7 @@ def run_info(options: Namespace) -> None:
             raise ValueError("--json gives counts; say where the data set lies with --root R")
         show_card(known)
         return
-    found = survey(known, Path(options.root))
+    found = survey(known, on_disk(options.root))
     if options.json:
         print(json.dumps({"name": known.name, "root": options.root, "tasks": counts_as_json(found)}, indent=2))
     else:
@@ -134,7 +135,7 @@ def run_check(options: Namespace) -> None:
     with progress_bars() as show:
         report, path = check(
             known,
-            Path(options.root),
+            on_disk(options.root),
             splits=options.split,
             tasks=options.task,
             workers=options.workers,
@@ -165,7 +166,7 @@ def run_prepare(options: Namespace) -> None:
     form = Format(short_side=options.short_side, gop=options.gop, crf=options.crf)
     with progress_bars() as show:
         report = prepare(
-            find(options.name), Path(options.root), Path(options.to), form, workers=options.workers, on_progress=show
+            find(options.name), on_disk(options.root), Path(options.to), form, workers=options.workers, on_progress=show
         )
     list_some("not read", report.unread)
     list_some("missing", report.missing)
@@ -196,7 +197,7 @@ def run_shard(options: Namespace) -> None:
     with progress_bars() as show:
         report = shard(
             find(options.name),
-            Path(options.root),
+            on_disk(options.root),
             Path(options.to),
             limits,
             splits=options.split,
