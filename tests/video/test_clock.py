@@ -81,6 +81,12 @@ def joined(folder: Path, parts: Sequence[Path]) -> Path:
     return path
 
 
+def test_recordings_joined_in_one_matroska_file_follow_each_other(tmp_path):
+    path = joined(tmp_path, [write_film(tmp_path / f"{i}.mkv", steady(c)) for i, c in enumerate((RED, BLUE))])
+    assert probe(path).duration_sec == pytest.approx(4, abs=0.05)
+    assert colors(path, [1.8, 2.2, 3.9]) == list("RBB")
+
+
 @pytest.mark.parametrize(("suffix", "codec"), [(".ts", "libx264"), (".mpg", "mpeg2video")])
 @pytest.mark.parametrize("clocks", [(0, 0), (0, 3600), (3600, 10), (5, 6.5), (0, 3600, 7), (95442.7, 0)])
 def test_a_clock_that_starts_again_or_jumps_runs_on(tmp_path, suffix, codec, clocks):

@@ -208,7 +208,7 @@ def write(source: str, target: str, form: Format, alive: Alive) -> str | None:
     """Make the new file; what of the source did not decode, or None."""
     suffix = Path(source).suffix.lower()
     if suffix not in PICTURES:
-        return transcode(source, target, short_side=form.short_side, gop=form.gop, crf=form.crf, on_frame=alive)
+        return transcode(source, target, short_side=form.short_side, gop=form.gop, crf=form.crf, on_progress=alive)
     info = probe(source)
     if suffix in SCALED and min(info.width, info.height) > form.short_side:
         picture = read_frames(source, indices=[0], size=form.short_side).frames[0]

@@ -30,7 +30,14 @@ from allinone.shards import find_packed
 from allinone.types import Clip
 from allinone.video.color import HDR, hdr_pixels, may_be_transparent, over_white
 from allinone.video.damage import describe, inspector, merged, missing_frames, undecoded
-from allinone.video.duration import PictureEnd, file_size, indexed_end, last_packets_end, player_zero
+from allinone.video.duration import (
+    PictureEnd,
+    file_size,
+    indexed_end,
+    last_packets_end,
+    more_behind_segment,
+    player_zero,
+)
 from allinone.video.exif import Matrix, exif_orientation
 from allinone.video.packets import TABLES, ChangedError, PacketTable, RowReader
 from allinone.video.pictures import BRANDS, Photo, UnreadableError, in_pieces, open_photo
@@ -214,9 +221,16 @@ class FrameStream:
     tells, when the last frame is out, what did not decode (None: nothing was seen).
     """
 
-    def __init__(self, source: str | Path | bytes, *, short_side: int | None = None, timeout_sec: int | float = 60):
+    def __init__(
+        self,
+        source: str | Path | bytes,
+        *,
+        short_side: int | None = None,
+        timeout_sec: int | float = 60,
+        on_progress: Callable[[], object] = lambda: None,
+    ):
         self.short_side = short_side
-        self.video = _Video(source, timeout_sec)
+        self.video = _Video(source, timeout_sec, on_progress=on_progress)
         self.duration_sec, self.fps = self.video.duration_sec, self.video.fps
         self.table = None if self.video.pictures else self.video.whole_table()
         self.ticks: list[int] = []
@@ -477,7 +491,8 @@ class _Video:
         self.is_avi = form == "avi"
         self.matroska = "matroska" in form
         complete = "mp4" in form and 0 < stream.frames <= len(stream.index_entries)
-        has_index = (complete or self.matroska) and stream.start_time is not None
+        has_index = complete or (self.matroska and not more_behind_segment(self.file))
+        has_index = has_index and stream.start_time is not None
         # A GIF is read in order: its frames are painted over one another.
         self.wants_table = not (has_index or self.pictures or self.is_image or form == "gif")
         self.seekable = has_index and not self.pictures

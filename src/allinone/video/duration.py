@@ -113,3 +113,22 @@ def file_size(file: File) -> int:
     size = file.seek(0, os.SEEK_END)
     file.seek(here)
     return size
+
+
+def more_behind_segment(file: File) -> bool:
+    """Whether a Matroska file goes on where its segment ends: recordings were joined, each with its own clock."""
+    here = file.tell()
+    file.seek(0)
+    head = file.read(1 << 12)
+    file.seek(here)
+    place = 0
+    for name in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):  # EBML header, Segment
+        if head[place : place + 4] != name or place + 5 > len(head):
+            return False
+        # The number of leading zero bits of the first byte tells of how many bytes the size is made.
+        length = 9 - head[place + 4].bit_length()
+        size = int.from_bytes(head[place + 4 : place + 4 + length], "big") - (1 << 7 * length)
+        if size == (1 << 7 * length) - 1:  # not known
+            return False
+        place += 4 + length + size
+    return place < file_size(file)

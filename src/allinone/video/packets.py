@@ -163,13 +163,16 @@ class PacketTable:
         )
         if container.format.name == "avi":
             return table._by_index(stream)
-        return table._on_one_clock() if container.format.flags & Flags.ts_discont.value else table
+        may_jump = container.format.flags & Flags.ts_discont.value or form.startswith(("flv", "matroska"))
+        return table._on_one_clock() if may_jump else table
 
     def _on_one_clock(self) -> "PacketTable":
         """Let the clock run on where it starts again, jumps, or wraps around."""
-        given = self.picture.clock
+        given, second = self.picture.clock, round(1 / self.time_base)
         if len(given) < 2 or (given == UNKNOWN).any():
             return self
+        if self.format.startswith("matroska"):  # it has no times of decoding; FFmpeg guesses them
+            given = _decoding_times(self.picture.pts, second // 2, JUMP_SEC * second)
         clock = given.copy()
         usual = self.picture.duration.copy()
         usual[usual <= 0] = self.nominal_step
@@ -191,8 +194,7 @@ class PacketTable:
         lost = (picture.pts != UNKNOWN) & ((delay < 0) | (delay > JUMP_SEC / self.time_base))
         picture.pts[lost] = on_one_clock[lost] + int(np.median(delay))
         before = np.searchsorted(self.picture.order, self.sound.order).clip(1) - 1
-        dts = np.where(self.picture.dts == UNKNOWN, UNKNOWN, on_one_clock)
-        return replace(self, picture=replace(picture, dts=dts), sound=_moved(self.sound, shift[before]))
+        return replace(self, picture=replace(picture, dts=on_one_clock), sound=_moved(self.sound, shift[before]))
 
     def _by_index(self, stream: VideoStream) -> "PacketTable":
         """Take the times of an AVI file from its index, which knows how many frames were where damage is now."""
@@ -234,10 +236,9 @@ class PacketTable:
 
     @cached_property
     def is_timed(self) -> bool:
-        """Whether every packet says when it is shown, each at a time of its own, and one can begin to decode."""
-        pts = self.picture.pts[~self.picture.is_hidden]
-        known = len(pts) > 0 and not (self.picture.pts == UNKNOWN).any() and not (self.picture.dts == UNKNOWN).any()
-        return known and len(np.unique(pts)) == len(pts) and bool(self.picture.is_key.any())
+        """Whether every packet says when it is decoded and shown, and decoding can begin at one."""
+        known = not (self.picture.pts == UNKNOWN).any() and not (self.picture.dts == UNKNOWN).any()
+        return known and bool(self.picture.is_key.any())
 
     @cached_property
     def is_in_order(self) -> bool:
@@ -326,6 +327,20 @@ def _in_ticks(packets: Packets, ratio: Fraction) -> Packets:
         return np.where(times == UNKNOWN, UNKNOWN, times * ratio.numerator // ratio.denominator)
 
     return replace(packets, pts=scaled(packets.pts), dts=scaled(packets.dts), duration=scaled(packets.duration))
+
+
+def _decoding_times(pts: Int[np.ndarray, " N"], tolerance: int, jump: int) -> Int[np.ndarray, " N"]:
+    """Times of decoding from those of showing, recording by recording: in order, and none after its time of showing.
+
+    A recording ends where a time is `tolerance` before the latest one so far, or `jump` after it.
+    """
+    latest = np.maximum.accumulate(pts)
+    ends = np.flatnonzero((pts[1:] < latest[:-1] - tolerance) | (pts[1:] > latest[:-1] + jump)) + 1
+    # After the first end `latest` is that of the recording before, so what follows is looked at by itself.
+    end = int(ends[0]) if len(ends) else len(pts)
+    ordered = np.sort(pts[:end])
+    times = ordered - (ordered - pts[:end]).max()
+    return times if end == len(pts) else np.concatenate([times, _decoding_times(pts[end:], tolerance, jump)])
 
 
 def _smooth(clock: Int[np.ndarray, " N"], usual: Int[np.ndarray, " N"]) -> None:

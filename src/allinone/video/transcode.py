@@ -12,8 +12,6 @@ from allinone.video.encode import add_stream, even_sides, written_whole
 CLOCK = 90_000
 """Ticks a second of the written file: fine enough for any frame rate, variable ones included."""
 
-A_DAY_SEC = 86_400
-
 NO_EDIT_LIST = {"use_editlist": "0", "movflags": "negative_cts_offsets"}
 """With one, FFmpeg leaves out the frames after a keyframe near the end, where the frame rate varies."""
 
@@ -25,22 +23,22 @@ def transcode(
     short_side: int,
     gop: int = 12,
     crf: int = 23,
-    timeout_sec: int | float = A_DAY_SEC,
-    on_frame: Callable[[], object] = lambda: None,
+    timeout_sec: int | float = 60,
+    on_progress: Callable[[], object] = lambda: None,
 ) -> str | None:
     """Write every frame that decodes at its own time: upright, with square pixels, the short side `short_side` at most.
 
-    A keyframe comes every `gop` frames or sooner; there is no sound. The last frame stays for as long as the header of
-    the source says. `target` appears when it is complete. What did not decode is told (None where all did); where no
-    frame does, VideoError. `on_frame` is called before each frame is encoded.
+    A keyframe comes every `gop` frames or sooner; there is no sound. The last frame stays for as long as its packet
+    says. `target` appears when it is complete. What did not decode is told (None where all did); where no
+    frame does, VideoError. `on_progress` is called at each packet.
     """
-    with FrameStream(source, short_side=short_side, timeout_sec=timeout_sec) as frames, written_whole(target) as path:
+    stream_of_frames = FrameStream(source, short_side=short_side, timeout_sec=timeout_sec, on_progress=on_progress)
+    with stream_of_frames as frames, written_whole(target) as path:
         rate = Fraction(frames.fps or 25).limit_denominator(1001)
         stream = None
         last = -1
         with av.open(path, "w", format="mp4", options=NO_EDIT_LIST) as container:
             for time_sec, pixels in frames:
-                on_frame()
                 pixels = even_sides(pixels)
                 if stream is None:
                     stream = add_stream(container, pixels.shape[0], pixels.shape[1], rate, gop, crf)
