@@ -27,7 +27,7 @@ def world_contrast() -> Experiment:
     Two minutes on two cores, and three and a half for the second stage. What they reach is in the README.
     """
     return Experiment(
-        model=NANO.replace(max_text_len=16),
+        model=NANO.replace(max_text_len=24),
         train_data={
             "captions": Source(data=Captions("train")),
             "pairs": Source(data=OrderPairs("train"), share=2, together=2),
