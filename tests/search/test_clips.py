@@ -40,7 +40,7 @@ def write_film(
     The sound lasts from `heard[0]` to `heard[1]`; frames are shown at `times`.
     """
     with av.open(f"file:{path}", "w", format=form, options=mux or {}) as target:
-        stream = target.add_stream(video, rate=FPS, options={"sc_threshold": "0", **(options or {})})
+        stream: Any = target.add_stream(video, rate=FPS, options={"sc_threshold": "0", **(options or {})})
         stream.height, stream.width, stream.pix_fmt, stream.gop_size = *size, pix_fmt, FPS
         stream.codec_context.time_base = Fraction(1, FPS)
         tracks: list[Any] = [target.add_stream(audio, rate=rate, layout=layout) for _ in range(num_tracks) if audio]
@@ -76,11 +76,8 @@ def click(track: Any, time: float, heard: tuple[float, float]) -> Iterator[av.Au
 
 def flashes(path: Path) -> list[float]:
     with av.open(f"file:{path}") as film:
-        index = probe(path).stream_index
-        shown = [
-            (float(f.time or 0), f.to_ndarray(format="gray").mean() > 220) for f in film.decode(film.streams[index])
-        ]
-    return [time for time, is_white in shown if is_white]
+        frames: Any = film.decode(video=0)
+        return [frame.time for frame in frames if frame.to_ndarray(format="gray").mean() > 220]
 
 
 def clicks(path: Path, track: int = 0) -> list[float]:
@@ -329,7 +326,17 @@ def test_sound_that_begins_late_or_ends_early_stays_in_step(
         assert isinstance(clip, Path)
         times = [time + start - 2.52 for time in clicks(clip)] if sound_sec(clip) else []
         assert [time for time in times if time > 0] == pytest.approx(expected, abs=0.03)
+    assert isinstance(clips[1], Path)
     assert sound_sec(clips[1]) == pytest.approx(2, abs=0.05)
+
+
+def test_pictures_of_exact_clips_keep_their_times_whenever_the_hit_begins(tmp_path: Path):
+    film = write_film(tmp_path / "film.mp4", times=[number / 5 for number in range(SECONDS * 5)])
+    (clip,) = save_clips([Hit(str(film), 2.03, 4.13, 0.5)], tmp_path / "clips", exact=True)
+    assert isinstance(clip, Path)
+    later = [[time for time in times if time > 0.1] for times in (flashes(clip), clicks(clip))]
+    assert [times[0] for times in later] == pytest.approx([0.97, 0.97], abs=0.01)
+    assert probe(clip).duration_sec == pytest.approx(2.1, abs=0.01)
 
 
 @pytest.mark.parametrize("exact", [False, True])

@@ -15,7 +15,6 @@ from typing import Any
 import av
 import numpy as np
 from av.error import FFmpegError
-from jaxtyping import UInt8
 
 from allinone.files.faults import FULL
 from allinone.search.copying import CopyError, copy
@@ -31,6 +30,9 @@ FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm", ".mkv":
 
 MIN_FPS, MAX_FPS = 10, 120
 """Of what is encoded. A recording of a screen may claim a frame in 20 s, a Matroska file a thousand frames a second."""
+
+CLOCK = 90_000
+"""Ticks a second of encoded pictures."""
 
 BYTES_AT_ONCE = 128 * 1024 * 1024
 """Decoded frames held at a time while a clip is encoded."""
@@ -93,22 +95,25 @@ def clip_name(number: int, hit: Hit) -> str:
 
 
 def encode(hit: Hit, path: Path, info: VideoInfo) -> None:
-    """Write what is shown and heard from the hit's start to its end, at an even frame rate."""
+    """Write what is shown and heard from the hit's start to its end."""
     rate = frame_rate(info.fps)
     frames = frames_between(hit, rate, info)
     first = next(frames)
     with av.open(f"file:{path}", "w", format="mp4") as target:
-        video = add_stream(target, first.shape[0], first.shape[1], rate, gop=round(2 * rate), crf=18)
-        pictures = (av.VideoFrame.from_ndarray(even_sides(frame), format="rgb24") for frame in chain([first], frames))
-        tracks: list[Iterable[Any]] = [((number / rate, video, picture) for number, picture in enumerate(pictures))]
+        video = add_stream(target, first.height, first.width, rate, gop=round(2 * rate), crf=18)
+        video.codec_context.time_base = Fraction(1, CLOCK)
+        video.codec_context.max_b_frames = 0  # or the frame that is written last would not be the one shown last
+        tracks: list[Iterable[Any]] = [((video, frame) for frame in chain([first], frames))]
         if has_sound(hit.video):
             audio = target.add_stream("aac", rate=SOUND_RATE, layout="stereo")
-            sound = sound_between(hit.video, hit.start_sec, hit.end_sec)
-            tracks.append((Fraction(part.pts or 0, SOUND_RATE), audio, part) for part in sound)
-        for _, stream, frame in heapq.merge(*tracks, key=lambda timed: timed[0]):
+            tracks.append((audio, part) for part in sound_between(hit.video, hit.start_sec, hit.end_sec))
+        for stream, frame in heapq.merge(*tracks, key=lambda timed: timed[1].time):
             target.mux(stream.encode(frame))
-        for stream in (*target.streams.video, *target.streams.audio):
-            target.mux(stream.encode(None))
+        for packet in video.encode(None):
+            packet.duration = round((hit.end_sec - hit.start_sec) * CLOCK) - (packet.pts or 0)  # the last one's counts
+            target.mux(packet)
+        for audio in target.streams.audio:
+            target.mux(audio.encode(None))
 
 
 def frame_rate(fps: float | None) -> Fraction:
@@ -117,11 +122,21 @@ def frame_rate(fps: float | None) -> Fraction:
     return rate * max(1, math.ceil(MIN_FPS / rate))
 
 
-def frames_between(hit: Hit, rate: Fraction, info: VideoInfo) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """What is shown at the start of the hit and every 1 / `rate` seconds from there on, upright."""
+def frames_between(hit: Hit, rate: Fraction, info: VideoInfo) -> Iterator[av.VideoFrame]:
+    """What is shown at the start of the hit and every 1 / `rate` seconds from there on, upright.
+
+    Each frame is timed as in the source, so that it is in step with the sound; one that stays is repeated.
+    """
     count = max(1, round((hit.end_sec - hit.start_sec) * rate))
     at_once = max(1, min(32, BYTES_AT_ONCE // (3 * info.width * info.height)))
-    times = hit.start_sec + np.arange(count) / float(rate)
-    for part in np.split(times, range(at_once, count, at_once)):
-        for frame in read_frames(hit.video, times_sec=part.tolist()).frames:
-            yield frame.permute(1, 2, 0).numpy()
+    before = last = None
+    for numbers in np.split(np.arange(count), range(at_once, count, at_once)):
+        clip = read_frames(hit.video, times_sec=(hit.start_sec + numbers / float(rate)).tolist())
+        for number, shown_sec, pixels in zip(numbers.tolist(), clip.times_sec.tolist(), clip.frames, strict=True):
+            tick, end = round(number * CLOCK / rate), round((number + 1) * CLOCK / rate)
+            if shown_sec != before:
+                tick = min(tick, max(0, round((shown_sec - hit.start_sec) * CLOCK)))
+            before, last = shown_sec, tick if last is None else max(tick, last + 1)
+            frame = av.VideoFrame.from_ndarray(even_sides(pixels.permute(1, 2, 0).numpy()), format="rgb24")
+            frame.pts, frame.duration, frame.time_base = last, end - last, Fraction(1, CLOCK)
+            yield frame
