@@ -156,8 +156,11 @@ def test_a_film_that_begins_between_keyframes_is_shown_from_the_first_keyframe_o
     assert torch.equal(read_frames(path, times_sec=[0]).frames, first)
 
 
-def test_packets_are_read_through_once_and_windows_then_found_by_seeking(tmp_path, monkeypatch):
-    path = write_film(tmp_path / "a.ts", steady(RED, 20))
+@pytest.mark.parametrize("suffix", [".ts", ".mpg", ".flv", ".mp4"])
+def test_packets_are_read_through_once_and_windows_then_found_by_seeking(tmp_path, monkeypatch, suffix):
+    codec = "mpeg2video" if suffix == ".mpg" else "libx264"
+    mux = {"movflags": "frag_keyframe+empty_moov"} if suffix == ".mp4" else {}
+    path = write_film(tmp_path / f"a{suffix}", steady(RED, 20), codec=codec, mux=mux)
     read_frames(path, times_sec=[1])
     monkeypatch.setattr(PacketTable, "read", lambda *args: pytest.fail("read through again"))
     monkeypatch.setattr(decode._Video, "frames", lambda self: pytest.fail("read in order"))

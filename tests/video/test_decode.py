@@ -94,6 +94,8 @@ KINDS = {
     "h264 no b-frames": ("a.mov", "libx264", {"tune": "zerolatency"}, {}, 12),
     "h264 matroska": ("a.mkv", "libx264", X264, {}, 12),
     "h264 fragmented": ("a.mp4", "libx264", X264, {"movflags": "frag_keyframe+empty_moov"}, 12),
+    "h264 segments": ("a.mp4", "libx264", X264, {"movflags": "dash+global_sidx+frag_keyframe+empty_moov"}, 12),
+    "wmv": ("a.wmv", "wmv2", {}, {}, 12),
     "h264 transport stream": ("a.ts", "libx264", X264, {}, 12),
     "h264 avi": ("a.avi", "libx264", X264, {}, 12),
     "h264 flash": ("a.flv", "libx264", X264, {}, 12),
@@ -154,7 +156,7 @@ def test_seeking_is_used_where_it_is_safe_and_only_there(made, monkeypatch):
     middle = len(times) * 5 // 8
     clip = read_frames(path, times_sec=[times[middle]])
     assert torch.equal(clip.frames[0], frames[middle])
-    unsafe = ("avi", "intra refresh")
+    unsafe = ("avi", "intra refresh", "wmv")  # of WMV, a few packets hold the whole of so small a file
     assert seen == [not any(word in kind for word in unsafe)]
 
 
