@@ -73,7 +73,7 @@ def copy(path: str, start_sec: float, end_sec: float, to: Path, form: str) -> No
     wanted = read_frames(path, times_sec=[start_sec, *(float(moment - zero_sec) for moment in moments)])
     got = read_frames(to, times_sec=[float(moment - first) for moment in moments])
     if abs(wanted.times_sec[0].item() - float(shown * clock - zero_sec)) > SLACK_SEC:
-        raise CopyError("the clock of the file jumps")
+        raise CopyError("its times are not those of the player, because the clock jumps or frames are damaged")
     if not are_alike(wanted.frames[1:], got.frames):
         raise CopyError("it does not show the pictures of the source")
     with VideoFile(to) as clip:
