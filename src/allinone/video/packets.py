@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 
 import av
 import numpy as np
@@ -334,13 +334,17 @@ def _decoding_times(pts: Int[np.ndarray, " N"], tolerance: int, jump: int) -> In
 
     A recording ends where a time is `tolerance` before the latest one so far, or `jump` after it.
     """
-    latest = np.maximum.accumulate(pts)
-    ends = np.flatnonzero((pts[1:] < latest[:-1] - tolerance) | (pts[1:] > latest[:-1] + jump)) + 1
-    # After the first end `latest` is that of the recording before, so what follows is looked at by itself.
-    end = int(ends[0]) if len(ends) else len(pts)
-    ordered = np.sort(pts[:end])
-    times = ordered - (ordered - pts[:end]).max()
-    return times if end == len(pts) else np.concatenate([times, _decoding_times(pts[end:], tolerance, jump)])
+    edges, latest = [0], int(pts[0])
+    for row, time in enumerate(pts.tolist()):
+        if not latest - tolerance <= time <= latest + jump:
+            edges.append(row)
+            latest = time
+        latest = max(latest, time)
+    times = np.empty_like(pts)
+    for begin, end in pairwise([*edges, len(pts)]):
+        ordered = np.sort(pts[begin:end])
+        times[begin:end] = ordered - (ordered - pts[begin:end]).max()
+    return times
 
 
 def _smooth(clock: Int[np.ndarray, " N"], usual: Int[np.ndarray, " N"]) -> None:
