@@ -349,6 +349,19 @@ def test_a_run_whose_newest_checkpoint_is_damaged_is_the_one_before_with_a_warni
         load_checkpoint(tmp_path)
 
 
+def test_a_tokenizer_that_is_gone_or_has_another_word_is_damage(folder, tmp_path, model):
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text().replace('"cab"', '"cob"'))
+    with pytest.raises(ValueError, match=r"tokenizer\.json: damaged"):
+        load_checkpoint(folder)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"damaged: no tokenizer\.json"):
+        load_checkpoint(folder)
+    without = save_checkpoint(tmp_path / "without", model, None)
+    TOKENIZER.save(without)  # as is done with a model that was converted without a vocabulary
+    assert load_checkpoint(without).tokenizer.tokens == TOKENIZER.tokens
+
+
 def test_a_checkpoint_that_lost_its_config_may_be_replaced(folder, model):
     (folder / "config.json").unlink()
     save_checkpoint(folder, model, TOKENIZER)

@@ -13,6 +13,7 @@ import os
 import re
 import reprlib
 import shutil
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -42,6 +43,9 @@ CONFIG, WEIGHTS, EXPERIMENT, CARD, TRAINING = (
     "training",
 )
 OWN_FILES = {CONFIG, WEIGHTS, TOKENIZER, EXPERIMENT, CARD, TRAINING}
+FILES = "files"
+"""In `config.json`: the checksums of the other small files."""
+
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 WAYS = (
     "To get one, train it on your own clips (`allinone train captioned --set data.root=CLIPS --to RUN`) or convert "
@@ -83,17 +87,19 @@ def save_checkpoint(
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     try:
-        config = {
-            "format": FORMAT,
-            "model": asdict(model.config),
-            "heads": {kind: asdict(head.config) for kind, head in named_heads(model).items()},
-        }
-        write_json(new / CONFIG, config)
         save_tensors(new / WEIGHTS, model.state_dict())
         if tokenizer is not None:
             tokenizer.save(new / TOKENIZER)
         if experiment is not None:
             write_json(new / EXPERIMENT, experiment)
+        beside_config = [name for name in (TOKENIZER, EXPERIMENT) if (new / name).exists()]
+        config = {
+            "format": FORMAT,
+            "model": asdict(model.config),
+            "heads": {kind: asdict(head.config) for kind, head in named_heads(model).items()},
+            FILES: {name: file_checksum(new / name) for name in beside_config},
+        }
+        write_json(new / CONFIG, config)
         (new / CARD).write_text(card or model_card(model), encoding="utf-8")
         if more is not None:
             more(new)
@@ -123,6 +129,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """Read one checkpoint folder; see `load_checkpoint`."""
     model = load_model(folder)
     tokenizer = Tokenizer.load(folder) if (folder / TOKENIZER).exists() else None
+    check_saved(folder, TOKENIZER)
     if tokenizer is not None and tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(
             f"{folder}: {TOKENIZER} has {tokenizer.vocab_size} entries, but the model's vocab_size is "
@@ -130,6 +137,26 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         )
     experiment = read_json(folder / EXPERIMENT) if (folder / EXPERIMENT).exists() else None
     return Checkpoint(model.eval(), tokenizer, experiment, folder)
+
+
+def check_saved(folder: Path, name: str) -> None:
+    """ValueError where a file is missing or another one than was saved with this checkpoint.
+
+    A file that was not saved with it may be there all the same: a converted model is given its vocabulary later.
+    """
+    files = read_json(folder / CONFIG).get(FILES, {})
+    saved = files.get(name) if isinstance(files, dict) else None
+    if saved is None:
+        return
+    if not (folder / name).exists():
+        raise ValueError(f"{folder}: damaged: no {name}, with which it was saved")
+    if saved != file_checksum(folder / name):
+        raise ValueError(f"{folder / name}: damaged: it is not what was saved")
+
+
+def file_checksum(path: Path) -> str:
+    """CRC-32 of the bytes of a small file."""
+    return f"{zlib.crc32(path.read_bytes()):08x}"
 
 
 def first_whole(folders: Sequence[Path], read: Callable[[Path], Built]) -> tuple[Built, int]:

@@ -247,11 +247,19 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
+def change_a_letter(path: Path):
+    """The file is JSON of the same kind as before."""
+    path.write_text(path.read_text().replace("a", "o", 1))
+
+
 DAMAGES = {
     "config.json": Path.unlink,
     "model.safetensors": damage,
     "tokenizer.json": lambda path: path.write_text("{"),
+    "./tokenizer.json": Path.unlink,
+    ".//tokenizer.json": change_a_letter,
     "experiment.json": lambda path: path.write_text("[]"),
+    "./experiment.json": change_a_letter,
     "training/optimizer.safetensors": damage,
     "training/state.json": lambda path: path.write_text(path.read_text().replace('"step": 12', '"step": 11')),
     "training": shutil.rmtree,

@@ -14,6 +14,7 @@ from allinone.checkpoint import (
     EXPERIMENT,
     TRAINING,
     Checkpoint,
+    check_saved,
     from_json,
     read_checkpoint,
     read_json,
@@ -70,7 +71,7 @@ class State:
             )
         fields = read_json(path)
         written = fields.pop(CHECKSUM, None)
-        if written not in (None, checksum(fields)):
+        if written not in (None, checksum(fields)) or "step" not in fields:
             raise ValueError(f"{path}: damaged: it is not what was saved")
         return from_json(cls, fields, str(path))
 
@@ -97,6 +98,7 @@ class Saved:
         for name in (CONFIG, EXPERIMENT):
             if not (folder / name).exists():
                 raise ValueError(f"{folder}: damaged: no {name}")
+        check_saved(folder, EXPERIMENT)
         return cls(
             read_checkpoint(folder),
             State.load(training),
