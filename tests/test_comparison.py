@@ -104,6 +104,29 @@ def test_a_folder_that_cannot_be_compared_is_named(tmp_path: Path, damage: str):
         compare(tmp_path if damage == "none" else folder, folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("test.predictions.jsonl", '"correct"', '"corect"'),
+        ("test.predictions.jsonl", '"correct": true', '"correct": [1]'),
+        ("test.predictions.jsonl", '"v0"', '["v0"]'),
+        ("test.predictions.jsonl", "{", "[" * 100_000),
+        ("scores.json", '"value": 50.0', '"value": [50]'),
+        ("scores.json", '"value"', '"valu"'),
+        ("scores.json", '"evaluators": {', '"evaluators": 5, "x": {'),
+        ("scores.json", '"test": {', '"test": 5, "x": {'),
+    ],
+)
+def test_values_of_another_type_in_an_evaluation_are_one_error(tmp_path: Path, name: str, before: str, after: str):
+    folder = written(tmp_path / "a", answers([True, False]))
+    text = (folder / name).read_text()
+    assert before in text
+    (folder / name).write_text(text.replace(before, after))
+    with pytest.raises(ValueError, match=f"{name}: .*evaluate again") as error:
+        compare(folder, folder)
+    assert len(str(error.value)) < 300 + len(str(folder))
+
+
 def test_a_prediction_says_what_was_asked():
     first, second = (Example(video=Path(f"{n}.mp4"), video_id=n, text="a dog") for n in "ab")
     asked = Example(

@@ -14,7 +14,19 @@ from allinone.checks import literals
 from allinone.data.cache import FrameCache
 from allinone.datasets.captioned import Captions
 from allinone.datasets.synthetic import make_world
-from allinone.experiment import Data, adopt, describe, evaluate, load_as_wanted, numbers, override, settable, train
+from allinone.experiment import (
+    Data,
+    adopt,
+    describe,
+    evaluate,
+    load_as_wanted,
+    make_tokenizer,
+    num_batches,
+    numbers,
+    override,
+    settable,
+    train,
+)
 from allinone.experiments import experiments, find, finetune, short_name
 from allinone.files.lock import only_process
 from allinone.inference import load
@@ -293,6 +305,39 @@ def test_an_update_takes_the_same_clips_whatever_the_number_of_processes(num_pro
 def test_a_batch_that_cannot_be_made_says_which_can(num_processes, batch_size, way_out):
     with pytest.raises(ValueError, match=f"global_batch=1024 clips cannot be made .* set {way_out}"):
         Data(batch_size=batch_size, global_batch=1024).accumulate(num_processes)
+
+
+def test_an_update_is_made_of_the_batches_that_its_sources_have(caplog):
+    caplog.set_level("INFO")
+    joint = override(find("world_joint"), ["data.batch_size=16", "data.global_batch=256"])
+    assert num_batches(joint, 2) == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "data.batch_size=16 is for evaluation here; in training: train_data.captions.batch_size=64, "
+        "train_data.pairs.batch_size=64, train_data.questions.batch_size=64",
+        "an update takes 256 clips: 2 x 64 clips in each of 2 processes",
+    ]
+    uneven = override(joint, ["train_data.pairs.batch_size=32"])
+    with pytest.raises(ValueError, match=r"global_batch wants batches of one size, got .*pairs\.batch_size=32"):
+        num_batches(uneven, 1)
+    assert num_batches(override(uneven, ["data.global_batch=null"]), 1) == 1
+
+
+def test_settings_that_an_evaluation_does_not_read_are_told(root, tmp_path, caplog):
+    settings = [f"data.root={root}", "data.batch_size=3", "optim.lr=1", "init=x", "data.cache_mb=7"]
+    with pytest.raises(ValueError, match="no such checkpoint"):
+        evaluate(tmp_path / "none", override(find("world_contrast"), settings))
+    told = "without effect on an evaluation, since they are for training: data.cache_mb, init, optim.lr"
+    assert [record.getMessage() for record in caplog.records] == [told]
+
+
+def test_a_size_of_the_vocabulary_that_another_one_replaces_is_told(root, tmp_path, caplog):
+    vocab = tmp_path / "vocab.txt"
+    vocab.write_text("\n".join(Tokenizer.train(["a red square moves up"], 60).tokens))
+    experiment = override(find("world_contrast"), [f"words.vocab={vocab}", "words.size=50"])
+    make_tokenizer(experiment, {}, None)
+    assert [r.getMessage() for r in caplog.records] == [
+        f"words.size=50 is without effect: the words are those of {vocab}"
+    ]
 
 
 def test_every_fine_tuning_has_the_published_batch_on_one_gpu_and_on_eight():

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -117,12 +116,14 @@ def read_scores(folder: str | Path, column: str) -> dict[str, dict[str, float]]:
     path = Path(folder, SCORES)
     if not path.is_file():
         raise ValueError(f"{folder}: no evaluation; wanted a folder with {SCORES}, as `allinone evaluate` writes it")
-    evaluators: dict[str, Any] = read_json(path).get("evaluators", {})
-    return {
-        name: {metric: score["value"] for metric, score in columns[column].items()}
-        for name, columns in evaluators.items()
-        if column in columns
-    }
+    try:
+        return {
+            name: {metric: float(score["value"]) for metric, score in columns[column].items()}
+            for name, columns in read_json(path)["evaluators"].items()
+            if column in columns
+        }
+    except DAMAGE as error:
+        raise ValueError(f"{path}: these are no scores of an evaluation ({told(error)}); evaluate again") from error
 
 
 def read_predictions(path: Path) -> dict[Hashable, Prediction]:
@@ -131,13 +132,24 @@ def read_predictions(path: Path) -> dict[Hashable, Prediction]:
         raise ValueError(f"{path}: no such file; evaluate again, so that the predictions of this column are written")
     seen: Counter[Hashable] = Counter()
     found = {}
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
                 row = json.loads(line)
                 key = (row.get("direction"), row["kind"], row["id"], row["video_id"], row.get("text"))
-            except (json.JSONDecodeError, AttributeError, KeyError) as error:
-                raise ValueError(f"{path}: line {number} is not a prediction ({error!r}); evaluate again") from error
-            found[*key, seen[key]] = row
-            seen[key] += 1
+                measures(row)
+                found[*key, seen[key]] = row
+                seen[key] += 1
+    except (*DAMAGE, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path}: line {seen.total() + 1} is not a prediction ({told(error)}); evaluate again"
+        ) from error
     return found
+
+
+DAMAGE = (AttributeError, KeyError, TypeError)
+"""What comes of JSON that does not hold what it should."""
+
+
+def told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

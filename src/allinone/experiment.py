@@ -47,6 +47,13 @@ SET_ELSEWHERE = {
 }
 """Keys that one might expect, whose value follows from another key."""
 
+FOR_TRAINING = (
+    "answers.", "data.cache_mb", "data.drop_last", "data.global_batch", "data.length_window", "data.seed",
+    "data.transform.augment", "data.transform.flip_prob", "data.transform.random_crop", "data.unique_videos", "init",
+    "model.dropout", "objectives.", "optim.", "train.", "train_data.", "words.",
+)  # fmt: skip
+"""How the keys begin that an evaluation does not read."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data(DataConfig):
@@ -295,9 +302,7 @@ def train(
         heads = [head for objective in objectives.values() for head in objective.heads()]
         start_from(AllInOne(encoder, heads), start, tokenizer)
     with join_world(experiment.train.device) as world:
-        accumulate = experiment.data.accumulate(world.size)
-        batches = f"{accumulate} x {experiment.data.batch_size} clips in each of {world.size} processes"
-        log.info("an update takes %d clips: %s", accumulate * experiment.data.batch_size * world.size, batches)
+        accumulate = num_batches(experiment, world.size)
         return run_training(
             encoder=encoder,
             objectives=objectives,
@@ -315,6 +320,30 @@ def train(
             resume=resume,
             on_step=on_step,
         )
+
+
+def num_batches(experiment: Experiment, num_processes: int) -> int:
+    """How many batches each process adds up for an update; logs how many clips that are."""
+    data, sizes = experiment.data, batch_sizes(experiment)
+    own = ", ".join(f"train_data.{name}.batch_size={size}" for name, size in sizes.items())
+    if "data.batch_size" in experiment.chosen and data.batch_size not in sizes.values():
+        log.warning("data.batch_size=%d is for evaluation here; in training: %s", data.batch_size, own)
+    size = next(iter(sizes.values()))
+    if len(set(sizes.values())) == 1:
+        accumulate = replace(data, batch_size=size).accumulate(num_processes)
+        batches = f"{accumulate} x {size} clips in each of {num_processes} processes"
+        log.info("an update takes %d clips: %s", accumulate * size * num_processes, batches)
+        return accumulate
+    if data.global_batch is not None:
+        raise ValueError(f"data.global_batch wants batches of one size, got {own}; set these alike")
+    log.info("an update takes a batch of one source in each of %d processes: %s", num_processes, own)
+    return 1
+
+
+def batch_sizes(experiment: Experiment) -> dict[str, int]:
+    """Clips in a batch of each source."""
+    sources = experiment.train_data.items()
+    return {name: source.batch_size or experiment.data.batch_size for name, source in sources}
 
 
 def adopt(experiment: Experiment, start: Checkpoint) -> Experiment:
@@ -361,6 +390,9 @@ def make_tokenizer(
     experiment: Experiment, examples: Mapping[str, list[Example]], start: Checkpoint | None
 ) -> Tokenizer:
     own = None if experiment.words.vocab is None else Tokenizer.from_vocab(experiment.words.vocab)
+    from_elsewhere = experiment.init if start is not None else experiment.words.vocab
+    if "words.size" in experiment.chosen and from_elsewhere is not None:
+        log.warning("words.size=%d is without effect: the words are those of %s", experiment.words.size, from_elsewhere)
     if start is not None and start.tokenizer is not None:
         if own is not None and own.tokens != start.tokenizer.tokens:
             raise ValueError(f"{experiment.init} was trained with another vocabulary than words.vocab; leave it out")
@@ -405,10 +437,10 @@ def make_sources(
     if cache is None and data.cache_mb:
         videos = (path for some in examples.values() for e in some for path in e.files)
         cache = FrameCache(videos, data.cache_mb, data.transform.resize)
-    sources = {}
+    sources, sizes = {}, batch_sizes(experiment)
     for name, source in experiment.train_data.items():
         loader = Loader(
-            examples[name], tokenizer, replace(data, batch_size=source.batch_size or data.batch_size), training=True,
+            examples[name], tokenizer, replace(data, batch_size=sizes[name]), training=True,
             num_frames=source.num_frames or experiment.model.num_frames, max_text_len=experiment.model.max_text_len,
             together=source.together, answers=answers, classes=classes, rank=rank, world_size=world_size, cache=cache,
         )  # fmt: skip
@@ -445,6 +477,8 @@ def evaluate(
         if to is not None:
             refuse_to_replace(to, overwrite)
         require_evaluated(experiment)
+        if unused := sorted(key for key in experiment.chosen if key.startswith(FOR_TRAINING)):
+            log.warning("without effect on an evaluation, since they are for training: %s", ", ".join(unused))
         predictor = load_as_wanted(checkpoint, experiment)
         for evaluator, config in experiment.evaluators.items():
             check_heads(predictor, evaluator, config)
@@ -500,6 +534,8 @@ def circumstances(predictor: Predictor, experiment: Experiment) -> dict[str, Any
         "allinone": version("allinone"),
         "num_frames": predictor.num_frames,
         "max_text_len": predictor.max_text_len,
+        "resize": experiment.data.transform.resize,
+        "control": experiment.data.control,
         "allow_missing": experiment.data.allow_missing,
         "num_views": {evaluator: config.num_views for evaluator, config in experiment.evaluators.items()},
         "settings": describe(experiment.evaluators),
