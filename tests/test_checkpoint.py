@@ -359,7 +359,9 @@ def test_a_tokenizer_that_is_gone_or_has_another_word_is_damage(folder, tmp_path
         load_checkpoint(folder)
     without = save_checkpoint(tmp_path / "without", model, None)
     TOKENIZER.save(without)  # as is done with a model that was converted without a vocabulary
-    assert load_checkpoint(without).tokenizer.tokens == TOKENIZER.tokens
+    loaded = load_checkpoint(without).tokenizer
+    assert loaded is not None
+    assert loaded.tokens == TOKENIZER.tokens
 
 
 def test_a_checkpoint_that_lost_its_config_may_be_replaced(folder, model):

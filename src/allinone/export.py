@@ -107,7 +107,10 @@ def export(model: AllInOne | Predictor | str | Path, folder: str | Path) -> list
     model = predictor.model.cpu().eval()
     wrapped = parts(model)
     if not wrapped:
-        raise ValueError(f"nothing to export: the heads of this model are {', '.join(model.heads) or 'none'}")
+        raise ValueError(
+            f"nothing to export: the heads of this model are {', '.join(model.heads) or 'none'}; "
+            f"{model.how_to_add(ContrastiveHead)} adds one that can be"
+        )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     exported = []

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -35,15 +36,14 @@ def write_film(
 ) -> Path:
     """A picture of one color at each time, and silence from one time to another, all `clock_sec` later."""
     with av.open(path, "w", options=mux or {}) as container:
-        stream = container.add_stream(codec, rate=10, options={"bf": "0", "sc_threshold": "0"})
+        stream: Any = container.add_stream(codec, rate=10, options={"bf": "0", "sc_threshold": "0"})
         stream.gop_size = 5
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000 if codec == "libx264" else 10)
         ticks = 1 / stream.codec_context.time_base
         packets = []
-        audio = None
         if sound is not None:
-            audio = container.add_stream("mp2", rate=SOUND_RATE * 2, layout="mono")
+            audio: Any = container.add_stream("mp2", rate=SOUND_RATE * 2, layout="mono")
             for start in range(round(sound[0] * SOUND_RATE * 2), round(sound[1] * SOUND_RATE * 2), 1152):
                 quiet = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.int16), format="s16", layout="mono")
                 quiet.sample_rate, quiet.pts = SOUND_RATE * 2, start + round(clock_sec * SOUND_RATE * 2)

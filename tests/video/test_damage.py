@@ -1,6 +1,7 @@
 """Frames that are gone from the middle of a file, most often without any error, are told with their times."""
 
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -34,9 +35,9 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     rng = np.random.default_rng(0)
     with av.open(path, "w") as container:
         fast = {"preset": "ultrafast", "deadline": "realtime", "cpu-used": "8"}
-        stream = container.add_stream(FORMATS[suffix], rate=FPS, options={"bf": "0"} | fast)
+        stream: Any = container.add_stream(FORMATS[suffix], rate=FPS, options={"bf": "0"} | fast)
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = 96, 64, "yuv420p", 12
-        sound = None
+        sound: Any = None
         if has_sound:
             codec = {".webm": "libopus", ".mpg": "mp2", ".ts": "mp2", ".avi": "mp2"}.get(suffix, "aac")
             sound = container.add_stream(codec, rate=RATE if codec != "aac" else 16_000, layout="mono")
@@ -62,7 +63,7 @@ def shown_at(path: Path, position: int) -> float:
     """When the first frame is shown that lies behind a position in the file."""
     with av.open(path) as container:
         packets = [p for p in container.demux(video=0) if p.pts is not None and p.time_base is not None]
-    times = [float(packet.pts * packet.time_base) for packet in packets]
+    times = [float((packet.pts or 0) * packet.time_base) for packet in packets]
     return times[[(p.pos or -1) >= position for p in packets].index(True)] - min(times)
 
 
