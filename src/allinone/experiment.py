@@ -331,8 +331,9 @@ def num_batches(experiment: Experiment, num_processes: int) -> int:
     size = next(iter(sizes.values()))
     if len(set(sizes.values())) == 1:
         accumulate = replace(data, batch_size=size).accumulate(num_processes)
-        batches = f"{accumulate} x {size} clips in each of {num_processes} processes"
-        log.info("an update takes %d clips: %s", accumulate * size * num_processes, batches)
+        total = accumulate * size * num_processes
+        batches = f": {accumulate} x {size} clips in each of {num_processes} processes" if total > size else ""
+        log.info("an update takes %d clips%s", total, batches)
         return accumulate
     if data.global_batch is not None:
         raise ValueError(f"data.global_batch wants batches of one size, got {own}; set these alike")

@@ -77,6 +77,7 @@ def background(service: "Service", password: str | None = None) -> Iterator[str]
         # A page that is still open listens for events without end, and would be waited for.
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        listening.listen()  # a request that comes before the server accepts it waits, and is not refused
         thread.start()
         try:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
