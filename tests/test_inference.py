@@ -1,4 +1,5 @@
 import inspect
+import io
 import json
 import pydoc
 import subprocess
@@ -14,10 +15,12 @@ import allinone
 from allinone.checkpoint import save_checkpoint
 from allinone.data.example import option_texts
 from allinone.data.samples import Span
-from allinone.inference import Predictor, all_pairs, load
+from allinone.inference import Predictor, all_pairs, is_one, load
+from allinone.model.device import choose_device
 from allinone.model.heads import ChoiceHead, ContrastiveHead, MatchingHead, RankingHead
 from allinone.model.model import AllInOne
 from allinone.video.decode import VideoError, read_frames
+from allinone.video.in_memory import to_tensor
 from allinone.video.transforms import Transform
 from tiny import ANSWERS, CONFIG, HEADS, TEXTS, tiny_frames, tiny_predictor, tiny_tokenizer, write_videos
 
@@ -265,7 +268,8 @@ def test_objects_tell_what_they_are(predictor: Predictor):
 
 
 def test_the_package_shows_its_public_names():
-    code = "import sys, allinone; assert set(allinone.__all__) <= set(dir(allinone)); assert 'torch' not in sys.modules"
+    public = "assert set(allinone.__all__) == {n for n in dir(allinone) if n[0] != '_'}"
+    code = f"import sys, allinone; {public}; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert all(getattr(allinone, name).__name__ == name for name in allinone.__all__)
     shown = pydoc.plain(pydoc.render_doc(allinone))
@@ -284,6 +288,23 @@ def test_wrong_frames_and_options_are_refused(predictor: Predictor, videos: list
         predictor.choose(videos[0], "which?", [])
     with pytest.raises(ValueError, match="squares of 16 pixels, but the model takes 32"):
         predictor.using(replace(predictor.data, transform=Transform.Config(resize=16, crop=16)))
+
+
+def test_what_is_no_video_text_view_or_device_is_one_error(predictor: Predictor, videos: list[Path]):
+    for no_list in (io.BytesIO(b"abc"), bytearray(b"abc"), memoryview(b"abc")):
+        assert inspect.unwrap(is_one)(no_list)  # without the checker of types, as users call it
+        with pytest.raises(TypeError, match=f"a video is a file, .*; got {type(no_list).__name__}"):
+            inspect.unwrap(to_tensor)(no_list)
+    for num_views in (0, -1):
+        with pytest.raises(ValueError, match=f"num_views must be at least 1, got {num_views}"):
+            predictor.embed_video(videos[0], num_views=num_views)
+    for text in ("a \ud800", "caf\udce9"):  # of JSON; of a command line that is no UTF-8
+        for read in (predictor.embed_text, predictor.notes):
+            with pytest.raises(ValueError, match="a text is wanted, got one with halves of characters"):
+                read([text])
+    for device in ("tpux", "cuda:99"):
+        with pytest.raises(ValueError, match=device):
+            choose_device(device)
 
 
 def test_texts_are_read_to_the_models_own_length_and_a_cut_is_told_once(caplog: pytest.LogCaptureFixture):

@@ -87,3 +87,14 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 def plain(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def is_whole(text: str) -> bool:
+    """Whether it can be written: JSON and command lines may hold halves of characters (surrogates)."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

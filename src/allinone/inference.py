@@ -4,6 +4,7 @@ import copy
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from io import IOBase
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
 
@@ -19,6 +20,7 @@ from allinone.checkpoint import load_checkpoint
 from allinone.data.example import Example, option_texts
 from allinone.data.loader import ClipLoader, DataConfig
 from allinone.data.samples import ClipReader, Span
+from allinone.model.device import choose_device
 from allinone.model.fast import bfloat16_pays, pack
 from allinone.model.heads import (
     AnswerHead,
@@ -51,8 +53,8 @@ Source = TypeAliasType("Source", str | Path | bytes | Span | Example | InMemory)
 Sources = TypeAliasType("Sources", Source | Sequence[Source])
 """One video, or several in a list; frames in an array or tensor of five axes are several too."""
 
-ONE = (str, Path, bytes, Span, Example, Clip, Tensor, np.ndarray, Image.Image)
-"""What a single video may be where a list is several videos."""
+ONE = (str, Path, bytes, bytearray, memoryview, IOBase, Span, Example, Clip, Tensor, np.ndarray, Image.Image)
+"""What is a single video, or an error, where a list is several videos."""
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -96,15 +98,14 @@ def load(
     cut as in the run that made the checkpoint. The precision is by default the one that is faster here.
     """
     checkpoint = load_checkpoint(source, num_frames)
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    place = choose_device(device)
     try:
         transform = evaluation_transform(checkpoint.model.config.image_size, checkpoint.experiment)
     except ValueError as error:
         raise ValueError(f"{checkpoint.folder}: {error}") from error
     data = DataConfig(batch_size=32, transform=transform)
     name = str(checkpoint.folder if Path(source).exists() else source)  # of a run's checkpoints, the one that was read
-    return Predictor(checkpoint.model, checkpoint.tokenizer, data=data, device=device, precision=precision, name=name)
+    return Predictor(checkpoint.model, checkpoint.tokenizer, data=data, device=place, precision=precision, name=name)
 
 
 def evaluation_transform(image_size: int, experiment: dict[str, Any] | None = None) -> Transform.Config:
@@ -372,6 +373,8 @@ class Predictor:
         when everything was tried; with `allow_missing` they are logged, and no batch has their numbers, which are put
         into `skipped` with the reasons.
         """
+        if num_views < 1:
+            raise ValueError(f"num_views must be at least 1, got {num_views}")
         report = on_progress or (lambda what, done, total: None)
         files, in_memory, num_done = {}, {}, 0
         for number, source in enumerate(sources):

@@ -8,6 +8,8 @@ import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from allinone.checks import is_whole
+
 MAX_SHOWN = 8
 """So many names are listed in an error; the others are counted."""
 
@@ -126,14 +128,3 @@ class Record(dict[str, Any]):
         if wrong := [value for value in values if not isinstance(value, dict)]:
             raise self.error(f"{' or '.join(names)} must hold objects, got {shown(wrong[0])}")
         return [Record(value, f"{self.where}, {names[0]} {place}") for place, value in enumerate(values, start=1)]
-
-
-def is_whole(text: str) -> bool:
-    """Whether it can be written: JSON may hold halves of characters (surrogates), which no tokenizer reads."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from allinone.text.tokenizer import Tokenizer
+from allinone.text.tokenizer import Tokenizer, check_text
 
 MAX_WORDS, MAX_CHARS = 8, 40
 """So many unknown words are named, and of a word or text so many characters are shown."""
@@ -13,6 +13,7 @@ def notes_on(tokenizer: Tokenizer, text: str, max_len: int) -> list[str]:
 
     Punctuation does not count as words: a vocabulary without "!" loses little.
     """
+    check_text(text)
     encoded, notes = tokenizer.backend.encode(text), []
     is_cut = len(encoded.ids) > max_len
     # The last token that is read of a cut text is [SEP].

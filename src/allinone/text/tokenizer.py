@@ -6,6 +6,7 @@ The vocabulary is a released one (`vocab.txt`) or a WordPiece trained on the use
 
 import os
 import re
+import reprlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 
+from allinone.checks import is_whole
 from allinone.files.reading import check_readable
 
 # The backend's own threads do not go together with the processes that a loader forks; one thread is fast enough.
@@ -142,7 +144,10 @@ class Tokenizer:
         """Ids of each text, unpadded: all of them, or at most `max_len` (`cut`). An empty text is [CLS] [SEP]."""
         if isinstance(texts, str):
             raise TypeError(f"a list of texts is wanted, got the text {texts!r}")
-        encoded = (e.ids for e in self.backend.encode_batch_fast(list(texts)))
+        texts = list(texts)
+        for text in texts:
+            check_text(text)
+        encoded = (e.ids for e in self.backend.encode_batch_fast(texts))
         return list(encoded) if max_len is None else [self.cut(ids, max_len) for ids in encoded]
 
     def cut(self, ids: list[int], max_len: int) -> list[int]:
@@ -162,6 +167,14 @@ class Tokenizer:
         frame = {self.pad_id, self.cls_id, self.sep_id}
         rows = [[i for i in row if i not in frame] for row in ids.tolist()]
         return self.backend.decode_batch(rows, skip_special_tokens=False)
+
+
+def check_text(text: object) -> None:
+    """ValueError where it is no text that a tokenizer reads."""
+    if not isinstance(text, str):
+        raise ValueError(f"a text is wanted, got {type(text).__name__} {reprlib.repr(text)}")
+    if not is_whole(text):
+        raise ValueError(f"a text is wanted, got one with halves of characters: {reprlib.repr(text)}")
 
 
 def cut_note(rows: Sequence[Sequence[int]], max_len: int) -> str:

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from jaxtyping import Float64
 from torch import Tensor
 
+from allinone.model.device import choose_device
 from allinone.train.signals import TrainingInterrupted
 
 
@@ -45,6 +46,8 @@ def join_world(device: str | None = None) -> Iterator[World]:
     `device` is by default a GPU of one's own, and the CPU where torch finds none.
     """
     place = choose_device(device)
+    if place.type == "cuda" and place.index is None:
+        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     if place.type == "cuda":
         torch.cuda.set_device(place)
     if dist.is_available() and dist.is_initialized():
@@ -63,13 +66,3 @@ def join_world(device: str | None = None) -> Iterator[World]:
                 dist.destroy_process_group()
     else:
         yield World(0, 1, place)
-
-
-def choose_device(device: str | None) -> torch.device:
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    place = torch.device(device)
-    if place.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r} was asked for, but torch finds no GPU; use 'cpu', or leave it out")
-    return torch.device("cuda", local_rank) if place.type == "cuda" and place.index is None else place
