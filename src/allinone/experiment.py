@@ -20,7 +20,6 @@ from allinone.data.example import Dataset, Example, HasClasses
 from allinone.data.loader import DataConfig, Loader
 from allinone.data.samples import Control
 from allinone.evaluators.base import Evaluation, EvaluatorConfig
-from allinone.evaluators.choice import Choice
 from allinone.files.lock import only_process
 from allinone.inference import Predictor, Progress, evaluation_transform, load
 from allinone.model.config import SIZES, ModelConfig
@@ -574,12 +573,7 @@ def run_evaluator(
     columns = {"score": config.build().evaluate(predictor, root, data, on_progress)}
     left_out = columns["score"].left_out
     for control in controls:
-        # Several views of the one frame would be several frames.
-        under = replace(config, num_views=1) if control == "single_frame" else config
-        variants = {control: under}
-        if control == "blind" and isinstance(config, Choice.Config):
-            variants["answers_only"] = replace(config, with_question=False)
-        for column, variant in variants.items():
+        for column, variant in config.under_control(control).items():
             withheld = replace(data, control=control)
             columns[column] = variant.build().evaluate(predictor, root, withheld, on_progress, left_out=left_out)
             if columns[column].left_out != left_out:

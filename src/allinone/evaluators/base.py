@@ -17,7 +17,7 @@ from allinone.checks import check_literals
 from allinone.complete import require_complete
 from allinone.data.example import Dataset, Example, HasServer, Task
 from allinone.data.loader import DataConfig
-from allinone.data.samples import unique_clips
+from allinone.data.samples import Control, unique_clips
 from allinone.inference import Predictor, Progress
 from allinone.metrics import Score, rows_by_kind
 
@@ -67,6 +67,11 @@ class EvaluatorConfig(ABC):
     def datasets(self) -> tuple[Dataset, ...]:
         """All that it reads."""
         return (self.data,)
+
+    def under_control(self, control: Control) -> dict[str, "EvaluatorConfig"]:
+        """The columns that a control adds to a table, and how each is evaluated; the frames are withheld elsewhere."""
+        # Several views of a video have a middle frame each, so they would show several frames.
+        return {control: replace(self, num_views=1) if control == "single_frame" else self}
 
     @abstractmethod
     def build(self) -> "Evaluator": ...

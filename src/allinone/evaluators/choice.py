@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from allinone.data.example import Dataset, Example, option_texts
+from allinone.data.samples import Control
 from allinone.evaluators.base import (
     Clips,
     Evaluation,
@@ -48,6 +49,10 @@ class Choice(Evaluator):
         @property
         def datasets(self) -> tuple[Dataset, ...]:
             return (self.data,) if self.then is None else (self.data, self.then)
+
+        def under_control(self, control: Control) -> dict[str, EvaluatorConfig]:
+            columns = super().under_control(control)
+            return columns | {"answers_only": replace(self, with_question=False)} if control == "blind" else columns
 
         def build(self) -> "Choice":
             return Choice(self)
