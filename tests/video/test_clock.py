@@ -33,10 +33,11 @@ def write_film(
     clock_sec: float = 0,
     last_sec: float | None = None,
     mux: dict[str, str] | None = None,
+    rate: int | Fraction = 10,
 ) -> Path:
     """A picture of one color at each time, and silence from one time to another, all `clock_sec` later."""
     with av.open(path, "w", options=mux or {}) as container:
-        stream: Any = container.add_stream(codec, rate=10, options={"bf": "0", "sc_threshold": "0"})
+        stream: Any = container.add_stream(codec, rate=rate, options={"bf": "0", "sc_threshold": "0"})
         stream.gop_size = 5
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000 if codec == "libx264" else 10)
@@ -85,6 +86,40 @@ def test_recordings_joined_in_one_matroska_file_follow_each_other(tmp_path):
     path = joined(tmp_path, [write_film(tmp_path / f"{i}.mkv", steady(c)) for i, c in enumerate((RED, BLUE))])
     assert probe(path).duration_sec == pytest.approx(4, abs=0.05)
     assert colors(path, [1.8, 2.2, 3.9]) == list("RBB")
+
+
+def with_a_still(begin_sec: float, end_sec: float, all_sec: float) -> list[tuple[float, tuple[int, int, int]]]:
+    """Red frames, the last of which stays; then blue ones."""
+    film = [(i / 10, RED if i / 10 < begin_sec else BLUE) for i in range(round(all_sec * 10))]
+    return [(t, color) for t, color in film if not begin_sec <= t < end_sec]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [(".mkv", "libx264"), (".webm", "libvpx"), (".flv", "libx264"), (".avi", "libx264"), (".avi", "mpeg4")],
+)
+@pytest.mark.parametrize("last_red_sec", [1.0, 22.0])
+def test_a_still_of_15_s_in_a_silent_screen_recording_is_neither_a_jump_nor_damage(
+    tmp_path, suffix, codec, last_red_sec
+):
+    frames = with_a_still(last_red_sec, last_red_sec + 15, last_red_sec + 37)
+    path = write_film(tmp_path / f"screen{suffix}", frames, codec=codec)
+    assert probe(path).duration_sec == pytest.approx(last_red_sec + 37, abs=0.15)
+    assert colors(path, [last_red_sec + t for t in (-0.5, 1, 14, 15.5, 30)]) == list("RRRBB")
+    assert readable_sec(path, 60, lambda: None) == pytest.approx(last_red_sec + 37, abs=0.15)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
+def test_few_frames_far_apart_are_shown_when_the_file_says(tmp_path, suffix):
+    path = write_film(tmp_path / f"few{suffix}", [(0, RED), (1, RED), (2, GREEN), (20, BLUE), (40, RED), (59, GREEN)])
+    assert colors(path, [1.5, 3, 19.5, 20.5, 39, 41, 58, 59.5]) == list("RGGBBRRG")
+    assert readable_sec(path, 60, lambda: None) == pytest.approx(60, abs=1)
+
+
+def test_the_last_frame_of_matroska_lasts_no_longer_than_its_header_says(tmp_path):
+    path = write_film(tmp_path / "few.mkv", [(0, RED), (1, RED), (59, GREEN)], sound=(0, 60), rate=Fraction(1, 10))
+    with av.open(path) as container:
+        assert probe(path).duration_sec == pytest.approx((container.duration or 0) / av.time_base, abs=0.01)
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".ts", "libx264"), (".mpg", "mpeg2video")])

@@ -24,6 +24,9 @@ _MIN_END_SEC = 1.0
 _STEADY = 0.95
 """A film in which so many steps from frame to frame are equal has a constant frame rate."""
 
+_CLUSTER_HEADER = 64
+"""Bytes, at most, with which a cluster of Matroska begins."""
+
 _START_CODE = b"\0\0\1"
 
 
@@ -61,16 +64,33 @@ def _is_explained(table: PacketTable, row: int, after: int, gap: Ticks, is_stead
     begin, end = gap
     if table.is_listed or int(table.picture.duration[row]) >= 0.9 * (end - begin):
         return True
+    if table.lost_times is not None:
+        return not ((table.lost_times >= begin - table.step) & (table.lost_times < end)).any()
     heard = np.sort(table.sound.pts[table.sound.pts != UNKNOWN])
-    # (An AVI file has no times for sound: it is counted on over damage.)
-    if table.format != "avi" and len(heard) > 1 and heard[0] <= begin and heard[-1] >= end - table.step:
+    if len(heard) > 1 and heard[0] <= begin and heard[-1] >= end - table.step:
         usual = float(np.median(np.diff(heard)))
         return float(((heard >= begin) & (heard < end)).sum()) * usual >= 0.5 * (end - begin)
     # Without sound: bytes that belong to no packet, a packet that the container calls torn, a break in a steady rate.
     usual_bytes = float(table.picture.size.mean()) * (end - begin) / table.step
     is_torn = bool(table.picture.is_torn[max(0, row - 1) : after + 2].any())
     lost = sum(table.lost_bytes(between) for between in range(min(row, after), max(row, after)))
-    return not (is_torn or is_steady or lost > 0.3 * usual_bytes + 4096)
+    is_cut = is_steady and not _is_seamless(table, min(row, after), max(row, after))
+    return not (is_torn or is_cut or lost > 0.3 * usual_bytes + 4096)
+
+
+def _is_seamless(table: PacketTable, first: int, last: int) -> bool:
+    """Whether packets from `first` to `last` lie in the file as close together as others, so that nothing was cut out.
+
+    For silent films in formats whose packets have exact positions.
+    """
+    picture = table.picture
+    if len(table.sound) or not table.format.startswith(("matroska", "flv", "mov")):
+        return False
+    between = np.diff(picture.position) - picture.size[:-1]
+    is_usual = np.abs(np.diff(picture.pts)) <= 4 * table.step  # 4: B-frames are not in order
+    differing = np.abs(between[first:last] - np.median(between[is_usual])).max()
+    allowed = _CLUSTER_HEADER if table.format.startswith("matroska") else 0
+    return not picture.is_broken[first : last + 1].any() and bool(differing <= allowed)
 
 
 def _missing_end(table: PacketTable, num_bytes: int) -> list[Ticks]:
@@ -80,9 +100,14 @@ def _missing_end(table: PacketTable, num_bytes: int) -> list[Ticks]:
     if table.format == "avi":
         last = int(picture.dts.max()) + table.nominal_step
         claimed = end + max(0, table.num_claimed * table.nominal_step - last)
-        return [(end, claimed)] if claimed - end > _MIN_GAP_SEC / table.time_base else []
-    if table.claimed_end is not None and table.claimed_end - max(end, table.last_end) > _MIN_END_SEC / table.time_base:
-        return [(end, table.claimed_end)]
+        allowed = max(_MIN_GAP_SEC / table.time_base, 2 * table.nominal_step)  # programs count to where sound ends
+        return [(end, claimed)] if claimed - end > allowed else []
+    if table.claimed_end is not None:
+        missing = table.claimed_end - max(end, table.last_end)
+        if missing > _MIN_END_SEC / table.time_base:
+            return [(end, table.claimed_end)]
+        if missing > -_MIN_END_SEC / table.time_base:  # else recordings were joined, and the header is of the first
+            return []
     read = int(max((picture.position + picture.size).max(), (sound.position + sound.size).max(initial=0)))
     lost = num_bytes - read
     if table.is_listed or read <= 0 or lost < 0.1 * num_bytes:

@@ -61,7 +61,7 @@ def last_packets_end(container: InputContainer, stream: VideoStream, file: File)
     is_mp4 = "mp4" in container.format.name
     found = _last_packets(container, stream, _last_indexed(stream, file) if is_mp4 else _FAR_AWAY)
     if found is not None:
-        return found
+        return within_header(found, container.format.name, claimed_end(container, stream))
     if stream.duration:
         return PictureEnd(None, (stream.start_time or 0) + stream.duration)
     if container.duration:
@@ -106,6 +106,13 @@ def claimed_end(container: InputContainer, stream: VideoStream) -> int | None:
     if "matroska" in container.format.name and container.duration:
         return round(Fraction(container.duration, av.time_base) / (stream.time_base or Fraction(1, 1000)))
     return None
+
+
+def within_header(end: PictureEnd, format_name: str, claimed: int | None) -> PictureEnd:
+    """The end, not after that of a Matroska header: its frames have a default duration, also the last one."""
+    if "matroska" in format_name and claimed is not None and end.last is not None and end.last < claimed < end.end:
+        return PictureEnd(end.last, claimed)
+    return end
 
 
 def file_size(file: File) -> int:

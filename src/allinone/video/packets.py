@@ -6,6 +6,7 @@ starts again or jumps. Tables of files on disk are kept in memory, because a fil
 """
 
 import bisect
+import math
 import threading
 from array import array
 from collections import OrderedDict
@@ -23,7 +24,7 @@ from av.format import Flags
 from av.video.stream import VideoStream
 from jaxtyping import Bool, Int
 
-from allinone.video.duration import PictureEnd, claimed_end
+from allinone.video.duration import PictureEnd, claimed_end, within_header
 
 JUMP_SEC = 10
 """A clock that goes on by more than this between neighboring packets has jumped, unless sound or bytes fill the time
@@ -96,6 +97,11 @@ class PacketTable:
     """The end by the header; None where it does not say."""
     last_end: int
     """The latest end among the last packets of the streams."""
+    lost_times: Int[np.ndarray, " K"] | None = None
+    """When packets are decoded that the index of an AVI file lists and that were not met; None for other formats.
+
+    Frames that are as the one before are left out of AVI files and are not listed.
+    """
 
     @classmethod
     def read(
@@ -163,16 +169,18 @@ class PacketTable:
         )
         if container.format.name == "avi":
             return table._by_index(stream)
-        may_jump = container.format.flags & Flags.ts_discont.value or form.startswith(("flv", "matroska"))
-        return table._on_one_clock() if may_jump else table
+        may_jump = bool(container.format.flags & Flags.ts_discont.value)
+        may_start_again = may_jump or form.startswith(("flv", "matroska"))
+        return table._on_one_clock(may_jump) if may_start_again else table
 
-    def _on_one_clock(self) -> "PacketTable":
-        """Let the clock run on where it starts again, jumps, or wraps around."""
+    def _on_one_clock(self, may_jump: bool) -> "PacketTable":
+        """Let the clock run on where it starts again, wraps around or, in some formats, jumps."""
         given, second = self.picture.clock, round(1 / self.time_base)
+        longest = JUMP_SEC * second if may_jump else math.inf  # other formats mean what they say
         if len(given) < 2 or (given == UNKNOWN).any():
             return self
         if self.format.startswith("matroska"):  # it has no times of decoding; FFmpeg guesses them
-            given = _decoding_times(self.picture.pts, second // 2, JUMP_SEC * second)
+            given = _decoding_times(self.picture.pts, second // 2)
         clock = given.copy()
         usual = self.picture.duration.copy()
         usual[usual <= 0] = self.nominal_step
@@ -182,7 +190,7 @@ class PacketTable:
         wrapped = clock - given
         _smooth(clock, usual)
         steps = np.diff(clock)
-        for row in np.flatnonzero((steps < 0) | (steps > JUMP_SEC / self.time_base)).tolist():
+        for row in np.flatnonzero((steps < 0) | (steps > longest)).tolist():
             if steps[row] < 0 or not self._is_filled(row, int(given[row]), int(steps[row])):
                 steps[row] = usual[row]
         on_one_clock = clock[0] + np.concatenate([[0], np.cumsum(steps)])
@@ -191,20 +199,30 @@ class PacketTable:
         picture = _moved(self.picture, shift)
         # Where a packet gives no time of showing, FFmpeg takes the time at which the next is decoded, across the jump.
         delay = picture.pts - on_one_clock
-        lost = (picture.pts != UNKNOWN) & ((delay < 0) | (delay > JUMP_SEC / self.time_base))
+        lost = (picture.pts != UNKNOWN) & ((delay < 0) | (delay > longest))
         picture.pts[lost] = on_one_clock[lost] + int(np.median(delay))
         before = np.searchsorted(self.picture.order, self.sound.order).clip(1) - 1
         return replace(self, picture=replace(picture, dts=on_one_clock), sound=_moved(self.sound, shift[before]))
 
     def _by_index(self, stream: VideoStream) -> "PacketTable":
-        """Take the times of an AVI file from its index, which knows how many frames were where damage is now."""
+        """Take the times of an AVI file from its index, which knows how many frames were where damage is now.
+
+        It has no times of showing. FFmpeg takes, for H.264, those of the next packet, which is far off where frames are
+        left out: with B-frames they are one step after those of decoding, and without them the same.
+        """
         times = {entry.pos + _AVI_CHUNK_HEADER: entry.timestamp for entry in stream.index_entries}
         shift, late = np.zeros(len(self.picture), np.int64), 0
         for row, (position, dts) in enumerate(zip(self.picture.position, self.picture.dts, strict=True)):
             time = times.get(int(position))
             late = late if time is None or dts == UNKNOWN else time - int(dts)
             shift[row] = late
-        return replace(self, picture=_moved(self.picture, shift)) if shift.any() else self
+        picture = _moved(self.picture, shift)
+        if stream.codec_context.name == "h264" and len(picture):
+            picture = replace(picture, pts=picture.dts)
+            if stream.codec_context.has_b_frames:
+                picture = replace(picture, pts=picture.dts + replace(self, picture=picture).step)
+        listed = np.fromiter(times.values(), np.int64)
+        return replace(self, picture=picture, lost_times=np.setdiff1d(listed, picture.dts))
 
     def _is_filled(self, row: int, begin: int, step: int) -> bool:
         """Whether there is sound, or bytes that no packet holds, for half of the time after a packet of the picture."""
@@ -293,7 +311,9 @@ class PacketTable:
         last = int(shown.argmax())
         if shown[last] == UNKNOWN:
             return PictureEnd(None, len(shown) * self.step)
-        return PictureEnd(int(shown[last]), int(shown[last]) + (int(self.picture.duration[last]) or self.step))
+        usual = self.nominal_step if self.format == "avi" else self.step
+        end = int(shown[last]) + (int(self.picture.duration[last]) or usual)
+        return within_header(PictureEnd(int(shown[last]), end), self.format, self.claimed_end)
 
     @cached_property
     def step(self) -> int:
@@ -329,14 +349,14 @@ def _in_ticks(packets: Packets, ratio: Fraction) -> Packets:
     return replace(packets, pts=scaled(packets.pts), dts=scaled(packets.dts), duration=scaled(packets.duration))
 
 
-def _decoding_times(pts: Int[np.ndarray, " N"], tolerance: int, jump: int) -> Int[np.ndarray, " N"]:
+def _decoding_times(pts: Int[np.ndarray, " N"], tolerance: int) -> Int[np.ndarray, " N"]:
     """Times of decoding from those of showing, recording by recording: in order, and none after its time of showing.
 
-    A recording ends where a time is `tolerance` before the latest one so far, or `jump` after it.
+    A recording ends where a time is `tolerance` before the latest one so far.
     """
     edges, latest = [0], int(pts[0])
     for row, time in enumerate(pts.tolist()):
-        if not latest - tolerance <= time <= latest + jump:
+        if time < latest - tolerance:
             edges.append(row)
             latest = time
         latest = max(latest, time)
