@@ -355,6 +355,26 @@ def test_sound_is_in_step_where_the_clock_of_the_file_starts_again(tmp_path: Pat
 
 
 @pytest.mark.parametrize("exact", [False, True])
+def test_a_clip_over_a_jump_of_the_clock_shows_what_follows_it(tmp_path: Path, exact: bool):
+    film = write_film(tmp_path / "film.ts", audio="", times=[0, 0.5, 1, 1.5, 31, 31.5, 32, 32.5])
+    (clip,) = save_clips([Hit(str(film), 0, 3, 0.5)], tmp_path / "clips", exact=exact)
+    assert isinstance(clip, Path)
+    shades = [frame.float().mean().item() for frame in read_frames(clip, times_sec=[0.6, 2.4]).frames]
+    assert shades == pytest.approx(
+        [f.float().mean().item() for f in read_frames(film, times_sec=[0.6, 2.4]).frames], abs=4
+    )
+    assert shades[1] > shades[0] + 100
+
+
+def test_sound_that_begins_so_late_that_its_kind_is_not_known_yet_is_silence_before(tmp_path: Path):
+    times = [number / FPS for number in range(8 * FPS)]
+    film = write_film(tmp_path / "film.mpg", "mpeg2video", "mp2", heard=(6.5, 9), times=times)
+    clips = save_clips([Hit(str(film), 1, 3, 0.5)], tmp_path / "clips", exact=True)
+    assert isinstance(clips[0], Path), clips
+    assert probe(clips[0]).duration_sec == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("exact", [False, True])
 def test_a_clip_of_a_still_screen_lasts_as_long_as_its_hit(tmp_path: Path, exact: bool):
     film = write_film(tmp_path / "screen.mkv", times=[0, 0.04, 5.96])
     (clip,) = save_clips([Hit(str(film), 1, 5, 0.5)], tmp_path / "clips", exact=exact)

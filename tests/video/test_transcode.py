@@ -47,6 +47,14 @@ def test_at_every_moment_the_same_frame_is_shown(tmp_path_factory, steps, asked)
     assert (before.frames.float() - after.frames.float()).abs().max() <= 8
 
 
+def test_the_copy_of_a_few_frames_far_apart_lasts_as_long(tmp_path):
+    write_at(tmp_path / "a.mkv", [0, 1000, 2000, 5000, 20000, 40000, 59000], [20, 50, 80, 110, 140, 170, 200])
+    transcode(tmp_path / "a.mkv", tmp_path / "a.mp4", short_side=32)
+    old, new = (probe(tmp_path / name).duration_sec for name in ("a.mkv", "a.mp4"))
+    assert new == pytest.approx(old, abs=0.1)
+    assert new > 59
+
+
 @needs_data
 @pytest.mark.parametrize("name", ODD)
 def test_a_real_video_reads_as_before(tmp_path, name):

@@ -70,11 +70,14 @@ def copy(path: str, start_sec: float, end_sec: float, to: Path, form: str) -> No
     ordered = sorted(pts)
     shown = ordered[max(0, bisect_right(ordered, math.floor(start / clock)) - 1)]
     moments = [(tick + step_of(ordered) // 2) * clock for tick in (ordered[0], shown, ordered[-1])]
-    wanted = read_frames(path, times_sec=[start_sec, *(float(moment - zero_sec) for moment in moments)])
+    last = ordered[bisect_right(ordered, math.floor(end / clock)) - 1]
+    times_sec = [start_sec, float(end - zero_sec), *(float(moment - zero_sec) for moment in moments)]
+    wanted = read_frames(path, times_sec=times_sec)
     got = read_frames(to, times_sec=[float(moment - first) for moment in moments])
-    if abs(wanted.times_sec[0].item() - float(shown * clock - zero_sec)) > SLACK_SEC:
+    expected = [float(tick * clock - zero_sec) for tick in (shown, last, ordered[0], shown, ordered[-1])]
+    if any(abs(a - b) > SLACK_SEC for a, b in zip(wanted.times_sec.tolist(), expected, strict=True)):
         raise CopyError("its times are not those of the player, because the clock jumps or frames are damaged")
-    if not are_alike(wanted.frames[1:], got.frames):
+    if not are_alike(wanted.frames[2:], got.frames):
         raise CopyError("it does not show the pictures of the source")
     with VideoFile(to) as clip:
         if (clip.duration_sec or 0) < end - first - SLACK_SEC:

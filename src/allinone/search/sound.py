@@ -76,8 +76,9 @@ def heard(path: str, start_sec: float) -> Iterator[tuple[float, Samples]]:
         index, table = film.video.stream.index, film.video.table
         zero_sec = float(film.video.zero * film.video.time_base)
     with opened(path) as source:
-        sound = source.streams.best("audio", related=source.streams[index])
         first = source.streams.audio[0]
+        # None is the best where sound begins so late that nothing is known of it yet.
+        sound = source.streams.best("audio", related=source.streams[index]) or first
         if table is not None and source.format.name in CLOCKS_JUMP and sound.index == first.index:
             packets = packets_by_table(source, sound, table, start_sec + zero_sec - 1)
         else:

@@ -6,6 +6,7 @@ For files without an index, `packets.py` has the same answers from all packets.
 import os
 from contextlib import suppress
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 import av
@@ -14,6 +15,9 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from allinone.video.webp import File
+
+_MAX_REORDERED = 32
+"""Packets: H.264 and H.265 show a frame at most 16 frames after it is decoded."""
 
 _FAR_AWAY = 1 << 60  # ticks: behind the end of every file
 
@@ -50,6 +54,10 @@ def indexed_end(container: InputContainer, stream: VideoStream, file: File) -> P
     last, end = entries[-1], (stream.start_time or 0) + stream.duration
     if last.pos + last.size > file_size(file) or not 0 <= end - last.timestamp <= 4 * stream.duration / len(entries):
         return None  # cut off, or the last frame stands unusually long
+    decoded = [entries[row].timestamp for row in range(max(0, len(entries) - _MAX_REORDERED), len(entries))]
+    steps = [after - before for before, after in pairwise(decoded)]
+    if steps and max(steps) > 2 * min(steps):
+        return None  # of frames far apart, the last may be shown long after it is decoded
     return PictureEnd(None, end)
 
 
