@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 from allinone import checkpoint as module
 from allinone.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, start_from
 from allinone.model.config import ModelConfig
-from allinone.model.heads import AnswerHead, ContrastiveHead, MatchingHead, MLMHead, RankingHead
+from allinone.model.heads import AnswerHead, ContrastiveHead, Head, MatchingHead, MLMHead, RankingHead
 from allinone.model.model import AllInOne
 from allinone.text.tokenizer import Tokenizer
+from allinone.train.optim import Optim, parameter_groups
 
 CONFIG = ModelConfig(
     width=32, num_heads=2, depth=1, image_size=32, patch_size=16, num_frames=2, vocab_size=40, shared_dim=8
@@ -347,6 +348,33 @@ def test_a_run_whose_newest_checkpoint_is_damaged_is_the_one_before_with_a_warni
     (module.step_folder(tmp_path, 10) / "model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"step-00000010.*missing or damaged"):
         load_checkpoint(tmp_path)
+
+
+def test_a_head_of_a_users_own_code_is_loaded_where_that_is_imported_and_left_out_elsewhere(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("allinone.model.heads.OWN_HEADS", {})
+
+    class Speed(Head):
+        kind = "speed"
+        learns_fast = True
+        Config = MatchingHead.Config
+
+        def __init__(self, config, model):
+            super().__init__(config, model)
+            self.linear = torch.nn.Linear(model.width, 1)
+
+    model = AllInOne.build(CONFIG, {"matching": MatchingHead.Config(), "speed": Speed.Config()})
+    folder = save_checkpoint(tmp_path / "mine", model, TOKENIZER)
+    assert "`speed`: a head of your own" in (folder / "README.md").read_text()
+    assert same(load_checkpoint(folder).model, model)
+    groups = parameter_groups(model.named_parameters(), Optim.Config(num_steps=10))
+    assert {group["lr_mult"] for group in groups if "heads.speed.linear.weight" in group["names"]} == {10}
+    monkeypatch.setattr("allinone.model.heads.OWN_HEADS", {})
+    assert [*load_checkpoint(folder).model.heads] == ["matching"]
+    assert caplog.messages == [f"{folder}: without its head speed, which is of code that is not imported"]
+    with pytest.raises(ValueError, match="kind 'matching' is that of MatchingHead"):
+        type("Matching", (Head,), {"kind": "matching"})
 
 
 def test_a_tokenizer_that_is_gone_or_has_another_word_is_damage(folder, tmp_path, model):

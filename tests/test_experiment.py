@@ -198,6 +198,9 @@ def frame_order():
 
 def number():
     return 3
+
+def with_rate(lr):
+    return frame_order()
 """
 
 
@@ -215,6 +218,8 @@ def test_an_experiment_of_the_users_own_lies_in_any_file(tmp_path, monkeypatch):
         assert short_name(name) == name.split(":")[1]
     for name, message in {
         "my_idea.py:frame_ordr": r"called 'frame_ordr' in my_idea\.py; did you mean frame_order\? there are: ",
+        "my_idea.py:with_rate": r"called 'with_rate' in my_idea\.py; there are: frame_order, number$",
+        "my_idea.py": r"no name of an experiment in my_idea\.py; there are: frame_order, number$",
         "my_idea.py:number": r"my_idea\.py:number returns int, not an Experiment",
         "other.py:frame_order": r"other\.py: no such file or module; an experiment of your own is FILE\.py:FUNCTION",
         "other.one:frame_order": r"other\.one: no such file or module",

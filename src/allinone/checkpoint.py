@@ -26,7 +26,7 @@ from allinone.checks import fits
 from allinone.files.reading import check_readable
 from allinone.files.tensors import load_tensors, save_tensors, tensor_shapes
 from allinone.model.config import ModelConfig
-from allinone.model.heads import HEADS, AnswerHead, Head, LabelHead, MatchingHead, RankingHead
+from allinone.model.heads import HEADS, AnswerHead, Head, LabelHead, MatchingHead, RankingHead, known_heads
 from allinone.model.model import AllInOne, resize_position, resize_time
 from allinone.model.weights import Report, first_line, load_all
 from allinone.text.tokenizer import FILE_NAME as TOKENIZER
@@ -45,6 +45,9 @@ CONFIG, WEIGHTS, EXPERIMENT, CARD, TRAINING = (
 OWN_FILES = {CONFIG, WEIGHTS, TOKENIZER, EXPERIMENT, CARD, TRAINING}
 FILES = "files"
 """In `config.json`: the checksums of the other small files."""
+
+OWN = "own_heads"
+"""In `config.json`: the heads of a user's own code. They are left out where that code is not imported."""
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 WAYS = (
@@ -93,10 +96,12 @@ def save_checkpoint(
         if experiment is not None:
             write_json(new / EXPERIMENT, experiment)
         beside_config = [name for name in (TOKENIZER, EXPERIMENT) if (new / name).exists()]
+        heads = {kind: asdict(head.config) for kind, head in named_heads(model).items()}
         config = {
             "format": FORMAT,
             "model": asdict(model.config),
-            "heads": {kind: asdict(head.config) for kind, head in named_heads(model).items()},
+            "heads": {kind: fields for kind, fields in heads.items() if kind in HEADS},
+            OWN: {kind: fields for kind, fields in heads.items() if kind not in HEADS},
             FILES: {name: file_checksum(new / name) for name in beside_config},
         }
         write_json(new / CONFIG, config)
@@ -341,33 +346,42 @@ def named_heads(model: AllInOne) -> dict[str, Head]:
 
 def load_model(folder: Path) -> AllInOne:
     """The model of a checkpoint folder. Nothing is built before the sizes of `config.json` are those of the weights."""
-    config, heads = read_config(folder / CONFIG)
+    config, heads, left_out = read_config(folder / CONFIG)
+    if left_out:
+        log.warning("%s: without its head %s, which is of code that is not imported", folder, ", ".join(left_out))
     shapes = tensor_shapes(folder / WEIGHTS)
     check_sizes(folder, config, heads, shapes)
     model = AllInOne.build(config, heads)
     model.source = str(folder)
     try:
-        load_all(model, load_tensors(folder / WEIGHTS))
+        unread = tuple(f"heads.{kind}." for kind in left_out)
+        tensors = load_tensors(folder / WEIGHTS)
+        load_all(model, {name: tensor for name, tensor in tensors.items() if not name.startswith(unread)})
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from error
     return model
 
 
-def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
-    """The model's config and those of its heads, by kind."""
+def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any], list[str]]:
+    """The model's config and those of its heads, by kind; and the kinds whose code is not imported."""
     config = read_json(path)
     written = config.get("format")
     if type(written) is not int or not 1 <= written <= FORMAT:
         raise ValueError(f"{path}: format {written!r}, but this version of allinone reads 1 to {FORMAT}")
     model = from_json(ModelConfig, config.get("model"), f"{path}: model")
-    heads = config.get("heads", {})
-    if not isinstance(heads, dict):
-        raise ValueError(f"{path}: heads: wanted an object, got {type(heads).__name__}")
+    heads, own, known = config.get("heads", {}), config.get(OWN, {}), known_heads()
+    for name, value in (("heads", heads), (OWN, own)):
+        if not isinstance(value, dict):
+            raise ValueError(f"{path}: {name}: wanted an object, got {type(value).__name__}")
     unknown = sorted(heads.keys() - HEADS.keys())
     if unknown:
         raise ValueError(f"{path}: unknown heads {', '.join(unknown)}; there are: {', '.join(HEADS)}")
-    configs = {kind: from_json(HEADS[kind].Config, fields, f"{path}: head {kind}") for kind, fields in heads.items()}
-    return model, configs
+    configs = {
+        kind: from_json(known[kind].Config, fields, f"{path}: head {kind}")
+        for kind, fields in (heads | own).items()
+        if kind in known
+    }
+    return model, configs, sorted(own.keys() - known.keys())
 
 
 def check_sizes(
@@ -380,7 +394,7 @@ def check_sizes(
         raise ValueError(f"{folder / WEIGHTS}: {', '.join(missing)} missing or misshapen, of a model as in {CONFIG}")
     pairs = {f"model.{name}": (getattr(config, name), there) for name, there in model_sizes(shapes).items()}
     for kind, head in heads.items():
-        for name, tensor in HEADS[kind].sizes.items():
+        for name, tensor in known_heads()[kind].sizes.items():
             said, shape = getattr(head, name), shapes.get(f"heads.{kind}.{tensor}")
             if said is not None and shape:
                 pairs[f"heads.{kind}.{name}"] = (said if isinstance(said, int) else len(said), shape[0])

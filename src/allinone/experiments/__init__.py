@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -29,11 +29,14 @@ def find(name: str) -> Experiment:
         ValueError: there is none of this name; those there are, are listed.
     """
     where, colon, function = name.rpartition(":")
+    if name.endswith(".py"):
+        where, colon, function = name, ":", ""  # the error lists the functions of that file
     known = functions(user_module(where)) if colon else experiments()
     if function not in known:
         place = f" in {where}" if colon else ""
         hint, there = did_you_mean(function, known), ", ".join(sorted(known)) or "none"
-        raise ValueError(f"no experiment called {function!r}{place}; {hint}there are: {there}")
+        called = f"experiment called {function!r}" if function else "name of an experiment"
+        raise ValueError(f"no {called}{place}; {hint}there are: {there}")
     made = known[function]()
     if not isinstance(made, Experiment):
         raise ValueError(f"{name} returns {type(made).__name__}, not an Experiment")
@@ -46,12 +49,20 @@ def short_name(name: str) -> str:
 
 
 def functions(module: ModuleType) -> dict[str, Callable[[], Experiment]]:
-    """The public functions that are written in a module."""
+    """The public functions that are written in a module and can be called without arguments."""
     return {
         name: value
         for name, value in vars(module).items()
         if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+        if all(given.default is not given.empty or given.kind in VARIABLE for given in parameters(value))
     }
+
+
+VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def parameters(function: Callable[..., object]) -> Iterable[inspect.Parameter]:
+    return inspect.signature(function).parameters.values()
 
 
 def user_module(where: str) -> ModuleType:

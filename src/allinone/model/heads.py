@@ -14,12 +14,13 @@ from allinone.model.config import ModelConfig
 class Head(nn.Module):
     """Base of the heads. `config` is the frozen `Config` that, with the model's, builds the same head again.
 
-    What there is to know of a head is an attribute of its class.
+    What there is to know of a head is an attribute of its class. A head of a user's own code, with a `kind` of its own,
+    is known from its definition on.
     """
 
     kind: ClassVar[str]
     Config: ClassVar[type]
-    about: ClassVar[str]
+    about: ClassVar[str] = "a head of your own"
     """What a model with this head can do, for its card."""
     abilities: ClassVar[tuple[str, ...]] = ()
     """What a `Predictor` can be asked for with this head alone: names of its methods."""
@@ -29,6 +30,13 @@ class Head(nn.Module):
     """Whether no pre-training prepares it, so that it learns at `head_lr_mult` times the rate."""
     sizes: ClassVar[dict[str, str]] = {}
     """Fields of `Config` that are the first dimension of a tensor, and that tensor."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "kind" in vars(cls) and cls.__module__ != __name__:
+            if cls.kind in HEADS:
+                raise ValueError(f"{cls.__qualname__}: kind {cls.kind!r} is that of {HEADS[cls.kind].__name__}")
+            OWN_HEADS[cls.kind] = cls
 
     def __init__(self, config: Any, model: ModelConfig):
         super().__init__()
@@ -253,6 +261,9 @@ HEADS: dict[str, type[Head]] = {
 }  # fmt: skip
 """Kind, as written in a checkpoint's config.json, to head."""
 
+OWN_HEADS: dict[str, type[Head]] = {}
+"""Heads of users' own code by kind, as far as it is imported."""
+
 ABILITIES: dict[str, type[Head]] = {}
 """What a predictor can be asked for, and the first head that is enough for it."""
 for _head in HEADS.values():
@@ -281,3 +292,8 @@ def start(head: nn.Module, model: ModelConfig) -> None:
             std = 0.02 if model.init == "vit" else module.in_features**-0.5
             nn.init.trunc_normal_(module.weight, std=std)
             nn.init.zeros_(module.bias)
+
+
+def known_heads() -> dict[str, type[Head]]:
+    """All heads by kind: ours, and those of users' own code."""
+    return HEADS | OWN_HEADS

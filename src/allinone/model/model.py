@@ -10,7 +10,7 @@ from torch import nn
 
 from allinone.model.config import ModelConfig
 from allinone.model.encoder import VideoTextEncoder
-from allinone.model.heads import HEADS, Head
+from allinone.model.heads import HEADS, Head, known_heads
 
 HeadType = TypeVar("HeadType", bound=Head)
 
@@ -38,7 +38,8 @@ class AllInOne(nn.Module):
     @classmethod
     def build(cls, config: ModelConfig, heads: Mapping[str, Any] | None = None) -> "AllInOne":
         """A model with random weights. `heads` maps a kind to that head's `Config`."""
-        made = [HEADS[kind](head_config, config) for kind, head_config in (heads or {}).items()]
+        known = known_heads()
+        made = [known[kind](head_config, config) for kind, head_config in (heads or {}).items()]
         return cls(VideoTextEncoder(config), made)
 
     def get(self, head: type[HeadType]) -> HeadType | None:

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from allinone.checks import check_literals
-from allinone.model.heads import HEADS
-
-FAST_HEADS = tuple(f"heads.{kind}." for kind, head in HEADS.items() if head.learns_fast)
+from allinone.model.heads import known_heads
 
 
 class Optim:
@@ -110,9 +108,10 @@ class Optim:
 
 def parameter_groups(parameters: Iterable[tuple[str, nn.Parameter]], config: Optim.Config) -> list[dict[str, Any]]:
     """Groups of AdamW, with the names beside the parameters: ordinary and fast ones, each with and without decay."""
+    fast = tuple(f"heads.{kind}." for kind, head in known_heads().items() if head.learns_fast)
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in parameters:
-        lr_mult = config.head_lr_mult if name.startswith(FAST_HEADS) else 1.0
+        lr_mult = config.head_lr_mult if name.startswith(fast) else 1.0
         decay = config.weight_decay if decays(name, parameter) else 0.0
         empty = {"params": [], "names": [], "lr": config.lr * lr_mult, "lr_mult": lr_mult, "weight_decay": decay}
         group = groups.setdefault((lr_mult, decay), empty)
