@@ -271,12 +271,18 @@ def test_names_with_quotes_newlines_and_emoji_are_safe(predictor: Predictor, tmp
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
-def test_a_name_that_is_no_text_is_reported(predictor: Predictor, tmp_path: Path):
+def test_names_that_are_no_text_and_links_to_nothing_are_reported(predictor: Predictor, tmp_path: Path):
     paths = write_videos(tmp_path / "videos", 1)
     os.link(paths[0], os.fsencode(tmp_path / "videos") + b"/\xff.mp4")
+    dead = tmp_path / "videos" / "dead.mp4"
+    dead.symlink_to("nowhere.mp4")
     report = VideoIndex.open(tmp_path / "index", predictor).add(tmp_path / "videos")
     assert report.added == 1
-    assert [path for path, _ in report.failed] == [str(tmp_path / "videos" / "\ufffd.mp4")]
+    odd = str(tmp_path / "videos" / "\ufffd.mp4")
+    assert report.failed == (
+        (str(dead), f"{dead}: No such file or directory"),
+        (odd, f"{odd}: its name is not in UTF-8; give it another"),
+    )
 
 
 def test_missing_paths_and_empty_folders_are_errors(predictor: Predictor, tmp_path: Path, videos: Path):

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from allinone.files.faults import explain
 from allinone.search.embedding import Embedded, segment_id
 from allinone.search.files import Listing, VideoFile, printable
 from allinone.search.hits import sql_in
@@ -92,8 +93,11 @@ class Adding:
         for path in self.listing.files:
             try:
                 file = VideoFile.of(path)
-            except (OSError, UnicodeEncodeError) as error:
-                self.failed[printable(path)] = str(error)
+            except OSError as error:
+                self.failed[printable(path)] = explain(error)
+                continue
+            except UnicodeEncodeError:
+                self.failed[printable(path)] = f"{printable(path)}: its name is not in UTF-8; give it another"
                 continue
             if self.state.get(file.path) == file.state:
                 self.skipped += 1
