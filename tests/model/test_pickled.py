@@ -217,6 +217,22 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value):
     assert not (tmp_path / "to").exists()
 
 
+ODD = {
+    "sparse": torch.eye(3).to_sparse(),
+    "complex": torch.zeros(3, dtype=torch.complex64),
+    "float8": torch.zeros(3).to(torch.float8_e4m3fn),
+    "meta": torch.zeros(3, device="meta"),
+    "repeated": torch.zeros(1).expand(10**12),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_tensors_of_other_kinds_and_repeated_numbers_are_refused_by_name(tmp_path, kind):
+    torch.save({"state_dict": {**TENSORS, "b.weight": ODD[kind]}}, tmp_path / "odd.ckpt")
+    with pytest.raises(ValueError, match=r"odd\.ckpt: wanted ordinary tensors .*, not b\.weight"):
+        read_tensors(tmp_path / "odd.ckpt")
+
+
 def test_large_numbers_in_half_precision_are_finite(tmp_path):
     tensors = {name: x.half() if x.is_floating_point() else x for name, x in read_tensors(RELEASED).items()}
     tensors["transformer.norm.weight"][:] = 60000

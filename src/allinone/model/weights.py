@@ -114,6 +114,7 @@ def without_wrappers(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Ten
 
     Raises ValueError where two have the same name then, as the model and its average in one file.
     """
+    check_plain(tensors, path)
     named: dict[str, Tensor] = {}
     removed: set[str] = set()
     for name, tensor in tensors.items():
@@ -355,8 +356,33 @@ def load_all(model: AllInOne, tensors: Mapping[str, Tensor]) -> None:
     ]
     if problems:
         raise ValueError("weights do not fit the model: " + "; ".join(sorted(problems)))
+    check_plain(tensors)
     check_finite(tensors)
     model.load_state_dict(dict(tensors))
+
+
+NUMBERS = {
+    torch.float16, torch.bfloat16, torch.float32, torch.float64,
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
+}  # fmt: skip
+"""Types of numbers that weights and the constants beside them have."""
+
+
+def check_plain(tensors: Mapping[str, Tensor], path: Path | None = None) -> None:
+    """ValueError, naming the tensors, where some are sparse, quantized, complex, or larger than what is stored of them.
+
+    A tensor of a few bytes can claim any shape by repeating them (a stride of 0), and would fill the memory.
+    """
+    odd = [name for name, tensor in tensors.items() if not is_plain(tensor)]
+    if odd:
+        where = "" if path is None else f"{path}: "
+        raise ValueError(f"{where}wanted ordinary tensors of numbers that are all stored, not {', '.join(odd[:5])}")
+
+
+def is_plain(tensor: Tensor) -> bool:
+    if tensor.dtype not in NUMBERS or tensor.layout != torch.strided or tensor.is_nested or tensor.is_meta:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def check_finite(tensors: Mapping[str, Tensor]) -> None:
