@@ -93,3 +93,17 @@ def test_a_third_that_is_gone_from_the_middle_is_told_with_its_times(whole: Path
 
 def test_a_whole_film_of_each_format_is_not_damaged(whole: Path, tmp_path: Path):
     assert transcode(whole, tmp_path / "copy.mp4", short_side=64) is None
+
+
+@pytest.mark.parametrize("kind", ["zeros", "noise"])
+def test_an_end_that_is_gone_is_told(whole: Path, tmp_path: Path, kind: str):
+    data = whole.read_bytes()
+    begin = round(len(data) * 0.92)
+    damaged = tmp_path / whole.name
+    damaged.write_bytes(data[:begin] + DAMAGE[kind](len(data) - begin))
+    with pytest.raises(VideoError, match=r"damaged|not a readable video"):
+        readable_sec(damaged, 60, lambda: None)
+    if whole.suffix == ".flv":  # its header says how long it lasts
+        damaged.write_bytes(data[: round(len(data) * 0.7)])
+        with pytest.raises(VideoError, match="damaged: no frame decodes from 4"):
+            readable_sec(damaged, 60, lambda: None)

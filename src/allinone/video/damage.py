@@ -21,6 +21,9 @@ _MIN_GAP_SEC = 0.2
 _MIN_END_SEC = 1.0
 """A header that claims so much more than packets hold is that of a file that was cut off; less comes from rounding."""
 
+_MAX_UNREAD, _MAX_UNREAD_OF_WHOLE = 0.05, 0.5
+"""Shares of a file that may follow its last packet: an index, padding. More where the header says that all was read."""
+
 _STEADY = 0.95
 """A film in which so many steps from frame to frame are equal has a constant frame rate."""
 
@@ -102,15 +105,16 @@ def _missing_end(table: PacketTable, num_bytes: int) -> list[Ticks]:
         claimed = end + max(0, table.num_claimed * table.nominal_step - last)
         allowed = max(_MIN_GAP_SEC / table.time_base, 2 * table.nominal_step)  # programs count to where sound ends
         return [(end, claimed)] if claimed - end > allowed else []
+    allowed = _MAX_UNREAD
     if table.claimed_end is not None:
         missing = table.claimed_end - max(end, table.last_end)
         if missing > _MIN_END_SEC / table.time_base:
             return [(end, table.claimed_end)]
-        if missing > -_MIN_END_SEC / table.time_base:  # else recordings were joined, and the header is of the first
-            return []
+        if abs(missing) <= 2 * table.nominal_step:
+            allowed = _MAX_UNREAD_OF_WHOLE
     read = int(max((picture.position + picture.size).max(), (sound.position + sound.size).max(initial=0)))
     lost = num_bytes - read
-    if table.is_listed or read <= 0 or lost < 0.1 * num_bytes:
+    if table.is_listed or read <= 0 or lost < allowed * num_bytes:
         return []
     return [(end, end + round(lost / read * (end - table.start)))]  # as long as so many bytes are on the average
 

@@ -108,10 +108,10 @@ def _last_packets(container: InputContainer, stream: VideoStream, target: int) -
 
 
 def claimed_end(container: InputContainer, stream: VideoStream) -> int | None:
-    """The end by the header, in ticks of the stream; None where it does not say. All streams of Matroska share one."""
+    """The end by the header, in ticks of the stream; None where it does not say. Matroska and Flash: of all streams."""
     if "mp4" in container.format.name and stream.duration:
         return (stream.start_time or 0) + stream.duration
-    if "matroska" in container.format.name and container.duration:
+    if container.format.name.startswith(("matroska", "flv")) and container.duration:
         return round(Fraction(container.duration, av.time_base) / (stream.time_base or Fraction(1, 1000)))
     return None
 
