@@ -327,6 +327,17 @@ def test_an_update_is_made_of_the_batches_that_its_sources_have(caplog):
     assert num_batches(override(uneven, ["data.global_batch=null"]), 1) == 1
 
 
+def test_videos_of_a_caption_file_may_be_missing_if_that_is_allowed(root, tmp_path):
+    text = (root / "captions.csv").read_text()
+    (root / "some.csv").write_text(text + "gone1.mp4,a red square\ngone2.mp4,a red square\n")
+    files = [f"{place}.data.file=some.csv" for place in ("train_data.captions", "evaluators.val")]
+    settings = [*QUICK, f"data.root={root}", *files, "data.cache_mb=0", "evaluators.val.data.hold_out=2"]
+    with pytest.raises(ValueError, match=r"no such video file: .*gone1"):
+        train(override(find("captioned"), settings), tmp_path / "refused")
+    allowed = override(find("captioned"), [*settings, "data.allow_missing=true", "train_data.captions.data.hold_out=2"])
+    assert train(allowed, tmp_path / "run").metrics["val/missing"] == 1
+
+
 def test_settings_that_an_evaluation_does_not_read_are_told(root, tmp_path, caplog):
     settings = [f"data.root={root}", "data.batch_size=3", "optim.lr=1", "init=x", "data.cache_mb=7"]
     with pytest.raises(ValueError, match="no such checkpoint"):

@@ -275,7 +275,8 @@ def train(
     if not experiment.train_data:
         raise ValueError("this experiment has nothing to train on; it is for `allinone evaluate CHECKPOINT`")
     examples = {
-        name: list(source.data.examples(experiment.folder(source))) for name, source in experiment.train_data.items()
+        name: list(allowing(source.data, experiment.data.allow_missing).examples(experiment.folder(source)))
+        for name, source in experiment.train_data.items()
     }
     for name, source in experiment.train_data.items():
         require_complete(source.data, examples[name], experiment.folder(source), experiment.data.allow_missing)
@@ -417,7 +418,8 @@ def known_classes(experiment: Experiment, examples: Mapping[str, list[Example]])
     classes: dict[str, None] = {}
     for name, source in experiment.train_data.items():
         shown = {e.label for e in examples[name] if e.label is not None}
-        listed = source.data.classes(experiment.folder(source)) if isinstance(source.data, HasClasses) else ()
+        data = allowing(source.data, experiment.data.allow_missing)
+        listed = data.classes(experiment.folder(source)) if isinstance(data, HasClasses) else ()
         classes |= dict.fromkeys([*listed, *sorted(shown)])
     return tuple(classes)
 
@@ -569,7 +571,9 @@ def run_evaluator(
 ) -> dict[str, Evaluation]:
     """The real evaluation and its controls, on the same samples."""
     data, root = experiment.data, experiment.folder(config)
-    config = replace(config, allow_missing=config.allow_missing or data.allow_missing)
+    if config.allow_missing or data.allow_missing:
+        allowed = {name: allowing(value, True) for name, value in parts(config).items() if isinstance(value, Dataset)}
+        config = replace(config, **{"allow_missing": True, **allowed})
     columns = {"score": config.build().evaluate(predictor, root, data, on_progress)}
     left_out = columns["score"].left_out
     for control in controls:
@@ -587,7 +591,13 @@ def require_evaluated(experiment: Experiment) -> None:
         for dataset in config.datasets:
             root = experiment.folder(config)
             allowed = config.allow_missing or experiment.data.allow_missing
-            require_complete(dataset, list(dataset.examples(root)), root, allowed)
+            require_complete(dataset, list(allowing(dataset, allowed).examples(root)), root, allowed)
+
+
+def allowing(dataset: Dataset, allowed: bool) -> Dataset:
+    """The data set, whose reader lets files be missing if that is allowed; most readers do so anyway."""
+    reader: Any = dataset
+    return replace(reader, allow_missing=True) if allowed and hasattr(reader, "allow_missing") else dataset
 
 
 def with_evaluators(experiment: Experiment, names: Sequence[str]) -> Experiment:
