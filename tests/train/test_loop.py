@@ -514,7 +514,9 @@ def test_shares_must_make_sense(tmp_path, shares):
         run_training(**tiny_run(tmp_path, sources=chosen))
 
 
-@pytest.mark.parametrize("wrong", [{"clip_norm": 0.0}, {"eval_every": 0}, {"max_bad_steps": -1}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"clip_norm": 0.0}, {"eval_every": 0}, {"max_bad_steps": -1}, {"seed": -1}, {"seed": 2**63}]
+)
 def test_a_config_that_cannot_work_names_its_key(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         TrainConfig(**wrong)
