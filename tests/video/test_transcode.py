@@ -52,7 +52,7 @@ def test_the_copy_of_a_few_frames_far_apart_lasts_as_long(tmp_path):
     transcode(tmp_path / "a.mkv", tmp_path / "a.mp4", short_side=32)
     old, new = (probe(tmp_path / name).duration_sec for name in ("a.mkv", "a.mp4"))
     assert new == pytest.approx(old, abs=0.1)
-    assert new > 59
+    assert (new or 0) > 59
 
 
 @needs_data
