@@ -66,14 +66,14 @@ def forkserver(preload: Sequence[str] = ()) -> BaseContext:
     return context
 
 
-def worker_context() -> BaseContext:
+def worker_context(preload: Sequence[str] = ()) -> BaseContext:
     """How processes that need much of this one's memory start.
 
     On Linux they are forked, and share it. LanceDB's threads do not survive a fork, so once it is loaded, and
-    elsewhere, they are started anew.
+    elsewhere, they are started anew, by a server that has imported `preload`.
     """
     from multiprocessing import get_context
 
     if sys.platform == "linux" and not sys.modules.get("lancedb"):
         return get_context("fork")
-    return forkserver() if os.name == "posix" else get_context()
+    return forkserver(preload) if os.name == "posix" else get_context()

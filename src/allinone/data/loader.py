@@ -479,7 +479,7 @@ def read_ahead(reader: Dataset[T], items: Iterable[Any], num_workers: int) -> It
         num_workers=num_workers,
         collate_fn=unchanged,
         pin_memory=torch.cuda.is_available(),
-        multiprocessing_context=worker_context() if num_workers else None,
+        multiprocessing_context=worker_context([__name__]) if num_workers else None,
         worker_init_fn=let_parent_decide,
         generator=torch.Generator(),  # or it draws from the global one, once an iteration
     )
