@@ -83,9 +83,11 @@ def test_the_command_serves_until_it_is_stopped(tmp_path: Path):
     command = [sys.executable, "-m", "allinone", "serve", "--index", str(tmp_path / "my.index"), "--port", "0"]
     command += ["--password-file", str(tmp_path / "password")]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    # A shell that runs the tests in the background has them, and so their children, ignore Ctrl-C.
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as server:
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as server:  # fmt: skip
         assert server.stdout is not None
         assert server.stderr is not None
         try:
