@@ -7,7 +7,7 @@ the difference is therefore narrower than those of the two scores, which may ove
 import json
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,14 +68,15 @@ def compare_rows(
     second_scores: Mapping[str, float],
 ) -> Comparison:
     """Pair the predictions by their keys. The scores say which means over predictions are scores of the evaluator."""
-    names = [name for name in means(first, first_scores) if name in means(second, second_scores)]
+    one, other = ({key: measures(row) for key, row in rows.items()} for rows in (first, second))
+    shared = means(one.values(), first_scores).keys() & means(other.values(), second_scores).keys()
     paired = [key for key in first if key in second]
     differences = {}
-    for name in names:
-        keys = [key for key in paired if name in measures(first[key]) and name in measures(second[key])]
+    for name in (name for name in first_scores if name in shared):
+        keys = [key for key in paired if name in one[key] and name in other[key]]
         if not keys:
             continue
-        values = torch.tensor([[measures(rows[key])[name] for key in keys] for rows in (first, second)]).double()
+        values = torch.tensor([[measured[key][name] for key in keys] for measured in (one, other)]).double()
         bootstrap = Bootstrap([first[key]["video_id"] for key in keys])
         first_mean, second_mean = values.mean(dim=1).tolist()
         differences[name] = Difference(first_mean, second_mean, bootstrap.mean(values[1] - values[0]), len(keys))
@@ -99,11 +100,11 @@ def measures(row: Prediction) -> dict[str, float]:
     return found | ({} if row["kind"] is None else {f"{name}/{row['kind']}": value for name, value in found.items()})
 
 
-def means(rows: Mapping[Hashable, Prediction], scores: Mapping[str, float]) -> dict[str, float]:
+def means(measured: Iterable[Mapping[str, float]], scores: Mapping[str, float]) -> dict[str, float]:
     """The scores that are the mean of `measures`. Accuracy over the two stages of VCR, for example, is not."""
     values: dict[str, list[float]] = {}
-    for row in rows.values():
-        for name, value in measures(row).items():
+    for some in measured:
+        for name, value in some.items():
             values.setdefault(name, []).append(value)
     found = {name: sum(some) / len(some) for name, some in values.items()}
     return {
