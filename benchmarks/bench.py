@@ -40,16 +40,16 @@ from reference import Reference, read_clip
 from training import BATCH, LENGTHS, our_step, reference_step, some_tokenizer, texts
 from videos import write_video
 
+from allinone.apps.export import export
+from allinone.apps.tools.shard import Limits, shard
+from allinone.data.clip_reader import ClipReader, Span
 from allinone.data.example import Example
 from allinone.data.loader import DataConfig, Loader
-from allinone.data.samples import ClipReader, Span
 from allinone.datasets import find
-from allinone.export import export
 from allinone.inference import Predictor
 from allinone.model.config import SIZES, ModelConfig
 from allinone.model.heads import ContrastiveHead, MatchingHead
 from allinone.model.model import AllInOne
-from allinone.tools.shard import Limits, shard
 from allinone.video.decode import probe
 from allinone.video.sampling import segment_times
 from allinone.video.transforms import Transform

@@ -21,7 +21,7 @@ from training import LENGTHS, some_tokenizer, texts
 
 from allinone.model.config import SIZES, ModelConfig
 from allinone.model.encoder import VideoTextEncoder
-from allinone.objectives.base import Ingredients, Step
+from allinone.objectives.base import BuildContext, Step
 from allinone.objectives.mlm import MLM
 from allinone.objectives.vtm import VTM
 from allinone.train.loop import TrainingModel
@@ -61,7 +61,7 @@ def some_batch(config: ModelConfig, batch_size: int) -> Batch:
 
 
 def training_step(config: ModelConfig, batch: Batch) -> Callable[[], object]:
-    ingredients = Ingredients(config, some_tokenizer(config))
+    ingredients = BuildContext(config, some_tokenizer(config))
     objectives = {
         "mlm": MLM.Config().build(ingredients),
         "vtm": VTM.Config(num_pairs=len(batch) // 2).build(ingredients),

@@ -49,7 +49,7 @@ class TimeModels(nn.Module):
         self.after_time = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(config.depth))
 
     def inputs(self, frames: Tensor, ids: Tensor) -> tuple[Float[Tensor, "B L D"], Tokens]:
-        vision, _ = self.encoder.vision(self.encoder.normalise(frames))
+        vision, _ = self.encoder.vision(self.encoder.normalize(frames))
         return self.encoder.text(ids), vision
 
     def rolling(self, frames: Tensor, ids: Tensor, mask: Bool[Tensor, "B L"]) -> Tensor:

@@ -27,14 +27,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from allinone.apps.search import Filters, VideoIndex, Windows
+from allinone.apps.search.embedding import plan_chunks, read_ahead
+from allinone.apps.search.files import VideoFile
+from allinone.apps.search.table import schema
 from allinone.inference import Predictor
 from allinone.model.config import NANO, SIZES
 from allinone.model.heads import ContrastiveHead
 from allinone.model.model import AllInOne
-from allinone.search import Filters, VideoIndex, Windows
-from allinone.search.embedding import plan_chunks, read_ahead
-from allinone.search.files import VideoFile
-from allinone.search.table import schema
 from allinone.video.encode import write_mp4
 
 WIDTH, PER_VIDEO, NUM_TOPICS, ROWS_A_WRITE = 512, 20, 200, 20_000

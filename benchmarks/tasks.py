@@ -1,7 +1,7 @@
 """Every kind of task on the made world, in the layout of a real data set, from the demo's checkpoint, with controls.
 
     make demo
-    python benchmarks/tasks.py runs/demo --to benchmarks/results/tasks.json
+    PYTHONPATH=tests python benchmarks/tasks.py runs/demo --to benchmarks/results/tasks.json
 
 Open questions (MSVD-QA's layout), multiple choice (NExT-QA's), choice of captions without training for it
 (MSR-VTT's), recognition by a linear probe (UCF101's) and counting (TGIF-QA's). Wrong options are drawn from the same
@@ -18,20 +18,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from layouts.item import Item
-from layouts.questions import write_msvd_qa, write_nextqa, write_tgif_qa
-from layouts.recognition import write_ucf101
-from layouts.video_text import write_msrvtt
 from rich.console import Console
 from rich.table import Table
 
 from allinone.checkpoint import load_checkpoint
+from allinone.data.clip_reader import Control
 from allinone.data.example import Example
-from allinone.data.samples import Control
 from allinone.datasets.synthetic import Captions, Questions
 from allinone.evaluators.base import Evaluation
 from allinone.experiment import evaluate, override, train
 from allinone.experiments import find
+from layouts.item import Item
+from layouts.questions import write_msvd_qa, write_nextqa, write_tgif_qa
+from layouts.recognition import write_ucf101
+from layouts.video_text import write_msrvtt
 
 CONTROLS: tuple[Control, ...] = ("blind", "single_frame", "shuffle_frames")
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4}

@@ -22,7 +22,7 @@ from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import MatchingHead, MLMHead
 from allinone.model.model import AllInOne
 from allinone.objectives.alignment import Alignment
-from allinone.objectives.base import Ingredients, Step
+from allinone.objectives.base import BuildContext, Step
 from allinone.objectives.mlm import MLM
 from allinone.objectives.vtm import VTM
 from allinone.text.masking import mask_tokens
@@ -54,7 +54,7 @@ def some_tokenizer(config: ModelConfig) -> Tokenizer:
 def our_step(config: ModelConfig, batch_size: int, precision: str, batches: Iterator[Batch] | None = None) -> Work:
     """On the same random batch every time, or on those that come."""
     torch.manual_seed(0)
-    ingredients = Ingredients(config, some_tokenizer(config))
+    ingredients = BuildContext(config, some_tokenizer(config))
     configs = {"mlm": MLM.Config(), "vtm": VTM.Config(num_pairs=batch_size // 2), "alignment": Alignment.Config()}
     objectives = {name: made.build(ingredients) for name, made in configs.items()}
     module = TrainingModel(VideoTextEncoder(config), objectives, {n: c.weight for n, c in configs.items()}).train()

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from allinone.app.limits import Limits
-from allinone.app.server import background
-from allinone.app.service import Service
+from allinone.apps.search import VideoIndex
+from allinone.apps.serve.limits import Limits
+from allinone.apps.serve.server import background
+from allinone.apps.serve.service import Service
 from allinone.inference import load
-from allinone.search import VideoIndex
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 MAX_KB = 150

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from allinone.asking import Moment, abilities, ask, ask_over_time, in_words, parts, seconds, which_of
 from allinone.checkpoint import save_checkpoint
 from allinone.cli import main
-from allinone.data.samples import Span
+from allinone.data.clip_reader import Span
 from allinone.inference import Predictor
 from allinone.model.heads import AnswerHead, ContrastiveHead, MatchingHead, MLMHead
 from allinone.video.decode import VideoError

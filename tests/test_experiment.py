@@ -120,9 +120,9 @@ def test_the_same_seed_gives_the_same_losses(root, tmp_path):
         ("objectives.vtm.negatives=tough", "random"),
         ("data.num_frames=8", r"data\.num_frames is not set by itself; set model\.num_frames"),
         ("data.max_text_len=80", r"set model\.max_text_len"),
-        ("data.together=2", r"set train_data\.NAME\.together"),
+        ("data.group_size=2", r"set train_data\.NAME\.group_size"),
         ("model.vocab_size=99", r"set words\.size, or words\.vocab"),
-        ("train_data.captions.together=0", "together must be at least 1, got 0"),
+        ("train_data.captions.group_size=0", "group_size must be at least 1, got 0"),
     ],
 )
 def test_a_wrong_setting_names_the_key_and_the_choices(setting, message):
@@ -276,8 +276,8 @@ def test_every_setting_is_used_as_it_was_set(root, tmp_path, monkeypatch):
     assert (used["optim"], used["config"]) == (changed.optim, changed.train)
     for made, source in zip(loader.call_args_list, changed.train_data.values(), strict=True):
         assert made.args[2] == replace(changed.data, batch_size=source.batch_size)
-        read = tuple(made.kwargs[name] for name in ("num_frames", "max_text_len", "together"))
-        assert read == (source.num_frames, changed.model.max_text_len, source.together)
+        read = tuple(made.kwargs[name] for name in ("num_frames", "max_text_len", "group_size"))
+        assert read == (source.num_frames, changed.model.max_text_len, source.group_size)
     assert [source.share for source in used["sources"].values()] == [s.share for s in changed.train_data.values()]
 
 

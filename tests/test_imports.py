@@ -8,50 +8,37 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "allinone"
-ALLOWED = {
+CORE = {
     "checks": set(),
     "progress": set(),
-    "types": set(),
-    "files": set(),
     "processes": set(),
+    "files": set(),
+    "types": set(),
     "metrics": {"types"},
-    "shards": {"files"},
-    "video": {"files", "types", "shards"},
+    "video": {"files", "types"},
     "text": {"files", "types"},
     "model": {"files", "types"},
-    "data": {"processes", "types", "video", "text", "shards"},
-    "datasets": {"processes", "data.example", "video.encode", "video.names", "shards"},
+    "data": {"processes", "types", "video", "text", "files", "datasets.base"},
     "objectives": {"types", "model", "text"},
     "checkpoint": {"files", "types", "model", "text"},
-    "convert": {"checkpoint", "files", "model", "text"},
     "inference": {"types", "model", "video", "text", "data", "checkpoint"},
-    "export": {"inference", "model", "text", "video"},
-    "export_example": set(),
-    "complete": {"data", "datasets.base"},
-    "evaluators": {"types", "metrics", "inference", "model", "text", "data", "complete"},
-    "results": {"files", "checkpoint", "evaluators", "metrics"},
-    "comparison": {"checkpoint", "evaluators", "metrics", "results"},
-    "search": {"files", "processes", "inference", "model", "data", "video", "types"},
+    "evaluators": {"files", "types", "metrics", "inference", "model", "text", "data", "checkpoint"},
     "train": {"files", "types", "model", "text", "objectives", "checkpoint"},
-    "plots": {"video"},
+    "asking": {"inference", "data", "model", "text", "video"},
     "experiment": {
         "types", "model", "text", "data", "objectives", "checkpoint", "inference", "evaluators", "train", "video",
-        "complete", "files", "results",
+        "files",
     },
-    "experiments": {"experiment", "data", "datasets", "evaluators", "objectives", "model", "train", "video"},
-    "app": {
-        "files", "experiment", "experiments", "datasets", "data", "inference", "search", "plots", "video", "evaluators",
-        "results", "asking",
-    },
-    "asking": {"inference", "data", "model", "text", "video"},
-    "tools": {"files", "processes", "data", "datasets", "video", "shards"},
-    "cli": {
-        "app", "convert", "experiment", "experiments", "inference", "search", "train", "results", "tools", "datasets",
-        "asking", "export", "files", "processes", "comparison", "video.names",
-    },
-    "__main__": {"cli", "processes"},
-    "__init__": {"inference", "search", "video"},
 }  # fmt: skip
+OTHERS = {
+    "datasets": {"processes", "data.example", "video.encode", "video.names", "files.shards"},
+    "experiments": {"experiment", "data", "datasets", "evaluators", "objectives", "model", "train", "video"},
+    "apps": {*CORE, "datasets", "experiments"},
+    "cli": {*CORE, "datasets", "experiments", "apps"},
+    "__main__": {"cli", "processes"},
+    "__init__": {"inference", "apps.search", "video"},
+}
+ALLOWED = CORE | OTHERS
 """The parts of the package, and those that each may import besides itself; one with a dot is that module alone."""
 
 

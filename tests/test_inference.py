@@ -13,8 +13,8 @@ from PIL import Image
 
 import allinone
 from allinone.checkpoint import save_checkpoint
+from allinone.data.clip_reader import Span
 from allinone.data.example import option_texts
-from allinone.data.samples import Span
 from allinone.inference import Predictor, all_pairs, is_one, load
 from allinone.model.device import choose_device
 from allinone.model.heads import ChoiceHead, ContrastiveHead, MatchingHead, RankingHead

@@ -9,11 +9,11 @@ from allinone.metrics import (
     best_constant,
     first_of,
     human_credit,
-    list_head,
     median_rank,
     prefers_own,
     retrieval_ranks,
     rows_by_kind,
+    top_k_indices,
     whole_numbers,
 )
 
@@ -71,11 +71,11 @@ def test_ranks_depend_neither_on_the_order_of_the_gallery_nor_on_the_scale(case,
 @given(similarities(), st.integers(1, 8))
 def test_the_head_of_a_list_has_the_relevant_last_among_equals(case, top_k):
     scores, relevant = case
-    for row, mask, head in zip(scores.tolist(), relevant.tolist(), list_head(scores, relevant, top_k), strict=True):
+    for row, mask, head in zip(scores.tolist(), relevant.tolist(), top_k_indices(scores, relevant, top_k), strict=True):
         order = sorted(range(len(row)), key=lambda i: (-row[i], mask[i]))
         assert [(row[i], mask[i]) for i in head] == [(row[i], mask[i]) for i in order[:top_k]]
     firsts = first_of(scores, relevant)
-    assert torch.equal(relevant.gather(1, firsts[:, None]), relevant.gather(1, list_head(scores, relevant, 1)))
+    assert torch.equal(relevant.gather(1, firsts[:, None]), relevant.gather(1, top_k_indices(scores, relevant, 1)))
     assert torch.equal(scores.gather(1, firsts[:, None])[:, 0], scores.amax(1))
 
 

@@ -9,21 +9,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from allinone.apps.search import Filters as Filters
+    from allinone.apps.search import Hit as Hit
+    from allinone.apps.search import VideoIndex as VideoIndex
     from allinone.inference import Predictor as Predictor
     from allinone.inference import load as load
-    from allinone.search import Filters as Filters
-    from allinone.search import Hit as Hit
-    from allinone.search import VideoIndex as VideoIndex
     from allinone.video.decode import VideoError as VideoError
 
 __all__ = ["Filters", "Hit", "Predictor", "VideoError", "VideoIndex", "load"]
 
 _MODULES = {
-    "Filters": "search",
-    "Hit": "search",
+    "Filters": "apps.search",
+    "Hit": "apps.search",
     "Predictor": "inference",
     "VideoError": "video.decode",
-    "VideoIndex": "search",
+    "VideoIndex": "apps.search",
     "load": "inference",
 }
 

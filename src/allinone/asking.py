@@ -8,7 +8,7 @@ from pathlib import Path
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from allinone.data.samples import Span
+from allinone.data.clip_reader import Span
 from allinone.inference import Predictor, Progress, Source, all_pairs, likeliest
 from allinone.model.heads import AnswerHead, MLMHead
 from allinone.text.tokenizer import MASK

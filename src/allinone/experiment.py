@@ -14,25 +14,25 @@ import torch
 
 from allinone.checkpoint import Checkpoint, load_checkpoint, start_from
 from allinone.checks import did_you_mean
-from allinone.complete import require_complete
 from allinone.data.cache import FrameCache
+from allinone.data.clip_reader import Control
+from allinone.data.completeness import require_complete
 from allinone.data.example import Dataset, Example, HasClasses
 from allinone.data.loader import DataConfig, Loader
-from allinone.data.samples import Control
 from allinone.evaluators.base import Evaluation, EvaluatorConfig
+from allinone.evaluators.results import refuse_to_replace, write_results
 from allinone.files.lock import only_process
 from allinone.inference import Predictor, Progress, evaluation_transform, load
 from allinone.model.config import SIZES, ModelConfig
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.model import AllInOne, MissingHead
-from allinone.objectives.base import Ingredients, ObjectiveConfig
+from allinone.objectives.base import BuildContext, ObjectiveConfig
 from allinone.progress import is_first_process, progress_lines, show_logs
-from allinone.results import refuse_to_replace, write_results
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import Tokenizer
-from allinone.train.distributed import join_world
 from allinone.train.loop import TrainConfig, TrainResult, TrainSource, run_training
 from allinone.train.optim import Optim
+from allinone.train.world import join_world
 from allinone.video.transforms import Transform
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 SET_ELSEWHERE = {
     "data.num_frames": "model.num_frames",
     "data.max_text_len": "model.max_text_len",
-    "data.together": "train_data.NAME.together",
+    "data.group_size": "train_data.NAME.group_size",
     "model.vocab_size": "words.size, or words.vocab",
     "train.accumulate": "data.global_batch",
 }
@@ -99,28 +99,28 @@ class Data(DataConfig):
 class Source:
     """Training data, and how often a step takes its batch from there (`share`, relative to the other sources).
 
-    `together` = 2 keeps the pairs of a data set of pairs in one batch. `num_frames` is for sources whose clips are
+    `group_size` = 2 keeps the pairs of a data set of pairs in one batch. `num_frames` is for sources whose clips are
     shorter than the model's: images have one frame. `folder` is where a data set lies below `data.root`, in a mixture.
     """
 
     data: Dataset
     share: float = 1.0
     batch_size: int | None = None
-    together: int = 1
+    group_size: int = 1
     num_frames: int | None = None
     folder: str = ""
 
     def __post_init__(self):
         if self.share <= 0:
             raise ValueError(f"share must be positive, got {self.share}")
-        for name in ("batch_size", "together", "num_frames"):
+        for name in ("batch_size", "group_size", "num_frames"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words:
+class TokenizerConfig:
     """Where tokens come from: BERT's `vocab.txt` (or a hub id), or else a WordPiece of `size` trained on the texts."""
 
     vocab: str | None = None
@@ -149,7 +149,7 @@ class Experiment:
     evaluators: Mapping[str, EvaluatorConfig] = field(default_factory=dict)
     data: Data = field(default_factory=Data)
     train: TrainConfig = field(default_factory=TrainConfig)
-    words: Words = field(default_factory=Words)
+    words: TokenizerConfig = field(default_factory=TokenizerConfig)
     answers: Answers = field(default_factory=Answers)
     init: str | None = None
     chosen: frozenset[str] = field(default=frozenset(), compare=False)
@@ -296,7 +296,7 @@ def train(
     classes = known_classes(experiment, examples)
     torch.manual_seed(experiment.train.seed)
     encoder = VideoTextEncoder(model)
-    ingredients = Ingredients(model, tokenizer, answers, classes)
+    ingredients = BuildContext(model, tokenizer, answers, classes)
     objectives = {name: config.build(ingredients) for name, config in experiment.objectives.items()}
     if start is not None:
         heads = [head for objective in objectives.values() for head in objective.heads()]
@@ -444,7 +444,8 @@ def make_sources(
         loader = Loader(
             examples[name], tokenizer, replace(data, batch_size=sizes[name]), training=True,
             num_frames=source.num_frames or experiment.model.num_frames, max_text_len=experiment.model.max_text_len,
-            together=source.together, answers=answers, classes=classes, rank=rank, world_size=world_size, cache=cache,
+            group_size=source.group_size, answers=answers, classes=classes, rank=rank, world_size=world_size,
+            cache=cache,
         )  # fmt: skip
         sources[name] = TrainSource(loader, source.share)
     return sources

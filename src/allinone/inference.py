@@ -17,11 +17,11 @@ from torch import Tensor
 from typing_extensions import TypeAliasType
 
 from allinone.checkpoint import load_checkpoint
+from allinone.data.clip_reader import ClipReader, Span
 from allinone.data.example import Example, option_texts
 from allinone.data.loader import ClipLoader, DataConfig
-from allinone.data.samples import ClipReader, Span
+from allinone.model.cpu import bfloat16_pays, pack
 from allinone.model.device import choose_device
-from allinone.model.fast import bfloat16_pays, pack
 from allinone.model.heads import (
     AnswerHead,
     ChoiceHead,

@@ -42,7 +42,7 @@ def first_of(similarity: Float[Tensor, "Q G"], relevant: Bool[Tensor, "Q G"]) ->
     return torch.where(right.values > wrong.values, right.indices, wrong.indices)
 
 
-def list_head(similarity: Float[Tensor, "Q G"], relevant: Bool[Tensor, "Q G"], top_k: int) -> Int[Tensor, "Q K"]:
+def top_k_indices(similarity: Float[Tensor, "Q G"], relevant: Bool[Tensor, "Q G"], top_k: int) -> Int[Tensor, "Q K"]:
     """The best `top_k` of each row, the best first. Of equal ones the relevant come last: ties count against us."""
     order = relevant.int().argsort(dim=1, stable=True)
     by_score = similarity.gather(1, order).argsort(dim=1, descending=True, stable=True)

@@ -10,9 +10,9 @@ import torch
 
 from allinone.data import loader as loaders
 from allinone.data.cache import FrameCache
+from allinone.data.clip_reader import Span
 from allinone.data.example import Example
 from allinone.data.loader import DataConfig
-from allinone.data.samples import Span
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import Tokenizer
 from allinone.types import IGNORE, Batch

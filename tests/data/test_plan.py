@@ -49,12 +49,12 @@ def test_any_epoch_shows_every_example_once_and_is_alike_for_all_ranks(
     )
     ranks = [made.epoch(epoch, rank) for rank in range(world_size)]
     assert {len(batches) for batches in ranks} == {len(made)}
-    together = [flat(list(step)) for step in zip(*ranks, strict=True)]
-    for step, batch in zip(zip(*ranks, strict=True), together, strict=True):
+    group_size = [flat(list(step)) for step in zip(*ranks, strict=True)]
+    for step, batch in zip(zip(*ranks, strict=True), group_size, strict=True):
         assert len({len(b) for b in step}) == 1
         assert len({made.kinds[i] for i in batch}) == 1
-    assert set(flat(together)) == set(range(len(videos)))
-    assert len(flat(together)) - len(videos) < 2 * world_size
+    assert set(flat(group_size)) == set(range(len(videos)))
+    assert len(flat(group_size)) - len(videos) < 2 * world_size
 
 
 def test_epochs_differ_and_repeat_by_their_seed():
@@ -142,18 +142,22 @@ def test_evaluation_sees_every_example_once_in_order(num_examples: int, batch_si
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(2, 4), st.integers(1, 30), st.integers(1, 4), st.integers(0, 3))
-def test_runs_of_examples_stay_together(together: int, runs: int, runs_a_batch: int, epoch: int):
-    count = together * runs
+def test_runs_of_examples_stay_together(group_size: int, runs: int, runs_a_batch: int, epoch: int):
+    count = group_size * runs
     made = plan(
-        list(range(count)), together=together, batch_size=together * runs_a_batch, drop_last=False, length_window=1
+        list(range(count)),
+        group_size=group_size,
+        batch_size=group_size * runs_a_batch,
+        drop_last=False,
+        length_window=1,
     )
     batches = made.epoch(epoch)
     assert sorted(flat(batches)) == list(range(count))
     assert len(batches) == len(made)
     for batch in batches:
-        assert all(i // together * together + k in batch for i in batch for k in range(together))
+        assert all(i // group_size * group_size + k in batch for i in batch for k in range(group_size))
 
 
 def test_runs_that_fit_no_batch_are_refused():
-    with pytest.raises(ValueError, match="cannot stay together in runs of 2"):
-        plan(list(range(8)), together=2, batch_size=3)
+    with pytest.raises(ValueError, match="cannot stay in groups of 2"):
+        plan(list(range(8)), group_size=2, batch_size=3)

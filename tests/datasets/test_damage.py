@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from allinone.apps.tools.info import survey
 from allinone.data.example import Dataset
 from allinone.datasets import (
     activitynet,
@@ -41,7 +42,6 @@ from allinone.datasets import (
     yt_temporal,
 )
 from allinone.datasets.files import Annotation
-from allinone.tools.info import survey
 
 from .test_fields import CASES, HEARD, OPTIONS, STILL, TOLD, write
 

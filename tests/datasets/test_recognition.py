@@ -2,14 +2,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from layouts import recognition as layouts
-from layouts.item import Item
 
 from allinone.data.example import Dataset, HasClasses
 from allinone.datasets import hmdb51, kinetics400, ucf101
 from allinone.datasets.actions import words
-from allinone.datasets.base import Size, published
+from allinone.datasets.base import SplitSize, published
 from allinone.datasets.files import MissingFile
+from layouts import recognition as layouts
+from layouts.item import Item
 from real import DATA, needs_data
 
 ANNOTATIONS = DATA / "annotations"
@@ -31,7 +31,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
 def test_the_published_numbers_of_clips_are_read(dataset: Dataset, root: Path):
     examples = list(dataset.examples(root))
     videos = {example.video_id for example in examples}
-    assert Size(records=len(examples), videos=len(videos)) == published(dataset)
+    assert SplitSize(records=len(examples), videos=len(videos)) == published(dataset)
     assert isinstance(dataset, HasClasses)
     assert {example.label for example in examples} == set(dataset.classes(root))
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from allinone.apps.tools.info import survey
 from allinone.datasets import find, hmdb51, msvd, tgif_qa, tvqa_plus, youcook2
 from allinone.datasets.files import MissingFile
-from allinone.tools.info import survey
 
 from .test_fields import OPTIONS, write
 

@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from layouts import video_text as layouts
-from layouts.item import Item
 
 from allinone.data.example import Dataset, Example
 from allinone.datasets import (
@@ -22,7 +20,9 @@ from allinone.datasets import (
     youcook2,
     yt_temporal,
 )
-from allinone.datasets.base import Size, published
+from allinone.datasets.base import SplitSize, published
+from layouts import video_text as layouts
+from layouts.item import Item
 from real import DATA, needs_data
 
 ANNOTATIONS = DATA / "annotations"
@@ -45,7 +45,7 @@ ANNOTATIONS = DATA / "annotations"
 )
 def test_the_published_numbers_of_captions_and_videos_are_found(dataset: Dataset, folder: str):
     examples = list(dataset.examples(ANNOTATIONS / folder))
-    size = Size(records=len(examples), videos=len({example.video for example in examples}))
+    size = SplitSize(records=len(examples), videos=len({example.video for example in examples}))
     assert size == published(dataset)
     assert len({example.id for example in examples}) == len(examples)
     assert all(example.text for example in examples)

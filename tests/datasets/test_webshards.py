@@ -3,17 +3,17 @@ import logging
 import numpy as np
 import pytest
 import torch
-from layouts.item import Item
-from layouts.shards import write_shard, write_webshards
 
+from allinone.apps.tools.check import check
+from allinone.apps.tools.shard import Limits, shard
 from allinone.data.presence import missing
 from allinone.datasets import find
 from allinone.datasets.webshards import Captions
-from allinone.shards import index_of_tar
-from allinone.tools.check import check
-from allinone.tools.shard import Limits, shard
+from allinone.files.shards import index_of_tar
 from allinone.video.decode import read_frames
 from allinone.video.encode import write_mp4
+from layouts.item import Item
+from layouts.shards import write_shard, write_webshards
 
 
 @pytest.fixture(autouse=True)

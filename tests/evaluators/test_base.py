@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from allinone.evaluators.base import EvaluatorConfig
-from allinone.evaluators.choice import Choice
-from allinone.evaluators.classification import Classification
+from allinone.evaluators.choice import ChoiceAccuracy
+from allinone.evaluators.classification import AnswerAccuracy
 from allinone.evaluators.number import Number
-from allinone.evaluators.order import Order
-from allinone.evaluators.recognition import Recognition
+from allinone.evaluators.recognition import RecognitionAccuracy
 from allinone.evaluators.retrieval import Retrieval
+from allinone.evaluators.time_order import Order
 from allinone.inference import Predictor
 from allinone.video.decode import VideoError
 from fixed import Fixed, evaluated, example, values
@@ -37,15 +37,15 @@ ALL: dict[str, EvaluatorConfig] = {
     "joint": Retrieval.Config(data=Fixed(tuple(CAPTIONS)), mode="joint"),
     "two stages": Retrieval.Config(data=Fixed(tuple(CAPTIONS)), mode="two_stage", top_k=2, num_views=2),
     "order": Order.Config(data=Fixed(tuple(PAIRS))),
-    "answers": Classification.Config(data=Fixed(tuple(QUESTIONS))),
-    "options": Choice.Config(data=Fixed(tuple(OPTIONS)), num_views=2),
-    "options, dual": Choice.Config(data=Fixed(tuple(OPTIONS)), mode="dual"),
-    "clips": Choice.Config(data=Fixed(tuple(CLIPS))),
+    "answers": AnswerAccuracy.Config(data=Fixed(tuple(QUESTIONS))),
+    "options": ChoiceAccuracy.Config(data=Fixed(tuple(OPTIONS)), num_views=2),
+    "options, dual": ChoiceAccuracy.Config(data=Fixed(tuple(OPTIONS)), mode="dual"),
+    "clips": ChoiceAccuracy.Config(data=Fixed(tuple(CLIPS))),
     "numbers": Number.Config(data=Fixed(tuple(NUMBERS))),
-    "probe": Recognition.Config(data=Fixed(tuple(LABELS), NAMES), mode="head"),
-    "zero-shot": Recognition.Config(data=Fixed(tuple(LABELS), NAMES), template="the {} moves"),
-    "zero-shot, joint": Recognition.Config(data=Fixed(tuple(LABELS), NAMES), mode="joint"),
-    "captions as classes": Recognition.Config(data=Fixed(tuple(CAPTIONS))),
+    "probe": RecognitionAccuracy.Config(data=Fixed(tuple(LABELS), NAMES), mode="head"),
+    "zero-shot": RecognitionAccuracy.Config(data=Fixed(tuple(LABELS), NAMES), template="the {} moves"),
+    "zero-shot, joint": RecognitionAccuracy.Config(data=Fixed(tuple(LABELS), NAMES), mode="joint"),
+    "captions as classes": RecognitionAccuracy.Config(data=Fixed(tuple(CAPTIONS))),
 }
 every = pytest.mark.parametrize("config", ALL.values(), ids=ALL.keys())
 
@@ -107,7 +107,7 @@ def test_what_is_left_out_is_not_looked_at(full: Predictor, root: Path, config: 
     found = evaluated(absent, full, root, left_out=out)
     assert found.left_out == out - {"not there at all"}
     assert 0 < found.num_samples < len(config.data.items)  # type: ignore
-    assert out.isdisjoint(row["video_id"] for row in found.predictions if not isinstance(config, Choice.Config))
+    assert out.isdisjoint(row["video_id"] for row in found.predictions if not isinstance(config, ChoiceAccuracy.Config))
 
 
 @every
@@ -149,10 +149,10 @@ def test_impossible_settings_are_refused(full: Predictor, root: Path):
     ("config", "head"),
     [
         (Retrieval.Config(data=Fixed(())), "contrastive"),
-        (Classification.Config(data=Fixed(())), "answer"),
+        (AnswerAccuracy.Config(data=Fixed(())), "answer"),
         (Number.Config(data=Fixed(())), "number"),
-        (Recognition.Config(data=Fixed(()), mode="head"), "label"),
-        (Choice.Config(data=Fixed(())), "choice, ranking or matching"),
+        (RecognitionAccuracy.Config(data=Fixed(()), mode="head"), "label"),
+        (ChoiceAccuracy.Config(data=Fixed(())), "choice, ranking or matching"),
     ],
 )
 def test_a_head_that_is_missing_is_told_before_anything_is_read(config: EvaluatorConfig, head: str):
@@ -172,7 +172,7 @@ class Served(Fixed):
 @pytest.mark.parametrize("secret", [True, False])
 def test_a_server_gets_its_file_where_answers_are_secret(full: Predictor, root: Path, secret: bool):
     data = Served(tuple(replace(item, answer="" if secret else "red") for item in QUESTIONS))
-    found = evaluated(Classification.Config(data=data), full, root)
+    found = evaluated(AnswerAccuracy.Config(data=data), full, root)
     if not secret:
         assert found.files == {}
         return
@@ -183,6 +183,6 @@ def test_a_server_gets_its_file_where_answers_are_secret(full: Predictor, root: 
 
 def test_a_server_gets_no_file_with_gaps(full: Predictor, root: Path, caplog: pytest.LogCaptureFixture):
     data = Served((*(replace(item, answer="") for item in QUESTIONS), example("broken", "what?", answer="", id="no")))
-    found = evaluated(Classification.Config(data=data, allow_missing=True), full, root)
+    found = evaluated(AnswerAccuracy.Config(data=data, allow_missing=True), full, root)
     assert found.files == {}
     assert "1 videos are missing" in caplog.text

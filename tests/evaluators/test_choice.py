@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from allinone.data.example import Example
-from allinone.evaluators.choice import Choice, best_option
+from allinone.evaluators.choice import ChoiceAccuracy, best_option
 from allinone.inference import Predictor
 from allinone.model.heads import ChoiceHead, RankingHead
 from fixed import Fixed, evaluated, example, values
@@ -30,7 +30,7 @@ def path(root: Path, item: Example) -> Path:
 def test_options_are_chosen_as_the_predictor_does_with_the_head_there_is(root: Path, head):
     heads = {head.kind: head.Config()} if head else {}
     predictor = tiny_predictor(heads={**HEADS, **heads, **({"ranking": RankingHead.Config()} if head else {})})
-    found = evaluated(Choice.Config(data=QUESTIONS), predictor, root)
+    found = evaluated(ChoiceAccuracy.Config(data=QUESTIONS), predictor, root)
     wanted = [predictor.choose(path(root, item), item.text, item.options) for item in ASKED]
     assert [row["probabilities"] for row in found.predictions] == [pytest.approx(p.tolist(), abs=1e-5) for p in wanted]
     assert [row["prediction"] for row in found.predictions] == [int(p.argmax()) for p in wanted]
@@ -50,7 +50,7 @@ def test_options_are_chosen_as_the_predictor_does_with_the_head_there_is(root: P
 
 
 def test_the_two_streams_choose_by_cosine(predictor: Predictor, root: Path):
-    found = evaluated(Choice.Config(data=QUESTIONS, mode="dual"), predictor, root)
+    found = evaluated(ChoiceAccuracy.Config(data=QUESTIONS, mode="dual"), predictor, root)
     for row, item in zip(found.predictions, ASKED, strict=True):
         cosines = predictor.embed_text([f"{item.text} {o}".strip() for o in item.options]) @ predictor.embed_video(
             path(root, item)
@@ -65,7 +65,7 @@ def test_clips_are_options_too(predictor: Predictor, root: Path, mode):
         example(0, "a dog", clips=tuple(example(v) for v in (0, 3, 4)), right=1, kind="inter", id="x"),
         example(5, "red", clips=tuple(example(v) for v in (3, 5)), right=0, kind="intra", id="y"),
     )
-    found = evaluated(Choice.Config(data=Fixed(items), mode=mode), predictor, root)
+    found = evaluated(ChoiceAccuracy.Config(data=Fixed(items), mode=mode), predictor, root)
     for row, item in zip(found.predictions, items, strict=True):
         clips = [path(root, clip) for clip in item.clips]
         if mode == "dual":
@@ -82,7 +82,7 @@ def test_a_clip_that_is_missing_takes_its_question_with_it(predictor: Predictor,
         example(0, "a dog", clips=(example(0), example("broken")), right=1, id="x"),
         example(5, "red", clips=(example(3), example(5)), right=0, id="y"),
     )
-    found = evaluated(Choice.Config(data=Fixed(items), allow_missing=True), predictor, root)
+    found = evaluated(ChoiceAccuracy.Config(data=Fixed(items), allow_missing=True), predictor, root)
     assert [row["id"] for row in found.predictions] == ["y"]
     assert found.scores["missing"].value == 1
     assert found.num_samples == 1
@@ -98,14 +98,14 @@ def test_a_tie_is_lost():
 
 def test_equal_options_are_never_right(predictor: Predictor, root: Path):
     items = tuple(example(v, "what?", options=("red",) * 3, right=v % 3) for v in range(6))
-    assert values(Choice.Config(data=Fixed(items)), predictor, root)["accuracy"] == 0
+    assert values(ChoiceAccuracy.Config(data=Fixed(items)), predictor, root)["accuracy"] == 0
 
 
 def test_the_question_may_be_withheld(predictor: Predictor, root: Path):
     without = tuple(replace(item, text="") for item in ASKED)
-    withheld = evaluated(Choice.Config(data=QUESTIONS, with_question=False), predictor, root)
-    wanted = evaluated(Choice.Config(data=Fixed(without)), predictor, root)
-    whole = evaluated(Choice.Config(data=QUESTIONS), predictor, root)
+    withheld = evaluated(ChoiceAccuracy.Config(data=QUESTIONS, with_question=False), predictor, root)
+    wanted = evaluated(ChoiceAccuracy.Config(data=Fixed(without)), predictor, root)
+    whole = evaluated(ChoiceAccuracy.Config(data=QUESTIONS), predictor, root)
     assert [row["probabilities"] for row in withheld.predictions] == [
         row["probabilities"] for row in wanted.predictions
     ]
@@ -140,8 +140,8 @@ def stages(secret: bool = False) -> tuple[Stage, Stage]:
 
 def test_two_stages_are_right_where_both_are(predictor: Predictor, root: Path):
     first, second = stages()
-    alone = [evaluated(Choice.Config(data=data), predictor, root) for data in (first, second)]
-    found = evaluated(Choice.Config(data=first, then=second), predictor, root)
+    alone = [evaluated(ChoiceAccuracy.Config(data=data), predictor, root) for data in (first, second)]
+    found = evaluated(ChoiceAccuracy.Config(data=first, then=second), predictor, root)
     both = [a["correct"] and r["correct"] for a, r in zip(alone[0].predictions, alone[1].predictions, strict=True)]
     assert found.scores["accuracy"].value == 100 * sum(both) / 4
     assert found.scores["chance"].value == pytest.approx(100 / 16)
@@ -155,7 +155,7 @@ def test_two_stages_are_right_where_both_are(predictor: Predictor, root: Path):
 
 def test_a_server_gets_both_stages_in_one_file(predictor: Predictor, root: Path):
     first, second = stages(secret=True)
-    found = evaluated(Choice.Config(data=first, then=second), predictor, root)
+    found = evaluated(ChoiceAccuracy.Config(data=first, then=second), predictor, root)
     assert found.scores == {}
     lines = found.files["both.csv"].splitlines()
     assert lines[:4] == [f"Q->A,t-{v},4" for v in range(4)]
@@ -166,13 +166,13 @@ def test_stages_without_a_common_question_are_refused(predictor: Predictor, root
     first, second = stages()
     other = Stage(tuple(replace(item, id=f"other-{n}") for n, item in enumerate(second.items)))
     with pytest.raises(ValueError, match="no question is in both stages"):
-        evaluated(Choice.Config(data=first, then=other), predictor, root)
+        evaluated(ChoiceAccuracy.Config(data=first, then=other), predictor, root)
 
 
 def test_missing_videos_of_both_stages_are_counted_once(predictor: Predictor, root: Path):
     first, second = stages()
     more = [replace(data.items[0], video=Path("bad.mp4"), video_id="bad", id="t-9") for data in (first, second)]
     first, second = Stage((*first.items, more[0])), Stage((*second.items, more[1]))
-    found = evaluated(Choice.Config(data=first, then=second, allow_missing=True), predictor, root)
+    found = evaluated(ChoiceAccuracy.Config(data=first, then=second, allow_missing=True), predictor, root)
     assert found.scores["missing"].value == 1
     assert found.num_samples == 4

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from allinone.evaluators.classification import Classification
+from allinone.evaluators.classification import AnswerAccuracy
 from allinone.inference import Predictor
 from allinone.model.heads import AnswerHead
 from fixed import Fixed, evaluated, example, values
@@ -22,7 +22,7 @@ QUESTIONS = Fixed(
 
 
 def test_answers_are_scored_over_all_and_by_kind(predictor: Predictor, root: Path):
-    results = values(Classification.Config(data=QUESTIONS), predictor, root)
+    results = values(AnswerAccuracy.Config(data=QUESTIONS), predictor, root)
     given = [predictor.answer(root / q.files[0], q.text, top_k=1)[0][0] for q in QUESTIONS.items]
     right = [a == w for a, w in zip(given, ["red", "green", "two", "seven", "red", "red"], strict=True)]
     assert results == pytest.approx(
@@ -33,7 +33,7 @@ def test_answers_are_scored_over_all_and_by_kind(predictor: Predictor, root: Pat
             "chance": 50,
             "chance/colour": 200 / 3,
             "chance/count": 50,
-            "unlisted": 100 / 6,
+            "oov": 100 / 6,
         }
     )
 
@@ -44,7 +44,7 @@ def test_a_model_that_knows_the_answers_gets_them_right(root: Path):
     assert isinstance(last, torch.nn.Linear)
     with torch.no_grad():
         last.bias.copy_(torch.tensor([100.0, 0, 0]))
-    results = values(Classification.Config(data=QUESTIONS), predictor, root)
+    results = values(AnswerAccuracy.Config(data=QUESTIONS), predictor, root)
     assert ANSWERS[0] == "red"
     assert results["accuracy"] == results["chance"] == 50
     assert results["accuracy/count"] == 0
@@ -52,26 +52,26 @@ def test_a_model_that_knows_the_answers_gets_them_right(root: Path):
 
 def test_captions_are_no_questions(predictor: Predictor, root: Path):
     data = Fixed((*QUESTIONS.items, example(0, "a caption")))
-    with pytest.raises(ValueError, match=r"1 of 7 examples .* are of the task caption, but Classification is for"):
-        evaluated(Classification.Config(data=data), predictor, root)
+    with pytest.raises(ValueError, match=r"1 of 7 examples .* are of the task caption, but AnswerAccuracy is for"):
+        evaluated(AnswerAccuracy.Config(data=data), predictor, root)
 
 
 def test_what_people_answered_is_worth_as_much_as_they_agree(root: Path):
     predictor = tiny_predictor(heads={"answer": AnswerHead.Config(answers=("red", "2", "a dog"))})
     people = [("Red.",) * 2 + ("pink",) * 8, ("two",) * 4 + ("3",) * 6, ("the dog",) * 3 + ("cat",) * 7, ("sun",) * 10]
     data = Fixed(tuple(example(v, "what?", answer=p[-1], human_answers=p) for v, p in enumerate(people)))
-    found = evaluated(Classification.Config(data=data), predictor, root)
+    found = evaluated(AnswerAccuracy.Config(data=data), predictor, root)
     worth = [{"red": 0.6}, {"2": 1.0}, {"a dog": 0.9}, {}]
     earned = [w.get(row["prediction"], 0.0) for w, row in zip(worth, found.predictions, strict=True)]
     assert [row["correct"] for row in found.predictions] == pytest.approx(earned)
     assert found.scores["accuracy"].value == pytest.approx(25 * sum(earned))
     assert found.scores["chance"].value == 25
-    assert found.scores["unlisted"].value == 25
+    assert found.scores["oov"].value == 25
 
 
 def test_secret_questions_are_answered_and_not_scored(predictor: Predictor, root: Path):
     data = Fixed((*QUESTIONS.items, example(5, "what colour?", answer="", kind="colour")))
-    found, whole = (evaluated(Classification.Config(data=d), predictor, root) for d in (data, QUESTIONS))
+    found, whole = (evaluated(AnswerAccuracy.Config(data=d), predictor, root) for d in (data, QUESTIONS))
     assert found.scores == whole.scores
     for row, wanted in zip(found.predictions, whole.predictions, strict=False):  # in other batches, so rounded apart
         assert row == {**wanted, "probability": pytest.approx(wanted["probability"], abs=2e-6)}

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from allinone.data.clip_reader import Control
 from allinone.data.loader import DataConfig
-from allinone.data.samples import Control
 from allinone.evaluators.base import Evaluation, EvaluatorConfig
-from allinone.evaluators.choice import Choice
+from allinone.evaluators.choice import ChoiceAccuracy
 from allinone.evaluators.retrieval import Retrieval
 from allinone.experiment import Data, Experiment, numbers, require_evaluated, run_evaluator, run_evaluators, with_views
 from allinone.inference import Predictor
@@ -90,7 +90,7 @@ def accuracies(columns: dict[str, Evaluation]) -> dict[str, float]:
 
 
 def test_only_with_all_frames_in_order_does_an_unbiased_benchmark_give_more_than_chance(clips: Path):
-    found = accuracies(evaluate(Choice.Config(data=questions(longer_is_right=False)), clips))
+    found = accuracies(evaluate(ChoiceAccuracy.Config(data=questions(longer_is_right=False)), clips))
     assert list(found) == ["score", "blind", "answers_only", "single_frame", "shuffle_frames"]
     assert found["score"] == 100
     assert found["blind"] <= 50
@@ -100,12 +100,12 @@ def test_only_with_all_frames_in_order_does_an_unbiased_benchmark_give_more_than
 
 
 def test_a_biased_benchmark_shows_itself(clips: Path):
-    found = accuracies(evaluate(Choice.Config(data=questions(longer_is_right=True)), clips))
+    found = accuracies(evaluate(ChoiceAccuracy.Config(data=questions(longer_is_right=True)), clips))
     assert found["score"] == found["blind"] == found["answers_only"] == found["single_frame"] == 100
 
 
 def test_several_views_of_a_single_frame_are_one(clips: Path):
-    found = evaluate(Choice.Config(data=questions(longer_is_right=False), num_views=3), clips)
+    found = evaluate(ChoiceAccuracy.Config(data=questions(longer_is_right=False), num_views=3), clips)
     assert found["single_frame"].scores["accuracy"].value <= 50
     assert found["score"].scores["accuracy"].value == 100
 
@@ -113,7 +113,7 @@ def test_several_views_of_a_single_frame_are_one(clips: Path):
 def test_controls_cover_the_samples_of_the_real_score(clips: Path):
     data = questions(longer_is_right=False)
     broken = example("broken", "what?", options=("red", "dog"), right=0, id="no")
-    config = Choice.Config(data=replace(data, items=(*data.items, broken)))
+    config = ChoiceAccuracy.Config(data=replace(data, items=(*data.items, broken)))
     columns = evaluate(config, clips, allow_missing=True)
     for column in columns.values():
         assert [row["id"] for row in column.predictions] == [str(number) for number in range(NUM_CLIPS)]
@@ -129,7 +129,7 @@ def test_blind_retrieval_finds_nothing(clips: Path):
 
 
 def test_the_training_loop_gets_the_same_numbers(clips: Path):
-    config = Choice.Config(data=questions(longer_is_right=False))
+    config = ChoiceAccuracy.Config(data=questions(longer_is_right=False))
     tiny = tiny_predictor()
     run = experiment(config, Data(root=str(clips), transform=tiny.data.transform))
     assert run_evaluators(tiny, run, None) == numbers({"test": run_evaluator(tiny, run, config, (), None)})
@@ -141,9 +141,9 @@ def test_incomplete_data_is_told_before_anything_is_evaluated(clips: Path):
     data = questions(longer_is_right=False)
     items = (example(name, "what?", options=("red", "dog"), right=0) for name in ("00", "absent"))
     absent = Fixed(tuple(items))
-    for config in (Choice.Config(data=absent), Choice.Config(data=data, then=absent)):
+    for config in (ChoiceAccuracy.Config(data=absent), ChoiceAccuracy.Config(data=data, then=absent)):
         with pytest.raises(ValueError, match=r"absent\.mp4\n  allow it with data\.allow_missing=true"):
             require_evaluated(experiment(config, Data(root=str(clips))))
         require_evaluated(experiment(config, Data(root=str(clips), allow_missing=True)))
     with pytest.raises(ValueError, match=r"files of 8 of 8 videos are missing: .*elsewhere"):
-        require_evaluated(experiment(Choice.Config(data=data, folder="elsewhere"), Data(root=str(clips))))
+        require_evaluated(experiment(ChoiceAccuracy.Config(data=data, folder="elsewhere"), Data(root=str(clips))))

@@ -6,7 +6,7 @@ import torch
 from allinone.data.loader import DataConfig
 from allinone.evaluators.retrieval import Retrieval, head_first
 from allinone.inference import Predictor, all_pairs
-from allinone.metrics import list_head, retrieval_ranks
+from allinone.metrics import retrieval_ranks, top_k_indices
 from allinone.video import decode
 from fixed import Fixed, evaluated, example, values
 from tiny import HEADS, TEXTS, tiny_predictor
@@ -76,12 +76,12 @@ def test_two_stages_over_the_whole_list_are_the_joint_mode(predictor: Predictor,
 
 
 @pytest.mark.parametrize("top_k", [1, 2, 3])
-@pytest.mark.parametrize("fuse", [False, True])
-def test_the_second_stage_reorders_the_head_alone(predictor: Predictor, root: Path, top_k: int, fuse: bool):
-    config = Retrieval.Config(data=CAPTIONS, mode="two_stage", top_k=top_k, fuse=fuse)
+@pytest.mark.parametrize("add_cosine", [False, True])
+def test_the_second_stage_reorders_the_head_alone(predictor: Predictor, root: Path, top_k: int, add_cosine: bool):
+    config = Retrieval.Config(data=CAPTIONS, mode="two_stage", top_k=top_k, add_cosine=add_cosine)
     results = values(config, predictor, root)
     similarity, odds = scores(predictor, root)
-    second = odds + similarity / HEADS["contrastive"].temperature if fuse else odds
+    second = odds + similarity / HEADS["contrastive"].temperature if add_cosine else odds
 
     def listed(first: torch.Tensor, again: torch.Tensor) -> torch.Tensor:
         """Minus the place in each list."""
@@ -98,7 +98,7 @@ def test_the_second_stage_reorders_the_head_alone(predictor: Predictor, root: Pa
 def test_at_the_edge_of_the_head_ties_count_against_us():
     relevant = torch.eye(6, dtype=torch.bool)
     constant = torch.zeros(6, 6)
-    head = list_head(constant, relevant, 3)
+    head = top_k_indices(constant, relevant, 3)
     assert not relevant.gather(1, head).any()
     assert retrieval_ranks(head_first(constant, constant, head), relevant).tolist() == [5] * 6
 
@@ -135,7 +135,7 @@ def test_impossible_settings_are_refused(predictor: Predictor, root: Path):
     with pytest.raises(ValueError, match="top_k must be at least 1"):
         Retrieval.Config(data=CAPTIONS, top_k=0)
     with pytest.raises(ValueError, match="two_stage"):
-        Retrieval.Config(data=CAPTIONS, mode="joint", fuse=True)
+        Retrieval.Config(data=CAPTIONS, mode="joint", add_cosine=True)
     with pytest.raises(ValueError, match="no examples"):
         evaluated(Retrieval.Config(data=Fixed(())), predictor, root)
     dual = tiny_predictor(heads={"contrastive": HEADS["contrastive"]})

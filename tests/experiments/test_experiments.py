@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import layouts
 import pytest
-from layouts.item import Item
 
+import layouts
 from allinone.checkpoint import save_checkpoint
 from allinone.data.example import Dataset, Example
 from allinone.data.loader import Loader
-from allinone.experiment import Experiment, Words, evaluate, make_sources, train
+from allinone.experiment import Experiment, TokenizerConfig, evaluate, make_sources, train
 from allinone.experiments import experiments, finetune, pretrain, zero_shot
 from allinone.inference import Predictor
 from allinone.model.model import AllInOne
+from layouts.item import Item
 from tiny import CONFIG, tiny_predictor, tiny_tokenizer, write_videos
 
 SIZES = {"train": 6, "val": 4, "test": 4}
@@ -84,7 +84,7 @@ def tiny(experiment: Experiment, root: Path) -> Experiment:
         ),
         optim=replace(experiment.optim, num_steps=2, warmup=1),
         train=replace(experiment.train, precision="float32", tensorboard=False),
-        words=Words(size=150),
+        words=TokenizerConfig(size=150),
         init=None,
     )  # fmt: skip
 

@@ -5,10 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
+from allinone.apps.search import Hit
+from allinone.apps.search.clips import save_clips
 from allinone.checkpoint import save_checkpoint
 from allinone.files.faults import explain, system_error
-from allinone.search import Hit
-from allinone.search.clips import save_clips
 from allinone.video.encode import write_mp4
 from full import full_disk
 from tiny import tiny_predictor, write_videos

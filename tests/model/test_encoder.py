@@ -48,11 +48,11 @@ def test_frames_are_normalised_with_the_mean_and_deviation_of_the_config(encoder
 
 @torch.no_grad()
 def test_random_order_in_evaluation_depends_neither_on_the_call_nor_on_the_batch(random_order, frames):
-    together = random_order(frames, TEXT, MASK)
+    group_size = random_order(frames, TEXT, MASK)
     again = random_order(frames, TEXT, MASK)
     alone = random_order(frames[1:], TEXT[1:], MASK[1:])
-    assert torch.equal(together.text, again.text)
-    assert torch.allclose(together.text[1:], alone.text, atol=1e-5)
+    assert torch.equal(group_size.text, again.text)
+    assert torch.allclose(group_size.text[1:], alone.text, atol=1e-5)
 
 
 @torch.no_grad()

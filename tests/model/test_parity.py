@@ -7,7 +7,7 @@ import torch
 from parity import Fixture, compare, left_out
 from reference import Reference
 
-from allinone.model.fast import pack
+from allinone.model.cpu import pack
 from real import SHARED, needs_parity
 
 SMALL = Path(__file__).parents[1] / "data" / "parity_small"

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch._utils import _rebuild_tensor_v2 as rebuild
 
-from allinone.convert import convert
+from allinone.apps.convert import convert
 from allinone.model.weights import read_tensors
 
 RELEASED = Path(__file__).parents[1] / "data" / "parity_small" / "checkpoint.ckpt"

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from allinone.model.config import NANO
 from allinone.model.encoder import VideoTextEncoder
 from allinone.objectives.alignment import Alignment, inner_words, transport_distance, transport_plan
-from allinone.objectives.base import Ingredients, Step, pair_keys, same_pair, text_keys
+from allinone.objectives.answering import Answering
+from allinone.objectives.base import BuildContext, Step, pair_keys, same_pair, text_keys
 from allinone.objectives.choice import Choice, with_foreign_captions
-from allinone.objectives.classification import Classification
 from allinone.objectives.counting import Counting
 from allinone.objectives.mlm import MLM
 from allinone.objectives.recognition import Recognition
@@ -27,7 +27,7 @@ TOKENIZER = Tokenizer.train(WORDS, vocab_size=80)
 CONFIG = NANO.replace(
     width=32, num_heads=2, depth=1, num_frames=2, image_size=32, vocab_size=TOKENIZER.vocab_size, max_text_len=24
 )
-INGREDIENTS = Ingredients(CONFIG, TOKENIZER, AnswerVocabulary(("red", "blue", "green")), ("run", "sleep", "fly"))
+INGREDIENTS = BuildContext(CONFIG, TOKENIZER, AnswerVocabulary(("red", "blue", "green")), ("run", "sleep", "fly"))
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_batch_without_any_negative_still_trains(encoder):
 def test_hard_negatives_are_the_similar_ones_once_they_are_ramped_in():
     batch, similarity = make_batch(), torch.zeros(5, 5)
     similarity[:, 1] = similarity[1, :] = 1.0
-    vtm = VTM.Config(negatives="hard", ramp=0.5).build(INGREDIENTS)
+    vtm = VTM.Config(negatives="hard", hard_warmup=0.5).build(INGREDIENTS)
 
     def share_of_clip_1(progress):
         drawn = [vtm.choose_pairs(batch, new_step(s, progress=progress, similarity=similarity)) for s in range(40)]
@@ -156,7 +156,7 @@ def test_a_batch_of_empty_captions_has_no_word_to_recover(encoder):
 
 
 def test_answers_outside_the_vocabulary_teach_nothing(encoder):
-    objective = Classification.Config(dropout=0.0).build(INGREDIENTS)
+    objective = Answering.Config(dropout=0.0).build(INGREDIENTS)
     batch = make_batch(labels=torch.tensor([0, IGNORE, 2, IGNORE, 1]))
     known = torch.tensor([0, 2, 4])
     some = Batch(
@@ -172,7 +172,7 @@ def test_answers_outside_the_vocabulary_teach_nothing(encoder):
 
 def test_an_objective_applies_to_the_tasks_it_reads():
     tasks = ("caption", "question", "choice", "number", "label")
-    configs = (VTC.Config(), Classification.Config(), Choice.Config(), Counting.Config(), Recognition.Config())
+    configs = (VTC.Config(), Answering.Config(), Choice.Config(), Counting.Config(), Recognition.Config())
     batches = [make_batch(labels=torch.zeros(5, dtype=torch.long), task=task) for task in tasks]
     applies = [[config.build(INGREDIENTS).applies(batch) for batch in batches] for config in configs]
     assert (torch.tensor(applies).int() - torch.eye(5)).nonzero().tolist() == [[2, 0]]  # choice reads captions too
@@ -208,7 +208,7 @@ def test_options_are_scored_alone_so_their_place_does_not_matter(encoder):
 
 def test_answers_without_questions_in_the_training_data_are_refused():
     with pytest.raises(ValueError, match="needs training data with questions"):
-        Classification.Config().build(Ingredients(CONFIG, TOKENIZER))
+        Answering.Config().build(BuildContext(CONFIG, TOKENIZER))
 
 
 def test_alignment_reads_the_pairs_of_matching(encoder):
@@ -246,7 +246,7 @@ def test_class_and_separator_tokens_are_no_words():
     ("config", "task"),
     [
         (VTC.Config(), "caption"), (VTM.Config(), "caption"), (MLM.Config(), "caption"),
-        (Classification.Config(), "question"), (Choice.Config(), "choice"), (Choice.Config(head="choice"), "choice"),
+        (Answering.Config(), "question"), (Choice.Config(), "choice"), (Choice.Config(head="choice"), "choice"),
         (Choice.Config(num_options=3), "caption"), (Counting.Config(), "number"), (Recognition.Config(), "label"),
     ],
 )  # fmt: skip

@@ -80,8 +80,8 @@ def test_texts_are_padded_to_the_longest_of_them_alone(small: Tokenizer):
     assert small.encode(["a", "a dog", "the the the"])[0].shape == (3, 5)
     assert small.encode([])[0].shape == (0, 0)
     alone, _ = small.encode(["a dog"])
-    together, mask = small.encode(["a dog", "the the the the"])
-    assert torch.equal(together[0][mask[0]], alone[0])
+    group_size, mask = small.encode(["a dog", "the the the the"])
+    assert torch.equal(group_size[0][mask[0]], alone[0])
 
 
 def test_decoding_gives_the_text_back(small: Tokenizer):

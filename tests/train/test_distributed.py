@@ -10,8 +10,8 @@ import torch
 
 from allinone.checkpoint import load_checkpoint
 from allinone.files.lock import only_process
-from allinone.train.distributed import join_world
 from allinone.train.loop import run_training
+from allinone.train.world import join_world
 from train.test_loop import losses, metrics
 from train.two_processes import shared_run
 
@@ -47,9 +47,9 @@ def told(two) -> list[dict]:
 def test_two_processes_learn_what_one_learns_from_whole_batches(two, tmp_path):
     """VTC's negatives come from both processes; some steps leave a head unused, and some use both."""
     run_training(**shared_run(tmp_path, rank=None))
-    alone, together = metrics(tmp_path), metrics(two / "equal")
+    alone, group_size = metrics(tmp_path), metrics(two / "equal")
     assert {line["sources"] for line in alone} >= {"captions", "captions+questions"}
-    for one, other in zip(alone, together, strict=True):
+    for one, other in zip(alone, group_size, strict=True):
         assert one["sources"] == other["sources"]
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-5)
         assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-4)

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from allinone.checkpoint import load_checkpoint, newest_checkpoint
 from allinone.model.heads import AnswerHead, ContrastiveHead, MatchingHead, MLMHead
+from allinone.objectives.answering import Answering
 from allinone.objectives.base import Objective
-from allinone.objectives.classification import Classification
 from allinone.objectives.vtc import VTC
 from allinone.train import signals
 from allinone.train.loop import TrainConfig, TrainingDiverged, TrainingModel, TrainSource, run_training
@@ -107,7 +107,7 @@ def test_answers_of_eight_clips_are_learned_by_heart(tmp_path):
     run = tiny_run(
         tmp_path,
         model=MODEL.replace(dropout=0.0, patch_order="raster", init="fan_in"),
-        objectives={"answers": Classification.Config(dropout=0.0)},
+        objectives={"answers": Answering.Config(dropout=0.0)},
         sources=source,
         optim=Optim.Config(num_steps=60, lr=1e-3, warmup=5),
         config=replace(QUIET, save_every=100),
@@ -146,7 +146,7 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path):
         run = tiny_run(
             tmp_path / name,
             model=MODEL.replace(dropout=0.0, patch_order="raster"),
-            objectives={"answers": Classification.Config(dropout=0.0)},
+            objectives={"answers": Answering.Config(dropout=0.0)},
             sources={"questions": TrainSource(Memory(batches))},
             optim=Optim.Config(num_steps=3, warmup=0, eps=1e-4),
             config=QUIET,
@@ -401,7 +401,7 @@ def test_a_finished_run_resumed_is_finished(unbroken):
         ({"optim": Optim.Config(num_steps=12, lr=2e-3, warmup=2)}, r"optim\.lr: was 0\.001, is 0\.002"),
         ({"config": replace(QUIET, seed=1)}, r"train\.seed: was 0, is 1"),
         ({"model": MODEL.replace(dropout=0.2)}, r"model\.dropout: was 0\.1, is 0\.2"),
-        ({"objectives": {"vtc": VTC.Config(), "answers": Classification.Config()}}, r"objectives\.mlm\..*is not there"),
+        ({"objectives": {"vtc": VTC.Config(), "answers": Answering.Config()}}, r"objectives\.mlm\..*is not there"),
     ],
 )
 def test_going_on_with_another_experiment_is_refused_by_name(unbroken, change, message):

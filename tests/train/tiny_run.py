@@ -11,8 +11,8 @@ import torch
 
 from allinone.model.config import ModelConfig
 from allinone.model.encoder import VideoTextEncoder
-from allinone.objectives.base import Ingredients, Objective
-from allinone.objectives.classification import Classification
+from allinone.objectives.answering import Answering
+from allinone.objectives.base import BuildContext, Objective
 from allinone.objectives.mlm import MLM
 from allinone.objectives.vtc import VTC
 from allinone.objectives.vtm import VTM
@@ -88,7 +88,7 @@ OBJECTIVES = {
     "vtc": VTC.Config(learn_temperature=True),
     "vtm": VTM.Config(negatives="hard"),
     "mlm": MLM.Config(mask_prob=0.3),
-    "answers": Classification.Config(weight=0.5),
+    "answers": Answering.Config(weight=0.5),
 }
 
 
@@ -100,7 +100,7 @@ def tiny_run(run_dir: Path, **changes: Any) -> dict[str, Any]:
     config = changes.pop("config", TrainConfig(save_every=3, tensorboard=False))
     torch.manual_seed(config.seed)
     encoder = VideoTextEncoder(model)
-    ingredients = Ingredients(model, TOKENIZER, ANSWERS)
+    ingredients = BuildContext(model, TOKENIZER, ANSWERS)
     objectives: dict[str, Objective] = {name: made.build(ingredients) for name, made in configs.items()}
     describe = {
         "model": asdict(model),

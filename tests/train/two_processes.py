@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from allinone.objectives.classification import Classification
+from allinone.objectives.answering import Answering
 from allinone.objectives.vtc import VTC
 from allinone.train import loop
-from allinone.train.distributed import join_world
 from allinone.train.loop import TrainSource, run_training
 from allinone.train.optim import Optim
 from allinone.train.signals import TrainingInterrupted
+from allinone.train.world import join_world
 from train.test_loop import QUIET, Poison, poisoned
 from train.tiny_run import MODEL, Memory, batch, part, tiny_run
 
@@ -34,7 +34,7 @@ def shared_run(run_dir: Path, rank: int | None) -> dict[str, Any]:
     return tiny_run(
         run_dir,
         model=MODEL.replace(dropout=0.0, patch_order="raster"),
-        objectives={"vtc": VTC.Config(learn_temperature=True), "answers": Classification.Config(dropout=0.0)},
+        objectives={"vtc": VTC.Config(learn_temperature=True), "answers": Answering.Config(dropout=0.0)},
         sources={name: TrainSource(Memory(some)) for name, some in batches.items()},
         optim=Optim.Config(num_steps=6, warmup=0, lr=1e-3, eps=1e-4),
         config=QUIET,

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from allinone.data.samples import ClipReader
-from allinone.search.segments import Windows
-from allinone.tools.check import readable_sec
+from allinone.apps.search.segments import Windows
+from allinone.apps.tools.check import readable_sec
+from allinone.data.clip_reader import ClipReader
 from allinone.video import decode
 from allinone.video.decode import VideoFile, probe, read_frames
 from allinone.video.packets import PacketTable

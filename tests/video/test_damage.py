@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from allinone.tools.check import readable_sec
+from allinone.apps.tools.check import readable_sec
 from allinone.video.decode import VideoError
 from allinone.video.transcode import transcode
 

@@ -9,8 +9,8 @@ import pytest
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from allinone.search.clips import save_clips
-from allinone.search.hits import Hit
+from allinone.apps.search.clips import save_clips
+from allinone.apps.search.hits import Hit
 from allinone.video.decode import probe, read_frames
 from allinone.video.transcode import transcode
 

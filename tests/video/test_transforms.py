@@ -57,13 +57,13 @@ def test_an_extremely_long_frame_costs_no_more_than_what_is_kept():
 
 
 def test_random_crops_reach_every_place_and_are_alike_within_a_clip():
-    ramp = torch.arange(44, dtype=torch.uint8).expand(5, 3, 40, 44)
+    hard_warmup = torch.arange(44, dtype=torch.uint8).expand(5, 3, 40, 44)
     down = torch.arange(40, dtype=torch.uint8).view(40, 1).expand(5, 3, 40, 44)
     transform = Transform(CROP)
     lefts, tops = set(), set()
     rng = generator()
     for _ in range(300):
-        out = transform(torch.stack([ramp, down]), rng)
+        out = transform(torch.stack([hard_warmup, down]), rng)
         assert (out == out[:, :1]).all()
         lefts.add(out[0, 0, 0, 0, 0].item())
         tops.add(out[1, 0, 0, 0, 0].item())

@@ -102,8 +102,8 @@ def answer(model: "Predictor", question: "Question", options: Namespace, title: 
 
 
 def run_serve(options: Namespace) -> None:
-    from allinone.app.limits import Limits
-    from allinone.app.server import find_password, serve
+    from allinone.apps.serve.limits import Limits
+    from allinone.apps.serve.server import find_password, serve
 
     serve(
         options.index,

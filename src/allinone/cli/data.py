@@ -12,9 +12,9 @@ from allinone.cli.show import progress_bars
 from allinone.video.names import on_disk
 
 if TYPE_CHECKING:
-    from allinone.datasets import Known
-    from allinone.datasets.base import Size
-    from allinone.tools.info import Found
+    from allinone.apps.tools.info import Found
+    from allinone.datasets import DatasetEntry
+    from allinone.datasets.base import SplitSize
 
 NOT_ALIKE = "not read as the source is: the reader chooses among the files of a folder, and those alone are"
 
@@ -111,8 +111,8 @@ def run_list(options: Namespace) -> None:
 
 
 def run_info(options: Namespace) -> None:
+    from allinone.apps.tools.info import counts_as_json, survey
     from allinone.datasets import find
-    from allinone.tools.info import counts_as_json, survey
 
     known = find(options.name)
     if options.root is None:
@@ -128,8 +128,8 @@ def run_info(options: Namespace) -> None:
 
 
 def run_check(options: Namespace) -> None:
+    from allinone.apps.tools.check import check
     from allinone.datasets import find
-    from allinone.tools.check import check
 
     known = find(options.name)
     with progress_bars() as show:
@@ -160,8 +160,8 @@ def run_check(options: Namespace) -> None:
 
 
 def run_prepare(options: Namespace) -> None:
+    from allinone.apps.tools.prepare import Format, prepare
     from allinone.datasets import find
-    from allinone.tools.prepare import Format, prepare
 
     form = Format(short_side=options.short_side, gop=options.gop, crf=options.crf)
     with progress_bars() as show:
@@ -190,8 +190,8 @@ def run_prepare(options: Namespace) -> None:
 
 
 def run_shard(options: Namespace) -> None:
+    from allinone.apps.tools.shard import Limits, shard
     from allinone.datasets import find
-    from allinone.tools.shard import Limits, shard
 
     limits = Limits(max_mb=options.max_mb, max_samples=options.max_samples)
     with progress_bars() as show:
@@ -220,7 +220,7 @@ def run_shard(options: Namespace) -> None:
         sys.exit(1)
 
 
-def show_card(known: "Known") -> None:
+def show_card(known: "DatasetEntry") -> None:
     card = known.card
     print(f"{known.name}: {card.title}\n")
     for what, text in (("licence", card.licence), ("get it", card.get), ("scored by", card.metric)):
@@ -235,7 +235,7 @@ def show_counts(title: str, found: "Found") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from allinone.tools.info import differing
+    from allinone.apps.tools.info import differing
 
     table = Table("task", "split", "records", "videos", "options", "answers", "as published", title=title)
     for task, splits in found.items():
@@ -251,7 +251,7 @@ def show_counts(title: str, found: "Found") -> None:
         print(line)
 
 
-def in_words(size: "Size | None") -> str:
+def in_words(size: "SplitSize | None") -> str:
     figures = [] if size is None else [(size.records, "records"), (size.videos, "videos")]
     return ", ".join(f"{count:,} {what}" for count, what in figures if count is not None) or "no published size"
 

@@ -17,7 +17,7 @@ def add_commands(commands: Any) -> None:
 
 
 def run_export(options: Namespace) -> None:
-    from allinone.export import export
+    from allinone.apps.export import export
 
     for exported in export(options.model, options.to):
         print(f"{exported.path}: differs from torch by {exported.difference:.1e} at most")

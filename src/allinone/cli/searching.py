@@ -11,7 +11,7 @@ from allinone.cli.show import progress_bars, show_notes
 from allinone.progress import clock
 
 if TYPE_CHECKING:
-    from allinone.search import Filters, Hit, Ray, Shots, VideoIndex, Windows
+    from allinone.apps.search import Filters, Hit, Ray, Shots, VideoIndex, Windows
 
 INDEX = """Embed videos into a searchable index, and keep it in order.
 
@@ -115,7 +115,7 @@ def run_index(options: Namespace) -> None:
 
 
 def add(index: "VideoIndex", options: Namespace) -> None:
-    from allinone.search.files import by_ending
+    from allinone.apps.search.files import by_ending
 
     with progress_bars() as show:
         report = index.add(options.videos, on_progress=show, num_threads=options.threads, engine=engine_of(options))
@@ -210,7 +210,7 @@ def run_search(options: Namespace) -> None:
 
 
 def show_found(index: "VideoIndex", found: "dict[str, list[Hit]]", form: str, fps: float | None) -> None:
-    from allinone.search import export
+    from allinone.apps.search import export
 
     if form == "table":
         show_hits(found, index.common_folder())
@@ -251,7 +251,7 @@ def show_hits(found: "dict[str, list[Hit]]", folder: str) -> None:
 
 
 def save(found: "dict[str, list[Hit]]", folder: str, exact: bool) -> None:
-    from allinone.search.clips import save_clips
+    from allinone.apps.search.clips import save_clips
 
     saved = save_clips([hit for hits in found.values() for hit in hits], folder, exact=exact)
     for clip in saved:
@@ -265,14 +265,14 @@ def open_index(
     path: str, model: str | None, cut: "Windows | Shots | None" = None, is_new: bool = False
 ) -> "VideoIndex":
     """The index with the model that made it, unless another place for that is given."""
+    from allinone.apps.search import VideoIndex, model_of
     from allinone.inference import load
-    from allinone.search import VideoIndex, model_of
 
     return VideoIndex.open(path, load(model or model_of(path)), cut)
 
 
 def cut_of(options: Namespace) -> "Windows | Shots | None":
-    from allinone.search import Shots, Windows
+    from allinone.apps.search import Shots, Windows
 
     if options.cut == "shots":
         if options.window is not None or options.overlap is not None:
@@ -285,7 +285,7 @@ def cut_of(options: Namespace) -> "Windows | Shots | None":
 
 
 def engine_of(options: Namespace) -> "Ray | None":
-    from allinone.search import Ray
+    from allinone.apps.search import Ray
 
     if options.engine == "ray":
         return Ray(address=options.address, log=options.ray_log)
@@ -295,7 +295,7 @@ def engine_of(options: Namespace) -> "Ray | None":
 
 
 def filters_of(options: Namespace) -> "Filters":
-    from allinone.search import Filters
+    from allinone.apps.search import Filters
 
     return Filters(
         folder=options.folder,

@@ -30,7 +30,7 @@ def show_tables(tables: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from allinone.results import sentences, table
+    from allinone.evaluators.results import sentences, table
 
     for name, columns in tables.items():
         header, rows = table(columns)

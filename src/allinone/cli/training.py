@@ -102,7 +102,7 @@ def add_experiment(parser: ArgumentParser) -> None:
 
 
 def run_demo(options: Namespace) -> None:
-    from allinone.app.demo import demo
+    from allinone.apps.demo import demo
 
     with progress_bars() as show:
         report = demo(Path(options.to), quick=options.quick, seed=options.seed, on_progress=show, say=print)
@@ -130,9 +130,9 @@ def run_train(options: Namespace) -> None:
 
 
 def run_evaluate(options: Namespace) -> None:
+    from allinone.evaluators.results import default_folder
     from allinone.experiment import evaluate, override, with_evaluators, with_views
     from allinone.experiments import find, short_name
-    from allinone.results import default_folder
 
     frames = [] if options.frames is None else [f"model.num_frames={options.frames}"]
     experiment = override(find(options.experiment), [*options.set, *frames])
@@ -157,14 +157,14 @@ def run_evaluate(options: Namespace) -> None:
 
 
 def run_compare(options: Namespace) -> None:
-    from allinone.comparison import compare
-    from allinone.results import REAL
+    from allinone.apps.compare import compare
+    from allinone.evaluators.results import REAL
 
     show_comparisons(compare(options.first, options.second, options.control or REAL), options.first, options.second)
 
 
 def run_convert(options: Namespace) -> None:
-    from allinone.convert import convert, read_answers
+    from allinone.apps.convert import convert, read_answers
 
     folder, report = convert(
         options.weights,

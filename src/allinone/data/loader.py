@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from allinone.checks import check_literals
 from allinone.data.cache import FrameCache
+from allinone.data.clip_reader import ClipReader, Control, Span
 from allinone.data.example import Example
 from allinone.data.plan import EvaluationPlan, TrainingPlan
-from allinone.data.samples import ClipReader, Control, Span
 from allinone.processes import worker_context
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import Tokenizer, cut_note, pad
@@ -73,7 +73,7 @@ class Loader:
     is the position after the batch that was given last. Every random draw depends on the seed, the epoch and the
     example alone. A batch holds examples of one task (and of one number of options); the labels of questions are those
     of `answers`, and those of classes their places in `classes`. Clips have `num_frames` frames; texts of more than
-    `max_text_len` tokens are cut, which is logged once. For `together` see `TrainingPlan`.
+    `max_text_len` tokens are cut, which is logged once. For `group_size` see `TrainingPlan`.
     Evaluation keeps the order of the examples; `indexed` tells which ones a batch holds.
 
     A video that cannot be read is named in `unreadable` (video id: reason). In training it is logged, and other
@@ -92,7 +92,7 @@ class Loader:
         training: bool,
         num_frames: int,
         max_text_len: int,
-        together: int = 1,
+        group_size: int = 1,
         answers: AnswerVocabulary | None = None,
         classes: Sequence[str] = (),
         rank: int = 0,
@@ -112,7 +112,7 @@ class Loader:
         self.examples = examples
         self.config = config
         self.training = training
-        self.together = together
+        self.group_size = group_size
         self.rank = rank
         self.world_size = world_size
         self.allow_missing = allow_missing
@@ -146,7 +146,7 @@ class Loader:
             length_window=config.length_window,
             unique_videos=config.unique_videos,
             drop_last=config.drop_last,
-            together=self.together,
+            group_size=self.group_size,
         )
 
     def __len__(self) -> int:
@@ -225,7 +225,7 @@ class Loader:
         names = ("seed", "batch_size", "unique_videos", "length_window", "drop_last")
         return {
             **{name: getattr(self.config, name) for name in names},
-            "together": self.together,
+            "group_size": self.group_size,
             "world_size": self.world_size,
             "num_examples": len(self.examples),
             "examples": self.reader.digest,

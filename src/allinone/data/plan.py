@@ -14,7 +14,7 @@ class TrainingPlan:
     An epoch is shuffled; then each window of `length_window` batches is sorted by the length of the texts, so that the
     texts of a batch are about as long. With `unique_videos` no batch, taken over all processes, shows a video more
     often than it must (once, unless there are fewer videos than places): an example that would repeat one waits for
-    the next batch. Examples of different `kinds` (captions, questions) share no batch. With `together` = n, runs of n
+    the next batch. Examples of different `kinds` (captions, questions) share no batch. With `group_size` = n, runs of n
     examples (a clip and its reversal, say) stay in one batch, in place of the two rules before.
 
     All processes get the same number of batches, of the same sizes. The rest of an epoch that fills no batch is left
@@ -30,13 +30,13 @@ class TrainingPlan:
     length_window: int
     unique_videos: bool
     drop_last: bool
-    together: int = 1
+    group_size: int = 1
 
     def __post_init__(self):
         for name, examples in self.groups():
-            if self.size % self.together or len(examples) % self.together:
+            if self.size % self.group_size or len(examples) % self.group_size:
                 raise ValueError(
-                    f"{len(examples)} {name} in batches of {self.size} cannot stay together in runs of {self.together}"
+                    f"{len(examples)} {name} in batches of {self.size} cannot stay in groups of {self.group_size}"
                 )
             if self.drop_last and len(examples) < self.size:
                 raise ValueError(
@@ -75,10 +75,10 @@ class TrainingPlan:
 
     def batches(self, examples: np.ndarray, rng: np.random.Generator) -> Iterator[list[int]]:
         """The batches of one epoch over all processes."""
-        if self.together == 1:
+        if self.group_size == 1:
             yield from self.deal(self.by_length(rng.permutation(examples)))
             return
-        order = rng.permutation(examples.reshape(-1, self.together)).flatten()
+        order = rng.permutation(examples.reshape(-1, self.group_size)).flatten()
         for start in range(0, len(order), self.size):
             yield order[start : start + self.size].tolist()
 

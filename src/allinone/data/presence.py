@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.shards import index_of
+from allinone.files.shards import index_of
 
 
 def missing(examples: Iterable[Example]) -> dict[str, list[Path]]:

@@ -10,7 +10,7 @@ from allinone.datasets.base import Card
 
 
 @dataclass(frozen=True)
-class Known:
+class DatasetEntry:
     """A data set by name: its card, and what its module tells of layout and records."""
 
     name: str
@@ -18,19 +18,19 @@ class Known:
     about: str
 
 
-def known(name: str) -> Known | None:
+def known(name: str) -> DatasetEntry | None:
     """What the module of this name tells, or None where it is no data set."""
     module = importlib.import_module(f"{__name__}.{name}")
     card = getattr(module, "CARD", None)
-    return Known(name, card, inspect.getdoc(module) or "") if isinstance(card, Card) else None
+    return DatasetEntry(name, card, inspect.getdoc(module) or "") if isinstance(card, Card) else None
 
 
-def all_known() -> list[Known]:
+def all_known() -> list[DatasetEntry]:
     """Every data set, by name."""
     return [there for name in module_names() if (there := known(name))]
 
 
-def find(name: str) -> Known:
+def find(name: str) -> DatasetEntry:
     """The data set of this name; capitals, hyphens and the like do not matter (`MSR-VTT` is `msrvtt`)."""
     names = {plain(module): module for module in module_names()}
     if plain(name) in names and (there := known(names[plain(name)])):

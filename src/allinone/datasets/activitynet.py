@@ -27,14 +27,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
 from allinone.datasets.files import Annotation, Videos, bare, find, in_order_of_time, timed_sentences
 from allinone.datasets.pairs import pairs
 
 SPLITS = {
-    "train": Size(records=10_009, videos=10_009),
-    "val_1": Size(records=4_917, videos=4_917),
-    "val_2": Size(records=4_885, videos=4_885),
+    "train": SplitSize(records=10_009, videos=10_009),
+    "val_1": SplitSize(records=4_917, videos=4_917),
+    "val_2": SplitSize(records=4_885, videos=4_885),
 }
 REPUBLISHED = {
     "train": ("anet_ret_train.json", "actnet_ret_train.json", "train.jsonl"),
@@ -44,7 +44,7 @@ REPUBLISHED = {
 
 
 @dataclass(frozen=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """One paragraph a video, in the order of the annotation file."""
 
     splits = SPLITS
@@ -77,5 +77,5 @@ CARD = Card(
     licence="none stated for the captions; videos of YouTube, for research",
     get="cs.stanford.edu/people/ranjaykrishna/densevid; videos: activity-net.org/download.html",
     metric="recall at 1, 5, 10 and median rank, both directions; a paragraph for each video",
-    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
 )

@@ -25,21 +25,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader
 from allinone.datasets.files import Videos, bare, find
 from allinone.datasets.questions import file_names, named_kind, open_questions
 
 SPLITS = {
-    "train": Size(records=32_000, videos=3_200),
-    "val": Size(records=18_000, videos=1_800),
-    "test": Size(records=8_000, videos=800),
+    "train": SplitSize(records=32_000, videos=3_200),
+    "val": SplitSize(records=18_000, videos=1_800),
+    "test": SplitSize(records=8_000, videos=800),
 }
 KINDS = ("motion", "spatial", "temporal", "yes/no", "color", "object", "location", "number", "other")
 """Names of the types 0 to 8."""
 
 
 @dataclass(frozen=True)
-class Questions(OfSplit):
+class Questions(SplitDataset):
     """Every question with its answer, of one or more words. A video is called `v_` and its YouTube id."""
 
     splits = SPLITS
@@ -60,5 +60,5 @@ CARD = Card(
     licence="Apache-2.0 (questions), not for commerce; videos of YouTube, for research",
     get="github.com/MILVLG/activitynet-qa; the videos of ActivityNet 200: activity-net.org",
     metric="accuracy, over all questions and by kind",
-    readings={"questions": Reading(reader=Questions, splits=SPLITS)},
+    readings={"questions": TaskReader(reader=Questions, splits=SPLITS)},
 )

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Size:
+class SplitSize:
     """What a split is published to hold: examples of its reader, and distinct video files. None: no figure is known."""
 
     records: int | None = None
@@ -24,11 +24,11 @@ class Size:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class TaskReader:
     """One way to use a data set: the reader (called with `split=`), and its splits with their published sizes."""
 
     reader: Callable[..., Dataset]
-    splits: Mapping[str, Size]
+    splits: Mapping[str, SplitSize]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +42,17 @@ class Card:
     licence: str
     get: str
     metric: str
-    readings: Mapping[str, Reading]
+    readings: Mapping[str, TaskReader]
 
 
 @dataclass(frozen=True)
-class OfSplit:
+class SplitDataset:
     """Base of the readers that take a split: one of `splits`, which keep their published names and sizes.
 
     None stands in for another.
     """
 
-    splits: ClassVar[Mapping[str, Size]]
+    splits: ClassVar[Mapping[str, SplitSize]]
     split: str
 
     def __post_init__(self):
@@ -106,6 +106,6 @@ def part(video: Path, name: str, start_sec: float, end_sec: float, text: str, id
     return Example(id=id, video=video, video_id=video_id, text=text, start_sec=start_sec, end_sec=end_sec)
 
 
-def published(dataset: Dataset) -> Size | None:
+def published(dataset: Dataset) -> SplitSize | None:
     """What a data set's split is published to hold; None where nothing is."""
-    return dataset.splits[dataset.split] if isinstance(dataset, OfSplit) else None
+    return dataset.splits[dataset.split] if isinstance(dataset, SplitDataset) else None

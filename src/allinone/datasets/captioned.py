@@ -36,7 +36,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, part_name
+from allinone.datasets.base import Card, TaskReader, part_name
 from allinone.datasets.files import Videos, as_mp4, parse_seconds
 from allinone.datasets.records import listing, shown, tidy
 from allinone.video.names import on_disk
@@ -355,7 +355,7 @@ CARD = Card(
     get="write captions.csv or captions.jsonl beside your files",
     metric="retrieval for captions, accuracy for questions",
     readings={
-        "captions": Reading(reader=partial(Captions, allow_missing=True), splits={}),
-        "questions": Reading(reader=partial(Questions, allow_missing=True), splits={}),
+        "captions": TaskReader(reader=partial(Captions, allow_missing=True), splits={}),
+        "questions": TaskReader(reader=partial(Questions, allow_missing=True), splits={}),
     },
 )

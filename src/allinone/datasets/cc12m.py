@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader
 from allinone.datasets.files import find
 from allinone.datasets.web_images import Images, captions, in_table
 
-SPLITS = {"train": Size(records=12_423_374, videos=12_423_374)}
+SPLITS = {"train": SplitSize(records=12_423_374, videos=12_423_374)}
 
 
 @dataclass(frozen=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """Every caption with its image."""
 
     splits = SPLITS
@@ -43,5 +43,5 @@ CARD = Card(
     licence='free for any use, "as is"; images belong to their owners',
     get="github.com/google-research-datasets/conceptual-12m; images by their addresses",
     metric="none: pre-training",
-    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
 )

@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader
 from allinone.datasets.files import find
 from allinone.datasets.web_images import Images, captions, in_table
 
 SPLITS = {
-    "train": Size(records=3_318_333, videos=3_318_333),
-    "val": Size(records=15_840, videos=15_840),
+    "train": SplitSize(records=3_318_333, videos=3_318_333),
+    "val": SplitSize(records=15_840, videos=15_840),
 }
 FILES = {
     "train": ("Train_GCC-training.tsv", "Train-GCC-training.tsv", "cc3m_train.tsv", "cc3m.tsv"),
@@ -39,7 +39,7 @@ FOLDERS = {"train": ("train", "training", "images"), "val": ("val", "validation"
 
 
 @dataclass(frozen=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """Every caption with its image."""
 
     splits = SPLITS
@@ -54,5 +54,5 @@ CARD = Card(
     licence='free for any use, "as is"; images belong to their owners',
     get="ai.google.com/research/ConceptualCaptions; images by their addresses",
     metric="none: pre-training",
-    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
 )

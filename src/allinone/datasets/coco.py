@@ -21,20 +21,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader
 from allinone.datasets.files import Videos, find
 from allinone.datasets.image_captions import captions, in_albef, in_karpathy
 
 SPLITS = {
-    "train": Size(records=566_747, videos=113_287),
-    "val": Size(records=25_010, videos=5_000),
-    "test": Size(records=25_010, videos=5_000),
+    "train": SplitSize(records=566_747, videos=113_287),
+    "val": SplitSize(records=25_010, videos=5_000),
+    "test": SplitSize(records=25_010, videos=5_000),
 }
 KARPATHY = {"train": ("train", "restval"), "val": ("val",), "test": ("test",)}
 
 
 @dataclass(frozen=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """Every caption with its photo."""
 
     splits = SPLITS
@@ -54,5 +54,5 @@ CARD = Card(
     licence="captions CC BY 4.0; photos of Flickr, under their own terms",
     get="cocodataset.org (2014); splits: cs.stanford.edu/people/karpathy/deepimagesent",
     metric="recall at 1, 5, 10, both directions, 5,000 test photos",
-    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
 )

@@ -31,20 +31,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
 from allinone.datasets.files import Annotation, Videos, bare, find, find_some, in_order_of_time, is_span
 from allinone.datasets.pairs import pairs
 from allinone.datasets.records import Record, listing, shown, tidy
 
 SPLITS = {
-    "train": Size(records=8_392, videos=8_392),
-    "val": Size(records=1_065, videos=1_065),
-    "test": Size(records=1_004, videos=1_004),
+    "train": SplitSize(records=8_392, videos=8_392),
+    "val": SplitSize(records=1_065, videos=1_065),
+    "test": SplitSize(records=1_004, videos=1_004),
 }
 
 
 @dataclass(frozen=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """One paragraph a video, in the order of the annotation file."""
 
     splits = SPLITS
@@ -93,5 +93,5 @@ CARD = Card(
     licence="none stated for the annotations; videos of Flickr's users",
     get="github.com/LisaAnne/LocalizingMoments; lists: github.com/albanie/collaborative-experts",
     metric="recall at 1, 5, 10 and median rank, both directions; a paragraph for each video",
-    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
 )

@@ -29,20 +29,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct, part, with_texts
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct, part, with_texts
 from allinone.datasets.files import Videos, find
 from allinone.datasets.questions import right_option
 from allinone.datasets.records import Record, shown
 
-CAPTIONS = {"train": Size(records=3_847_723)}
-CHOICES = {"val": Size(records=39_751)}
+CAPTIONS = {"train": SplitSize(records=3_847_723)}
+CHOICES = {"val": SplitSize(records=39_751)}
 KINDS = {"1": "inter", "2": "intra"}
 PIECE_SEC = 600
 SHORTEST_SEC = 0.1
 
 
 @dataclass(frozen=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """Every narration with its clip, in the order of the file."""
 
     splits = CAPTIONS
@@ -61,7 +61,7 @@ class Captions(OfSplit):
 
 
 @dataclass(frozen=True)
-class Choices(OfSplit):
+class Choices(SplitDataset):
     """Which of five clips does the narration tell?"""
 
     splits = CHOICES
@@ -131,7 +131,7 @@ CARD = Card(
     get="github.com/showlab/EgoVLP; videos: ego4d-data.org",
     metric="choices: accuracy, inter-video and intra-video apart",
     readings={
-        "captions": Reading(reader=Captions, splits=CAPTIONS),
-        "choices": Reading(reader=Choices, splits=CHOICES),
+        "captions": TaskReader(reader=Captions, splits=CAPTIONS),
+        "choices": TaskReader(reader=Choices, splits=CHOICES),
     },
 )

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from allinone.datasets.records import MAX_SHOWN, Record, listing, shown, tidy
 from allinone.datasets.streamed import list_under, list_values, object_members, parse
-from allinone.shards import Tree
+from allinone.files.shards import Tree
 from allinone.video.names import is_hidden, is_media, nfc, spellings
 
 log = logging.getLogger(__name__)

@@ -24,19 +24,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader
 from allinone.datasets.files import Videos, find
 from allinone.datasets.image_captions import Captioned, captions, in_albef, in_karpathy, in_table, listed
 
 SPLITS = {
-    f"{prefix}{split}": Size(records=5 * count, videos=count)
+    f"{prefix}{split}": SplitSize(records=5 * count, videos=count)
     for prefix, counts in (("", (29_000, 1_014, 1_000)), ("entities-", (29_783, 1_000, 1_000)))
     for split, count in zip(("train", "val", "test"), counts, strict=True)
 }
 
 
 @dataclass(frozen=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """Every caption with its photo."""
 
     splits = SPLITS
@@ -61,5 +61,5 @@ CARD = Card(
     get="shannon.cs.illinois.edu/DenotationGraph; splits: cs.stanford.edu/people/karpathy/deepimagesent, "
     "github.com/BryanPlummer/flickr30k_entities",
     metric="recall at 1, 5, 10, both directions",
-    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
 )

@@ -25,21 +25,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader
 from allinone.datasets.files import Videos, find, find_some
 from allinone.datasets.image_captions import Captioned, captions, in_karpathy, in_table, listed
 
 SPLITS = {
-    "train": Size(records=30_000, videos=6_000),
-    "val": Size(records=5_000, videos=1_000),
-    "test": Size(records=5_000, videos=1_000),
-    "all": Size(),
+    "train": SplitSize(records=30_000, videos=6_000),
+    "val": SplitSize(records=5_000, videos=1_000),
+    "test": SplitSize(records=5_000, videos=1_000),
+    "all": SplitSize(),
 }
 LISTS = {"train": "trainImages", "val": "devImages", "test": "testImages"}
 
 
 @dataclass(frozen=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """Every caption with its photo."""
 
     splits = SPLITS
@@ -65,5 +65,5 @@ CARD = Card(
     licence="photos of Flickr; non-commercial research and education",
     get="the authors' Flickr8k_Dataset.zip and Flickr8k_text.zip; Karpathy's splits: as for COCO",
     metric="recall at 1, 5, 10, both directions",
-    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
 )

@@ -29,12 +29,12 @@ from typing import NamedTuple
 
 from allinone.data.example import Example
 from allinone.datasets.actions import Clip, labelled, split_number, words
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
 from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find_all, find_some
 from allinone.datasets.records import shown
 
 SPLITS = {
-    f"{part}{fold}": Size(records=count, videos=count)
+    f"{part}{fold}": SplitSize(records=count, videos=count)
     for fold in (1, 2, 3)
     for part, count in (("train", 3_570), ("test", 1_530))
 }
@@ -48,7 +48,7 @@ PAIRS = (
 
 
 @dataclass(frozen=True)
-class Labels(OfSplit):
+class Labels(SplitDataset):
     """The clips with their classes."""
 
     splits = SPLITS
@@ -128,5 +128,5 @@ CARD = Card(
     licence="CC BY 4.0",
     get="serre.lab.brown.edu/hmdb51.html; hmdb51.csv: github.com/antoine77340/MIL-NCE_HowTo100M",
     metric="top-1 accuracy, mean of three folds",
-    readings={"labels": Reading(reader=Labels, splits=SPLITS)},
+    readings={"labels": TaskReader(reader=Labels, splits=SPLITS)},
 )

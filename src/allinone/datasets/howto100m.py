@@ -30,13 +30,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, part, with_texts
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, part, with_texts
 from allinone.datasets.files import Videos, bare, find, find_some
 from allinone.datasets.records import Record, tidy
 
 log = logging.getLogger(__name__)
 
-SPLITS = {"train": Size()}
+SPLITS = {"train": SplitSize()}
 LISTS = {"HowTo100M_v1.csv": "video_id", "howto100m_videos.csv": "video_path"}
 """Names of the list of ids, and the column that has them."""
 
@@ -48,7 +48,7 @@ Spoken = tuple[float, float, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """Every text with its part of the video, in the order of the file of captions."""
 
     splits = SPLITS
@@ -131,5 +131,5 @@ CARD = Card(
     licence="Apache 2.0 for the lists; videos of YouTube",
     get="di.ens.fr/willow/research/howto100m",
     metric="none: for pre-training",
-    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
 )

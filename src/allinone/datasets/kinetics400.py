@@ -29,21 +29,21 @@ from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.actions import Clip, class_names, key, labelled, listed, words
-from allinone.datasets.base import Card, OfSplit, Reading, Size
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader
 from allinone.datasets.files import Annotation, MissingFile, Videos, find, find_some
 from allinone.datasets.records import shown
 
 SPLITS = {
-    "train": Size(records=246_534, videos=246_534),
-    "val": Size(records=19_906, videos=19_906),
-    "test": Size(records=39_805, videos=39_805),
+    "train": SplitSize(records=246_534, videos=246_534),
+    "val": SplitSize(records=19_906, videos=19_906),
+    "test": SplitSize(records=39_805, videos=39_805),
 }
 NAMES = {"train": ("train",), "val": ("val", "validate", "validation"), "test": ("test",)}
 """What the splits are called in names of files and in the column `split`."""
 
 
 @dataclass(frozen=True)
-class Labels(OfSplit):
+class Labels(SplitDataset):
     """The clips with their classes."""
 
     splits = SPLITS
@@ -106,5 +106,5 @@ CARD = Card(
     licence="annotations CC BY 4.0; videos of YouTube",
     get="github.com/cvdfoundation/kinetics-dataset",
     metric="top-1 and top-5 accuracy",
-    readings={"labels": Reading(reader=Labels, splits=SPLITS)},
+    readings={"labels": TaskReader(reader=Labels, splits=SPLITS)},
 )

@@ -33,20 +33,20 @@ from operator import attrgetter
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
 from allinone.datasets.files import Annotation, Videos, bare, find
 from allinone.datasets.pairs import pairs
 from allinone.datasets.records import shown, tidy
 
 CAPTIONS = {
-    "train": Size(records=101_079),
-    "val": Size(records=7_408),
-    "test": Size(records=1_000, videos=1_000),
+    "train": SplitSize(records=101_079),
+    "val": SplitSize(records=7_408),
+    "test": SplitSize(records=1_000, videos=1_000),
 }
 CHOICES = {
-    "train": Size(records=101_079),
-    "val": Size(records=7_408),
-    "test": Size(records=10_053),
+    "train": SplitSize(records=101_079),
+    "val": SplitSize(records=7_408),
+    "test": SplitSize(records=10_053),
 }
 CAPTION_FILES = {
     "train": ("LSMDC16_annos_training.csv", "lsmdc_ret_train.json"),
@@ -61,7 +61,7 @@ CHOICE_FILES = {
 
 
 @dataclass(frozen=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """Every sentence with its clip, in the order of the annotation file."""
 
     splits = CAPTIONS
@@ -78,7 +78,7 @@ class Captions(OfSplit):
 
 
 @dataclass(frozen=True)
-class Choices(OfSplit):
+class Choices(SplitDataset):
     """Which of five sentences belongs to the clip?"""
 
     splits = CHOICES
@@ -140,7 +140,7 @@ CARD = Card(
     get="sites.google.com/site/describingmovies/download",
     metric="captions: recall at 1, 5, 10 and median rank on 1,000 clips; choices: accuracy",
     readings={
-        "captions": Reading(reader=Captions, splits=CAPTIONS),
-        "choices": Reading(reader=Choices, splits=CHOICES),
+        "captions": TaskReader(reader=Captions, splits=CAPTIONS),
+        "choices": TaskReader(reader=Choices, splits=CHOICES),
     },
 )

@@ -42,7 +42,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
 from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find, find_some
 from allinone.datasets.pairs import pairs
 from allinone.datasets.questions import right_option
@@ -51,12 +51,12 @@ from allinone.datasets.records import Record, tidy
 log = logging.getLogger(__name__)
 
 SPLITS = {
-    "train9k": Size(records=180_000, videos=9_000),
-    "train7k": Size(records=140_200, videos=7_010),
-    "1kA": Size(records=1_000, videos=1_000),
-    "full-train": Size(records=130_260, videos=6_513),
-    "full-val": Size(records=9_940, videos=497),
-    "full-test": Size(records=59_800, videos=2_990),
+    "train9k": SplitSize(records=180_000, videos=9_000),
+    "train7k": SplitSize(records=140_200, videos=7_010),
+    "1kA": SplitSize(records=1_000, videos=1_000),
+    "full-train": SplitSize(records=130_260, videos=6_513),
+    "full-val": SplitSize(records=9_940, videos=497),
+    "full-test": SplitSize(records=59_800, videos=2_990),
 }
 FULL = {"full-train": range(6513), "full-val": range(6513, 7010), "full-test": range(7010, 10000)}
 """Numbers of the videos of the splits of 2016."""
@@ -73,7 +73,7 @@ ANNOTATIONS = ("annotations", "id", "image_id", "caption")
 
 PARTS = ("train_val_videodatainfo.json", "test_videodatainfo.json")
 
-CHOICES = {"test": Size(records=2_990, videos=2_990)}
+CHOICES = {"test": SplitSize(records=2_990, videos=2_990)}
 CHOICE_NAMES = ("msrvtt*_mc_test.jsonl", "msrvtt_mc_test.json", "MSR_MC_test.csv", "MSRVTT_MC_test.csv")
 CHOICE_VIDEO = ("clip_name", "video_id", "video", "vid_key", "gif_name")
 NUM_OPTIONS = 5
@@ -83,7 +83,7 @@ Caption = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """Every caption with its video, in the order of the annotation file."""
 
     splits = SPLITS
@@ -97,7 +97,7 @@ class Captions(OfSplit):
 
 
 @dataclass(frozen=True)
-class Choices(OfSplit):
+class Choices(SplitDataset):
     """Which of five captions is the video's own?"""
 
     splits = CHOICES
@@ -180,7 +180,7 @@ CARD = Card(
     get="ms-multimedia-challenge.com/2017; lists of train9k, train7k and 1kA: github.com/layer6ai-labs/xpool",
     metric="captions: recall at 1, 5, 10 and median rank, both directions; choices: accuracy",
     readings={
-        "captions": Reading(reader=Captions, splits=SPLITS),
-        "choices": Reading(reader=Choices, splits=CHOICES),
+        "captions": TaskReader(reader=Captions, splits=SPLITS),
+        "choices": TaskReader(reader=Choices, splits=CHOICES),
     },
 )

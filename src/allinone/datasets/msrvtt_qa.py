@@ -26,19 +26,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader
 from allinone.datasets.files import Videos, bare, find
 from allinone.datasets.questions import file_names, open_questions, question_word
 
 SPLITS = {
-    "train": Size(records=158_581, videos=6_513),
-    "val": Size(records=12_278, videos=497),
-    "test": Size(records=72_821, videos=2_990),
+    "train": SplitSize(records=158_581, videos=6_513),
+    "val": SplitSize(records=12_278, videos=497),
+    "test": SplitSize(records=72_821, videos=2_990),
 }
 
 
 @dataclass(frozen=True)
-class Questions(OfSplit):
+class Questions(SplitDataset):
     """Every question with its answer, one word."""
 
     splits = SPLITS
@@ -58,5 +58,5 @@ CARD = Card(
     licence="none stated; videos of YouTube, for research",
     get="github.com/xudejing/video-question-answering; the clips of MSR-VTT",
     metric="accuracy, over all questions and by question word",
-    readings={"questions": Reading(reader=Questions, splits=SPLITS)},
+    readings={"questions": TaskReader(reader=Questions, splits=SPLITS)},
 )

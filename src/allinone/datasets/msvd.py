@@ -32,25 +32,25 @@ from operator import itemgetter
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct, with_texts
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct, with_texts
 from allinone.datasets.files import Annotation, Videos, bare, find, find_some
 from allinone.datasets.msvd_qa import clip_names
 from allinone.datasets.pairs import pairs
 from allinone.datasets.records import Record, listing, shown, tidy
 
 SPLITS = {
-    "train": Size(records=48_774, videos=1_200),
-    "val": Size(records=4_290, videos=100),
-    "test": Size(records=27_763, videos=670),
-    "label-train": Size(videos=1_450),
-    "label-test": Size(videos=100),
+    "train": SplitSize(records=48_774, videos=1_200),
+    "val": SplitSize(records=4_290, videos=100),
+    "test": SplitSize(records=27_763, videos=670),
+    "label-train": SplitSize(videos=1_450),
+    "label-test": SplitSize(videos=100),
 }
 LABELS = {"label-train": "training_label.json", "label-test": "testing_label.json"}
 SOURCES = ("captions_msvd.json", "*video*corpus*.csv", "AllVideoDescriptions.txt")
 
 
 @dataclass(frozen=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """Every caption with its clip; clips in the order of the split's list."""
 
     splits = SPLITS
@@ -113,5 +113,5 @@ CARD = Card(
     licence="none stated; videos of YouTube, for research",
     get="cs.utexas.edu/users/ml/clamp/videoDescription; captions and lists: github.com/layer6ai-labs/xpool",
     metric="recall at 1, 5, 10 and median rank, both directions; every caption is a query",
-    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
 )

@@ -25,20 +25,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader
 from allinone.datasets.files import Videos, bare, find, find_some
 from allinone.datasets.questions import file_names, open_questions, question_word
 from allinone.datasets.records import shown
 
 SPLITS = {
-    "train": Size(records=30_933, videos=1_161),
-    "val": Size(records=6_415, videos=245),
-    "test": Size(records=13_157, videos=504),
+    "train": SplitSize(records=30_933, videos=1_161),
+    "val": SplitSize(records=6_415, videos=245),
+    "test": SplitSize(records=13_157, videos=504),
 }
 
 
 @dataclass(frozen=True)
-class Questions(OfSplit):
+class Questions(SplitDataset):
     """Every question with its answer, one word. A clip is called `vid1`, whatever the file calls it."""
 
     splits = SPLITS
@@ -79,5 +79,5 @@ CARD = Card(
     licence="none stated; videos of YouTube, for research",
     get="github.com/xudejing/video-question-answering; the clips of MSVD, YouTubeClips.tar",
     metric="accuracy, over all questions and by question word",
-    readings={"questions": Reading(reader=Questions, splits=SPLITS)},
+    readings={"questions": TaskReader(reader=Questions, splits=SPLITS)},
 )

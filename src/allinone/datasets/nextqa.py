@@ -26,22 +26,22 @@ from functools import cache
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
 from allinone.datasets.files import Videos, bare, find, find_some
 from allinone.datasets.questions import right_option
 from allinone.datasets.records import Record, shown, tidy
 
 SPLITS = {
-    "train": Size(records=34_132, videos=3_870),
-    "val": Size(records=4_996, videos=570),
-    "test": Size(records=8_564, videos=1_000),
+    "train": SplitSize(records=34_132, videos=3_870),
+    "val": SplitSize(records=4_996, videos=570),
+    "test": SplitSize(records=8_564, videos=1_000),
 }
 KINDS = {"C": "causal", "T": "temporal", "D": "descriptive"}
 OPTIONS = ("a0", "a1", "a2", "a3", "a4")
 
 
 @dataclass(frozen=True)
-class Choices(OfSplit):
+class Choices(SplitDataset):
     """Every question with its five options. Its id is the official one, of the video and the question's number."""
 
     splits = SPLITS
@@ -77,5 +77,5 @@ CARD = Card(
     licence="MIT (questions); videos of VidOR, Creative Commons",
     get="github.com/doc-doc/NExT-QA, folder dataset/nextqa, with a link to the videos",
     metric="accuracy, over all questions and for causal, temporal and descriptive ones",
-    readings={"choices": Reading(reader=Choices, splits=SPLITS)},
+    readings={"choices": TaskReader(reader=Choices, splits=SPLITS)},
 )

@@ -27,20 +27,20 @@ from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
 from allinone.datasets.files import Annotation, Videos, find
 from allinone.datasets.records import shown
 
 SPLITS = {
-    "train": Size(records=86_373),
-    "dev": Size(records=6_982, videos=8_102),
-    "test1": Size(records=6_967, videos=8_082),
-    "test2": Size(records=6_970, videos=8_148),
+    "train": SplitSize(records=86_373),
+    "dev": SplitSize(records=6_982, videos=8_102),
+    "test1": SplitSize(records=6_967, videos=8_082),
+    "test2": SplitSize(records=6_970, videos=8_148),
 }
 
 
 @dataclass(frozen=True)
-class Questions(OfSplit):
+class Questions(SplitDataset):
     """Every sentence with its pair, as a question to be answered by 'true' or 'false'."""
 
     splits = SPLITS
@@ -80,5 +80,5 @@ CARD = Card(
     licence="annotations CC BY 4.0; photos for research, on request",
     get="github.com/lil-lab/nlvr, folder nlvr2",
     metric="accuracy, and consistency over the pairs of a sentence",
-    readings={"questions": Reading(reader=Questions, splits=SPLITS)},
+    readings={"questions": TaskReader(reader=Questions, splits=SPLITS)},
 )

@@ -22,16 +22,16 @@ from itertools import zip_longest
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader
 from allinone.datasets.files import Annotation, find
 from allinone.datasets.web_images import Images, captions
 
-SPLITS = {"train": Size(records=1_000_000, videos=1_000_000)}
+SPLITS = {"train": SplitSize(records=1_000_000, videos=1_000_000)}
 URLS, CAPTIONS = "SBU_captioned_photo_dataset_urls.txt", "SBU_captioned_photo_dataset_captions.txt"
 
 
 @dataclass(frozen=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """Every caption with its photo."""
 
     splits = SPLITS
@@ -66,5 +66,5 @@ CARD = Card(
     licence="none stated; photos of Flickr, under their own terms",
     get="cs.virginia.edu/~vicente/sbucaptions; photos by their addresses",
     metric="none: pre-training",
-    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
 )

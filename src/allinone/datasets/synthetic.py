@@ -401,8 +401,8 @@ def background(rng: np.random.Generator) -> Float[np.ndarray, "H W 3"]:
     """Two dark shades that run into each other in some direction, with a grain that stands still."""
     shades = rng.uniform(25, 70, (2, 1)) + rng.normal(0, 8, (2, 3))
     angle = rng.uniform(0, 2 * np.pi)
-    ramp = np.linspace(-0.5, 0.5, SIZE)
-    mix = 0.5 + (ramp[None, :] * np.cos(angle) + ramp[:, None] * np.sin(angle)) / np.sqrt(2)
+    hard_warmup = np.linspace(-0.5, 0.5, SIZE)
+    mix = 0.5 + (hard_warmup[None, :] * np.cos(angle) + hard_warmup[:, None] * np.sin(angle)) / np.sqrt(2)
     grain = rng.normal(0, 2.5, (SIZE, SIZE))
     shaded = shades[0] + mix[..., None] * (shades[1] - shades[0]) + grain[..., None]
     return np.clip(shaded, 0, 255)

@@ -43,7 +43,7 @@ from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
 from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find, find_all, find_some
 from allinone.datasets.questions import (
     IDS,
@@ -58,10 +58,10 @@ from allinone.datasets.questions import (
 )
 from allinone.datasets.records import Record, shown
 
-ACTIONS = {"train": Size(records=20_471, videos=20_471), "test": Size(records=2_274, videos=2_274)}
-TRANSITIONS = {"train": Size(), "test": Size(records=6_232, videos=3_116)}
-FRAMES = {"train": Size(), "test": Size(records=13_691, videos=7_132)}
-COUNTS = {"train": Size(records=26_839, videos=26_839), "test": Size(records=3_554, videos=3_554)}
+ACTIONS = {"train": SplitSize(records=20_471, videos=20_471), "test": SplitSize(records=2_274, videos=2_274)}
+TRANSITIONS = {"train": SplitSize(), "test": SplitSize(records=6_232, videos=3_116)}
+FRAMES = {"train": SplitSize(), "test": SplitSize(records=13_691, videos=7_132)}
+COUNTS = {"train": SplitSize(records=26_839, videos=26_839), "test": SplitSize(records=3_554, videos=3_554)}
 
 TASKS = {"action": "action", "transition": "transition", "frame": "frameqa", "count": "count"}
 """What the tasks are called in names of files and in ids."""
@@ -71,7 +71,7 @@ KINDS = ("object", "number", "color", "location")
 
 
 @dataclass(frozen=True)
-class Actions(OfSplit):
+class Actions(SplitDataset):
     """What is done so many times: one of five."""
 
     splits = ACTIONS
@@ -81,7 +81,7 @@ class Actions(OfSplit):
 
 
 @dataclass(frozen=True)
-class Transitions(OfSplit):
+class Transitions(SplitDataset):
     """What is done before, or after, something else: one of five."""
 
     splits = TRANSITIONS
@@ -91,7 +91,7 @@ class Transitions(OfSplit):
 
 
 @dataclass(frozen=True)
-class Counts(OfSplit):
+class Counts(SplitDataset):
     """How many times something is done."""
 
     splits = COUNTS
@@ -101,7 +101,7 @@ class Counts(OfSplit):
 
 
 @dataclass(frozen=True)
-class Frames(OfSplit):
+class Frames(SplitDataset):
     """What can be answered from one frame, in one word."""
 
     splits = FRAMES
@@ -198,9 +198,9 @@ CARD = Card(
     get="github.com/YunseokJANG/tgif-qa, folder dataset; GIFs: github.com/raingo/TGIF-Release",
     metric="accuracy (action, transition, frame); mean squared error of the count",
     readings={
-        "action": Reading(reader=Actions, splits=ACTIONS),
-        "transition": Reading(reader=Transitions, splits=TRANSITIONS),
-        "frame": Reading(reader=Frames, splits=FRAMES),
-        "count": Reading(reader=Counts, splits=COUNTS),
+        "action": TaskReader(reader=Actions, splits=ACTIONS),
+        "transition": TaskReader(reader=Transitions, splits=TRANSITIONS),
+        "frame": TaskReader(reader=Frames, splits=FRAMES),
+        "count": TaskReader(reader=Counts, splits=COUNTS),
     },
 )

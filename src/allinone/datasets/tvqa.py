@@ -35,15 +35,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
 from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find, find_some, is_span
 from allinone.datasets.questions import right_option
 from allinone.datasets.records import Record, listing, shown, tidy
 
 SPLITS = {
-    "train": Size(records=122_039, videos=17_435),
-    "val": Size(records=15_253, videos=2_179),
-    "test_public": Size(records=7_623, videos=1_089),
+    "train": SplitSize(records=122_039, videos=17_435),
+    "val": SplitSize(records=15_253, videos=2_179),
+    "test_public": SplitSize(records=7_623, videos=1_089),
 }
 SECRET = ("test_public", "test")
 """Splits whose answers, and maybe spans, the server keeps."""
@@ -66,7 +66,7 @@ Line = tuple[float, float, str]
 
 
 @dataclass(frozen=True)
-class Choices(OfSplit):
+class Choices(SplitDataset):
     """Every question with its five options.
 
     `span` shows the moment that a question is about, else the whole clip. `subtitles` puts what is said meanwhile
@@ -202,5 +202,5 @@ CARD = Card(
     licence="MIT (questions); frames under an agreement to be signed",
     get="github.com/jayleicn/TVQA, folder data; frames by a form: nlp.cs.unc.edu/data/jielei/tvqa/tvqa_public_html",
     metric="accuracy, over all questions and by show; the answers of test_public are with the server",
-    readings={"choices": Reading(reader=Choices, splits=SPLITS)},
+    readings={"choices": TaskReader(reader=Choices, splits=SPLITS)},
 )

@@ -23,9 +23,9 @@ One record of `tvqa_plus_val.json`; `ts` is in seconds:
 from dataclasses import dataclass
 
 from allinone.datasets import tvqa
-from allinone.datasets.base import Card, Reading, Size
+from allinone.datasets.base import Card, SplitSize, TaskReader
 
-SPLITS = {"train": Size(records=23_545), "val": Size(records=3_017), "test": Size(records=2_821)}
+SPLITS = {"train": SplitSize(records=23_545), "val": SplitSize(records=3_017), "test": SplitSize(records=2_821)}
 NAMES = {
     "train": ("tvqa_plus_train.json", "tvqa_plus_train.jsonl"),
     "val": ("tvqa_plus_val.json", "tvqa_plus_val.jsonl"),
@@ -51,5 +51,5 @@ CARD = Card(
     licence="MIT (questions); frames under an agreement to be signed",
     get="github.com/jayleicn/TVQAplus; subtitles and frames as for TVQA",
     metric="accuracy; the answers of test are with the server",
-    readings={"choices": Reading(reader=Choices, splits=SPLITS)},
+    readings={"choices": TaskReader(reader=Choices, splits=SPLITS)},
 )

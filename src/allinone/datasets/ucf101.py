@@ -27,18 +27,18 @@ from pathlib import Path
 
 from allinone.data.example import Example
 from allinone.datasets.actions import class_names, labelled, listed
-from allinone.datasets.base import Card, OfSplit, Reading, Size
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader
 from allinone.datasets.files import Annotation, Videos, bare, find
 
 SPLITS = {
-    f"{part}{fold}": Size(records=count, videos=count)
+    f"{part}{fold}": SplitSize(records=count, videos=count)
     for fold, counts in ((1, (9_537, 3_783)), (2, (9_586, 3_734)), (3, (9_624, 3_696)))
     for part, count in zip(("train", "test"), counts, strict=True)
 }
 
 
 @dataclass(frozen=True)
-class Labels(OfSplit):
+class Labels(SplitDataset):
     """The clips with their classes."""
 
     splits = SPLITS
@@ -68,5 +68,5 @@ CARD = Card(
     licence="none stated; for research",
     get="crcv.ucf.edu/data/UCF101.php",
     metric="top-1 accuracy, mean of three folds",
-    readings={"labels": Reading(reader=Labels, splits=SPLITS)},
+    readings={"labels": TaskReader(reader=Labels, splits=SPLITS)},
 )

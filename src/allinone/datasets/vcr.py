@@ -44,17 +44,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from allinone.data.example import Example, Point, Region
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
 from allinone.datasets.files import Annotation, MissingFile, Videos, find
 from allinone.datasets.questions import right_option
 from allinone.datasets.records import Record, shown, tidy
 
 SPLITS = {
-    "train": Size(records=212_923, videos=80_418),
-    "val": Size(records=26_534, videos=9_929),
-    "test": Size(records=25_263, videos=9_557),
+    "train": SplitSize(records=212_923, videos=80_418),
+    "val": SplitSize(records=26_534, videos=9_929),
+    "test": SplitSize(records=25_263, videos=9_557),
 }
-RATIONALES = SPLITS | {"test": Size(records=4 * 25_263, videos=9_557)}
+RATIONALES = SPLITS | {"test": SplitSize(records=4 * 25_263, videos=9_557)}
 NUM_OPTIONS = 4
 NAMES = (
     "Casey", "Riley", "Jessie", "Jackie", "Avery", "Jaime", "Peyton", "Kerry", "Jody", "Kendall", "Skyler", "Frankie",
@@ -75,7 +75,7 @@ Outlines = Sequence[tuple[tuple[Point, ...], ...]]
 
 
 @dataclass(frozen=True)
-class Answers(OfSplit):
+class Answers(SplitDataset):
     """Q->A: every question with its four answers."""
 
     splits = SPLITS
@@ -90,7 +90,7 @@ class Answers(OfSplit):
 
 
 @dataclass(frozen=True)
-class Rationales(OfSplit):
+class Rationales(SplitDataset):
     """QA->R: every question and its right answer with four rationales; in `test`, with each of the answers."""
 
     splits = RATIONALES
@@ -250,7 +250,7 @@ CARD = Card(
     get="visualcommonsense.com, after registration: vcr1annots.zip, vcr1images.zip",
     metric="accuracy of Q->A, QA->R and Q->AR (both right); the answers of test are with the server",
     readings={
-        "answers": Reading(reader=Answers, splits=SPLITS),
-        "rationales": Reading(reader=Rationales, splits=RATIONALES),
+        "answers": TaskReader(reader=Answers, splits=SPLITS),
+        "rationales": TaskReader(reader=Rationales, splits=RATIONALES),
     },
 )

@@ -24,17 +24,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct, with_texts
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct, with_texts
 from allinone.datasets.files import Annotation, Videos, find, find_some
 
 log = logging.getLogger(__name__)
 
-SPLITS = {"train": Size()}
+SPLITS = {"train": SplitSize()}
 FOLDERS = ("VG_100K_2", "VG_100K")
 
 
 @dataclass(frozen=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """Every phrase about a region, with the whole photo."""
 
     splits = SPLITS
@@ -82,5 +82,5 @@ CARD = Card(
     licence="CC BY 4.0",
     get="homes.cs.washington.edu/~ranjay/visualgenome",
     metric="none: pre-training",
-    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
 )

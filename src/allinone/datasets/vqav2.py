@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
 from allinone.datasets.coco import photos
 from allinone.datasets.files import Annotation, find
 from allinone.datasets.records import Record, shown
@@ -40,16 +40,16 @@ from allinone.datasets.records import Record, shown
 log = logging.getLogger(__name__)
 
 SPLITS = {
-    "train": Size(records=443_757, videos=82_783),
-    "val": Size(records=214_354, videos=40_504),
-    "test2015": Size(records=447_793, videos=81_434),
-    "test-dev2015": Size(records=107_394),
+    "train": SplitSize(records=443_757, videos=82_783),
+    "val": SplitSize(records=214_354, videos=40_504),
+    "test2015": SplitSize(records=447_793, videos=81_434),
+    "test-dev2015": SplitSize(records=107_394),
 }
 FILES = {"train": "train2014", "val": "val2014", "test2015": "test2015", "test-dev2015": "test-dev2015"}
 
 
 @dataclass(frozen=True)
-class Questions(OfSplit):
+class Questions(SplitDataset):
     """Every question with the ten people's answers."""
 
     splits = SPLITS
@@ -110,5 +110,5 @@ CARD = Card(
     licence="CC BY 4.0; photos of Flickr, under their own terms",
     get="visualqa.org/download.html; photos: cocodataset.org (2014, 2015)",
     metric="soft accuracy against ten people, after the official normalising; all, yes/no, number, other",
-    readings={"questions": Reading(reader=Questions, splits=SPLITS)},
+    readings={"questions": TaskReader(reader=Questions, splits=SPLITS)},
 )

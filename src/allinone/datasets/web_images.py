@@ -21,7 +21,7 @@ from allinone.data.example import Example
 from allinone.datasets.base import with_texts
 from allinone.datasets.files import Annotation, MissingFile, media_files
 from allinone.datasets.records import shown, tidy
-from allinone.shards import Tree
+from allinone.files.shards import Tree
 
 
 def captions(rows: Callable[[], Iterable[tuple[str, str]]], images: "Images") -> Iterator[Example]:

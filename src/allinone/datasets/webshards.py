@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, Reading, with_texts
+from allinone.datasets.base import Card, TaskReader, with_texts
 from allinone.datasets.files import MissingFile, tidy
-from allinone.shards import BrokenTar, index_of_tar
+from allinone.files.shards import BrokenTar, index_of_tar
 from allinone.video.names import is_media
 
 
@@ -77,5 +77,5 @@ CARD = Card(
     licence="that of the videos",
     get="github.com/iejMac/video2dataset makes them of a list of addresses",
     metric="recall at 1, 5, 10 and median rank, both directions",
-    readings={"captions": Reading(reader=Captions, splits={})},
+    readings={"captions": TaskReader(reader=Captions, splits={})},
 )

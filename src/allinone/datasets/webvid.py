@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct, with_texts
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct, with_texts
 from allinone.datasets.files import Annotation, Videos, bare, find
 from allinone.datasets.pairs import pairs
 from allinone.datasets.records import tidy
@@ -39,11 +39,11 @@ NAMES = {
     "val10M": ("results_10M_val.csv",),
     "youtube": ("*_yt.csv",),
 }
-SPLITS = {split: Size() for split in NAMES}
+SPLITS = {split: SplitSize() for split in NAMES}
 
 
 @dataclass(frozen=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """Every title with its clip, in the order of the file."""
 
     splits = SPLITS
@@ -75,5 +75,5 @@ CARD = Card(
     licence="research only; withdrawn by its authors; videos of Shutterstock",
     get="github.com/m-bain/webvid",
     metric="for pre-training; recall at 1, 5, 10 on val2M",
-    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
 )

@@ -29,11 +29,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct, part
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct, part
 from allinone.datasets.files import Annotation, Videos, bare, find, parse_span, timed_sentences
 from allinone.datasets.records import Record, shown
 
-SPLITS = {"train": Size(records=10_337, videos=1_333), "val": Size(records=3_492, videos=457)}
+SPLITS = {"train": SplitSize(records=10_337, videos=1_333), "val": SplitSize(records=3_492, videos=457)}
 SUBSETS = {"train": "training", "val": "validation"}
 NAMES = ("youcookii_annotations_trainval.json", "yc2_annotations_trainval.json")
 
@@ -56,7 +56,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """Every step with its instruction, in the order of the annotation file."""
 
     splits = SPLITS
@@ -130,5 +130,5 @@ CARD = Card(
     licence="MIT for the annotations; videos of YouTube",
     get="youcook2.eecs.umich.edu/download",
     metric="recall at 1, 5, 10 and median rank among the clips of val, text to video",
-    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
 )

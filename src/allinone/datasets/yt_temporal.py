@@ -31,12 +31,12 @@ from operator import itemgetter
 from pathlib import Path
 
 from allinone.data.example import Example
-from allinone.datasets.base import Card, OfSplit, Reading, Size, distinct, part
+from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct, part
 from allinone.datasets.files import Annotation, MissingFile, Videos, find_all
 
 log = logging.getLogger(__name__)
 
-SPLITS = {"train": Size()}
+SPLITS = {"train": SplitSize()}
 WORD_SEC = 1.0
 """A word lasts no longer."""
 
@@ -50,7 +50,7 @@ Word = tuple[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Captions(OfSplit):
+class Captions(SplitDataset):
     """Texts of so many neighbouring words, with their part of the video, in the order of the files."""
 
     splits = SPLITS
@@ -155,5 +155,5 @@ CARD = Card(
     licence="on request; videos of YouTube",
     get="rowanzellers.com/merlot",
     metric="none: for pre-training",
-    readings={"captions": Reading(reader=Captions, splits=SPLITS)},
+    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
 )

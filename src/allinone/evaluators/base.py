@@ -14,10 +14,10 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from allinone.checks import check_literals
-from allinone.complete import require_complete
+from allinone.data.clip_reader import Control, unique_clips
+from allinone.data.completeness import require_complete
 from allinone.data.example import Dataset, Example, HasServer, Task
 from allinone.data.loader import DataConfig
-from allinone.data.samples import Control, unique_clips
 from allinone.inference import Predictor, Progress
 from allinone.metrics import Score, rows_by_kind
 

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from allinone.data.clip_reader import Control
 from allinone.data.example import Dataset, Example, option_texts
-from allinone.data.samples import Control
 from allinone.evaluators.base import (
     Clips,
     Evaluation,
@@ -25,7 +25,7 @@ from allinone.metrics import Bootstrap, Score, refuse_nan
 from allinone.model.heads import ContrastiveHead
 
 
-class Choice(Evaluator):
+class ChoiceAccuracy(Evaluator):
     """Accuracy over all questions, and over those of each kind (`accuracy/action`). A tie is lost.
 
     Mode `joint` asks the checkpoint's choice head about each option together with the clip and the question, else its
@@ -54,8 +54,8 @@ class Choice(Evaluator):
             columns = super().under_control(control)
             return columns | {"answers_only": replace(self, with_question=False)} if control == "blind" else columns
 
-        def build(self) -> "Choice":
-            return Choice(self)
+        def build(self) -> "ChoiceAccuracy":
+            return ChoiceAccuracy(self)
 
     def check(self, predictor: Predictor) -> None:
         if self.config.mode == "dual":
@@ -101,7 +101,7 @@ class Choice(Evaluator):
         first = super().examine(predictor, *arguments, **settings)
         if self.config.then is None:
             return first
-        second = Choice(replace(self.config, data=self.config.then, then=None))
+        second = ChoiceAccuracy(replace(self.config, data=self.config.then, then=None))
         return joined(first, second.examine(predictor, *arguments, **settings))
 
 

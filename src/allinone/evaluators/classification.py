@@ -20,10 +20,10 @@ from allinone.model.heads import AnswerHead
 from allinone.text.answers import normalize_answer, normalize_vqa_answer
 
 
-class Classification(Evaluator):
+class AnswerAccuracy(Evaluator):
     """Accuracy over all questions, and over those of each kind (`accuracy/colour`).
 
-    A question whose answer is not on the list counts as wrong; `unlisted` is their share. `chance` is what the best
+    A question whose answer is not on the list counts as wrong; `oov` is their share. `chance` is what the best
     answer of the list would reach, given to all of these very questions, and `chance/colour` to that kind. Where
     several people answered, VQA's soft accuracy takes the place of right and wrong. Questions with a secret answer get
     predictions, and no score.
@@ -33,8 +33,8 @@ class Classification(Evaluator):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(EvaluatorConfig):
-        def build(self) -> "Classification":
-            return Classification(self)
+        def build(self) -> "AnswerAccuracy":
+            return AnswerAccuracy(self)
 
     def check(self, predictor: Predictor) -> None:
         predictor.model.require(AnswerHead)
@@ -77,11 +77,11 @@ class Classification(Evaluator):
         reachable = [{a: earned for a, earned in credit.items() if a in listed} for credit in credits]
         earned, kinds = torch.tensor([earned for _, earned in graded]), [example.kind for example in examples]
         bootstrap = Bootstrap([example.video_id for example in examples])
-        unlisted = torch.tensor([not credit for credit in reachable])
+        oov = torch.tensor([not credit for credit in reachable])
         accuracy = by_kind("accuracy", kinds, lambda rows: bootstrap.percent(earned, rows))
         chance = by_kind("chance", kinds, lambda rows: Score(best_constant([reachable[row] for row in rows.tolist()])))
         overall = {"accuracy": accuracy.pop("accuracy"), "chance": chance.pop("chance")}
-        return {**overall, "unlisted": bootstrap.percent(unlisted), **accuracy, **chance}
+        return {**overall, "oov": bootstrap.percent(oov), **accuracy, **chance}
 
 
 def credit_of(example: Example) -> Mapping[str, float]:

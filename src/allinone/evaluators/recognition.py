@@ -11,17 +11,17 @@ from torch.nn.functional import one_hot
 from allinone.data.example import HasClasses
 from allinone.evaluators.base import Clips, Evaluator, EvaluatorConfig, Prediction, rounded, row_of
 from allinone.inference import Predictor, all_pairs
-from allinone.metrics import Bootstrap, Score, best_constant, list_head, retrieval_ranks
+from allinone.metrics import Bootstrap, Score, best_constant, retrieval_ranks, top_k_indices
 from allinone.model.heads import ContrastiveHead, LabelHead, MatchingHead
 
 TOP = 5
 
 
-class Recognition(Evaluator):
+class RecognitionAccuracy(Evaluator):
     """Accuracy of the likeliest class (`accuracy`) and of the likeliest five (`top5`, where there are more than five).
 
-    `per_class` is the mean over the classes of their accuracies; `chance` the share of the most frequent class. A tie
-    is lost.
+    `mean_class_accuracy` is the mean over the classes of their accuracies; `chance` the share of the most frequent
+    class. A tie is lost.
 
     Mode `head` asks the head that was trained for the classes, by a linear probe or with the whole model. `dual` and
     `joint` need no training for them: the classes are texts, put into the `template` ("a video of {}"), of which the
@@ -41,8 +41,8 @@ class Recognition(Evaluator):
             if self.template.count("{}") != 1:
                 raise ValueError(f"a template has one {{}} for the name of the class, got {self.template!r}")
 
-        def build(self) -> "Recognition":
-            return Recognition(self)
+        def build(self) -> "RecognitionAccuracy":
+            return RecognitionAccuracy(self)
 
     def check(self, predictor: Predictor) -> None:
         heads = {"dual": ContrastiveHead, "joint": MatchingHead, "head": LabelHead}
@@ -73,11 +73,11 @@ class Recognition(Evaluator):
         scores = {
             "accuracy": bootstrap.percent(ranks < 1),
             "chance": Score(best_constant([{str(label): 1.0} for label in labels.tolist()])),
-            "per_class": bootstrap.percent_by_group(ranks < 1, labels),
+            "mean_class_accuracy": bootstrap.percent_by_group(ranks < 1, labels),
         }
         if len(names) > TOP:
             scores["top5"] = bootstrap.percent(ranks < TOP)
-        best = list_head(said, one_hot(labels, len(names)).bool(), TOP)
+        best = top_k_indices(said, one_hot(labels, len(names)).bool(), TOP)
         probs = said.softmax(dim=1).gather(1, best)
         return scores, [
             row_of(example)

@@ -10,7 +10,7 @@ from torch import Tensor
 from allinone.data.example import Example
 from allinone.evaluators.base import Clips, Evaluator, EvaluatorConfig, Prediction, row_of
 from allinone.inference import Predictor, Progress, all_pairs
-from allinone.metrics import Bootstrap, Score, first_of, list_head, retrieval_ranks
+from allinone.metrics import Bootstrap, Score, first_of, retrieval_ranks, top_k_indices
 from allinone.model.heads import ContrastiveHead, MatchingHead
 
 
@@ -20,8 +20,8 @@ class Retrieval(Evaluator):
     Every caption is a query of t2v; in v2t the best-placed caption of a video counts. Modes: `dual` compares
     embeddings; `joint` asks the matching head about every pair, at the cost of a pass for each; `two_stage` ranks as
     `dual` does and lets the matching head re-rank the best `top_k` of each list, which stay in front of the rest (the
-    numbers of the first stage alone are there as `dual/...`). With `fuse` the second stage adds the cosine over the
-    temperature to the matching log-odds, as BLIP does. Two stages keep the frames of all clips in memory, as uint8.
+    numbers of the first stage alone are there as `dual/...`). With `add_cosine` the second stage adds the cosine over
+    the temperature to the matching log-odds, as BLIP does. Two stages keep the frames of all clips in memory, as uint8.
 
     Intervals are over resampled queries; the gallery stays. A prediction is what a query found first, with the `rank`
     of what it sought, from 1; v2t adds a row for each video.
@@ -33,14 +33,14 @@ class Retrieval(Evaluator):
     class Config(EvaluatorConfig):
         mode: Literal["dual", "joint", "two_stage"] = "dual"
         top_k: int = 32
-        fuse: bool = False
+        add_cosine: bool = False
 
         def __post_init__(self):
             super().__post_init__()
             if self.top_k < 1:
                 raise ValueError(f"top_k must be at least 1, got {self.top_k}")
-            if self.fuse and self.mode != "two_stage":
-                raise ValueError(f"fuse joins two stages, so it wants mode='two_stage', got {self.mode!r}")
+            if self.add_cosine and self.mode != "two_stage":
+                raise ValueError(f"add_cosine joins two stages, so it wants mode='two_stage', got {self.mode!r}")
 
         def build(self) -> "Retrieval":
             return Retrieval(self)
@@ -94,16 +94,16 @@ class Retrieval(Evaluator):
 
         A pair that is in the head of both of its lists is scored once.
         """
-        t2v_head = list_head(similarity, relevant, self.config.top_k)
-        v2t_head = list_head(similarity.T, relevant.T, self.config.top_k)
-        wanted = torch.zeros_like(relevant).scatter(1, t2v_head, True)
-        wanted |= torch.zeros_like(relevant.T).scatter(1, v2t_head, True).T
+        t2v_shortlist = top_k_indices(similarity, relevant, self.config.top_k)
+        v2t_shortlist = top_k_indices(similarity.T, relevant.T, self.config.top_k)
+        wanted = torch.zeros_like(relevant).scatter(1, t2v_shortlist, True)
+        wanted |= torch.zeros_like(relevant.T).scatter(1, v2t_shortlist, True).T
         scores = predictor.log_odds(frames, rows, wanted.nonzero().flip(1), on_progress=on_progress)
-        if self.config.fuse:
+        if self.config.add_cosine:
             scale = predictor.model.require(ContrastiveHead).scale.detach().float().cpu()
             scores = scores + scale * similarity[wanted]
         matched = torch.zeros_like(similarity).masked_scatter(wanted, scores)
-        return head_first(similarity, matched, t2v_head), head_first(similarity.T, matched.T, v2t_head)
+        return head_first(similarity, matched, t2v_shortlist), head_first(similarity.T, matched.T, v2t_shortlist)
 
 
 def scores_of(

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from allinone.datasets.captioned import Captions
-from allinone.evaluators.recognition import Recognition
+from allinone.evaluators.recognition import RecognitionAccuracy
 from allinone.evaluators.retrieval import Retrieval
-from allinone.experiment import Data, Experiment, Source, Words
+from allinone.experiment import Data, Experiment, Source, TokenizerConfig
 from allinone.model.config import NANO
 from allinone.objectives.mlm import MLM
 from allinone.objectives.vtc import VTC
@@ -45,7 +45,7 @@ def captioned() -> Experiment:
             drop_last=False,
         ),
         train=TrainConfig(save_every=100),
-        words=Words(size=2000),
+        words=TokenizerConfig(size=2000),
     )
 
 
@@ -61,6 +61,6 @@ def recognition() -> Experiment:
     return replace(
         base,
         objectives={"vtc": VTC.Config(learn_temperature=True)},
-        evaluators={"val": Recognition.Config(data=Captions(split="val", hold_out=4))},
+        evaluators={"val": RecognitionAccuracy.Config(data=Captions(split="val", hold_out=4))},
         optim=Optim.Config(lr=5e-4, num_steps=200, weight_decay=0.1),
     )

@@ -40,16 +40,16 @@ from allinone.datasets import (
     youcook2,
 )
 from allinone.evaluators.base import EvaluatorConfig
-from allinone.evaluators.choice import Choice as Choices
-from allinone.evaluators.classification import Classification as Answered
+from allinone.evaluators.choice import ChoiceAccuracy
+from allinone.evaluators.classification import AnswerAccuracy
 from allinone.evaluators.number import Number
-from allinone.evaluators.recognition import Recognition as Recognised
+from allinone.evaluators.recognition import RecognitionAccuracy
 from allinone.evaluators.retrieval import Retrieval
 from allinone.experiment import Answers, Data, Experiment, Source
 from allinone.model.config import BASE
+from allinone.objectives.answering import Answering
 from allinone.objectives.base import ObjectiveConfig
 from allinone.objectives.choice import Choice
-from allinone.objectives.classification import Classification
 from allinone.objectives.counting import Counting
 from allinone.objectives.recognition import Recognition
 from allinone.objectives.vtc import VTC
@@ -122,7 +122,7 @@ def msrvtt_retrieval_two_stage() -> Experiment:
     ranking loss; here foreign captions and clips are those of the batch, drawn by similarity.
     """
     base = msrvtt_retrieval()
-    test = Retrieval.Config(data=msrvtt.Captions("1kA"), mode="two_stage", num_views=3, fuse=True)
+    test = Retrieval.Config(data=msrvtt.Captions("1kA"), mode="two_stage", num_views=3, add_cosine=True)
     return replace(base, objectives=CONTRAST_AND_MATCHING, evaluators={"test": test})
 
 
@@ -242,7 +242,7 @@ def youcook2_retrieval() -> Experiment:
 
 # Open questions
 
-ANSWERING = {"answers": Classification.Config()}
+ANSWERING = {"answers": Answering.Config()}
 
 
 def msrvtt_questions() -> Experiment:
@@ -275,7 +275,7 @@ def tgif_frame() -> Experiment:
     return _finetune(
         tgif_qa.Frames("train"),
         ANSWERING,
-        {"test": Answered.Config(data=tgif_qa.Frames("test"))},
+        {"test": AnswerAccuracy.Config(data=tgif_qa.Frames("test"))},
         num_samples=39_392, num_epochs=20, batch_size=512, num_answers=1_540,
     )  # fmt: skip
 
@@ -302,8 +302,8 @@ def vqav2_questions() -> Experiment:
         vqav2.Questions("train"),
         ANSWERING,
         {
-            "val": Answered.Config(data=vqav2.Questions("val")),
-            "test-dev": Answered.Config(data=vqav2.Questions("test-dev2015")),
+            "val": AnswerAccuracy.Config(data=vqav2.Questions("val")),
+            "test-dev": AnswerAccuracy.Config(data=vqav2.Questions("test-dev2015")),
         },
         num_samples=443_757, num_epochs=10, batch_size=256, num_frames=1, num_answers=3_129,
     )  # fmt: skip
@@ -320,8 +320,8 @@ def nlvr2_statements() -> Experiment:
         nlvr2.Questions("train"),
         ANSWERING,
         {
-            "dev": Answered.Config(data=nlvr2.Questions("dev")),
-            "test": Answered.Config(data=nlvr2.Questions("test1")),
+            "dev": AnswerAccuracy.Config(data=nlvr2.Questions("dev")),
+            "test": AnswerAccuracy.Config(data=nlvr2.Questions("test1")),
         },
         num_samples=86_373, num_epochs=10, batch_size=128, num_frames=2,
     )  # fmt: skip
@@ -358,7 +358,7 @@ def tgif_action() -> Experiment:
     return _finetune(
         tgif_qa.Actions("train"),
         CHOOSING,
-        {"test": Choices.Config(data=tgif_qa.Actions("test"))},
+        {"test": ChoiceAccuracy.Config(data=tgif_qa.Actions("test"))},
         num_samples=20_475, num_epochs=100, batch_size=512,
     )  # fmt: skip
 
@@ -373,7 +373,7 @@ def tgif_transition() -> Experiment:
     return _finetune(
         tgif_qa.Transitions("train"),
         CHOOSING,
-        {"test": Choices.Config(data=tgif_qa.Transitions("test"))},
+        {"test": ChoiceAccuracy.Config(data=tgif_qa.Transitions("test"))},
         num_samples=52_704, num_epochs=100, batch_size=512,
     )  # fmt: skip
 
@@ -389,8 +389,8 @@ def tvqa_choice() -> Experiment:
         tvqa.Choices("train", subtitles=True),
         CHOOSING,
         {
-            "val": Choices.Config(data=tvqa.Choices("val", subtitles=True)),
-            "test": Choices.Config(data=tvqa.Choices("test_public", subtitles=True)),
+            "val": ChoiceAccuracy.Config(data=tvqa.Choices("val", subtitles=True)),
+            "test": ChoiceAccuracy.Config(data=tvqa.Choices("test_public", subtitles=True)),
         },
         num_samples=122_039, num_epochs=100, batch_size=512, max_text_len=100,
     )  # fmt: skip
@@ -407,8 +407,8 @@ def nextqa_choice() -> Experiment:
         nextqa.Choices("train"),
         CHOOSING,
         {
-            "val": Choices.Config(data=nextqa.Choices("val")),
-            "test": Choices.Config(data=nextqa.Choices("test")),
+            "val": ChoiceAccuracy.Config(data=nextqa.Choices("val")),
+            "test": ChoiceAccuracy.Config(data=nextqa.Choices("test")),
         },
         num_samples=34_132, num_epochs=20, batch_size=512,
     )  # fmt: skip
@@ -425,7 +425,7 @@ def msrvtt_choice() -> Experiment:
     return _finetune(
         msrvtt.Captions("train7k"),
         RANKING,
-        {"test": Choices.Config(data=msrvtt.Choices("test"))},
+        {"test": ChoiceAccuracy.Config(data=msrvtt.Choices("test"))},
         num_samples=7_010, num_epochs=10, batch_size=256,
     )  # fmt: skip
 
@@ -442,8 +442,8 @@ def lsmdc_choice() -> Experiment:
         lsmdc.Choices("train"),
         RANKING,
         {
-            "val": Choices.Config(data=lsmdc.Choices("val")),
-            "test": Choices.Config(data=lsmdc.Choices("test")),
+            "val": ChoiceAccuracy.Config(data=lsmdc.Choices("val")),
+            "test": ChoiceAccuracy.Config(data=lsmdc.Choices("test")),
         },
         num_samples=101_079, num_epochs=20, batch_size=256, lr=1e-5,
     )  # fmt: skip
@@ -460,7 +460,7 @@ def egomcq() -> Experiment:
     return _finetune(
         egoclip.Captions("train"),
         CONTRAST_AND_MATCHING,
-        {"val": Choices.Config(data=egoclip.Choices("val"))},
+        {"val": ChoiceAccuracy.Config(data=egoclip.Choices("val"))},
         num_samples=3_847_723, num_epochs=1, batch_size=256,
     )  # fmt: skip
 
@@ -476,8 +476,8 @@ def vcr_choice() -> Experiment:
         {"answers": vcr.Answers("train"), "rationales": vcr.Rationales("train")},
         RANKING,
         {
-            "val": Choices.Config(data=vcr.Answers("val"), then=vcr.Rationales("val")),
-            "test": Choices.Config(data=vcr.Answers("test"), then=vcr.Rationales("test")),
+            "val": ChoiceAccuracy.Config(data=vcr.Answers("val"), then=vcr.Rationales("val")),
+            "test": ChoiceAccuracy.Config(data=vcr.Answers("test"), then=vcr.Rationales("test")),
         },
         num_samples=212_923, num_epochs=200, batch_size=256, transform=AUGMENTED, num_frames=1, max_text_len=80,
     )  # fmt: skip
@@ -498,7 +498,7 @@ def kinetics400_probe() -> Experiment:
     return _finetune(
         kinetics400.Labels("train"),
         RECOGNISING,
-        {"val": Recognised.Config(data=kinetics400.Labels("val"), mode="head", num_views=3)},
+        {"val": RecognitionAccuracy.Config(data=kinetics400.Labels("val"), mode="head", num_views=3)},
         num_samples=246_534, num_epochs=50, batch_size=256, lr=3e-4, num_frames=8, frozen=True,
     )  # fmt: skip
 
@@ -574,7 +574,7 @@ def _questions(reader: Callable[[str], Dataset], *, num_samples: int, num_answer
     return _finetune(
         reader("train"),
         ANSWERING,
-        {split: Answered.Config(data=reader(split)) for split in ("val", "test")},
+        {split: AnswerAccuracy.Config(data=reader(split)) for split in ("val", "test")},
         num_samples=num_samples, num_epochs=20, batch_size=512, num_answers=num_answers,
     )  # fmt: skip
 
@@ -583,7 +583,7 @@ def _recognition(reader: Callable[[str], Dataset], *, num_samples: int, frozen: 
     return _finetune(
         reader("train1"),
         RECOGNISING,
-        {"test": Recognised.Config(data=reader("test1"), mode="head", num_views=3)},
+        {"test": RecognitionAccuracy.Config(data=reader("test1"), mode="head", num_views=3)},
         num_samples=num_samples, num_epochs=50, batch_size=256, frozen=frozen,
     )  # fmt: skip
 

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from allinone.datasets.synthetic import Captions, OrderPairs, Questions
-from allinone.evaluators.classification import Classification as Answers
-from allinone.evaluators.order import Order
+from allinone.evaluators.classification import AnswerAccuracy
 from allinone.evaluators.retrieval import Retrieval
-from allinone.experiment import Data, Experiment, Source, Words
+from allinone.evaluators.time_order import Order
+from allinone.experiment import Data, Experiment, Source, TokenizerConfig
 from allinone.model.config import NANO
-from allinone.objectives.classification import Classification
+from allinone.objectives.answering import Answering
 from allinone.objectives.mlm import MLM
 from allinone.objectives.vtc import VTC
 from allinone.objectives.vtm import VTM
@@ -30,7 +30,7 @@ def world_contrast() -> Experiment:
         model=NANO.replace(max_text_len=24),
         train_data={
             "captions": Source(data=Captions("train")),
-            "pairs": Source(data=OrderPairs("train"), share=2, together=2),
+            "pairs": Source(data=OrderPairs("train"), share=2, group_size=2),
         },
         objectives={"vtc": VTC.Config(learn_temperature=True)},
         evaluators={
@@ -40,7 +40,7 @@ def world_contrast() -> Experiment:
         optim=Optim.Config(lr=1e-3, num_steps=460, warmup=40, end_lr=1e-4),
         data=Data(batch_size=128, transform=Transform.Config(resize=64, crop=64), cache_mb=2500, length_window=1),
         train=TrainConfig(save_every=200),
-        words=Words(size=200),
+        words=TokenizerConfig(size=200),
     )
 
 
@@ -51,18 +51,18 @@ def world_joint() -> Experiment:
         first,
         train_data={
             "captions": Source(data=Captions("train"), share=0.5, batch_size=64),
-            "pairs": Source(data=OrderPairs("train"), share=1.5, batch_size=64, together=2),
+            "pairs": Source(data=OrderPairs("train"), share=1.5, batch_size=64, group_size=2),
             "questions": Source(data=Questions("train"), share=4, batch_size=64),
         },
         objectives={
             "vtc": VTC.Config(learn_temperature=True),
-            "vtm": VTM.Config(weight=2.0, negatives="hard", ramp=1.0, num_pairs=24),
+            "vtm": VTM.Config(weight=2.0, negatives="hard", hard_warmup=1.0, num_pairs=24),
             "mlm": MLM.Config(weight=0.2, mask_prob=0.3, num_pairs=8),
-            "answers": Classification.Config(weight=2.0, dropout=0.1),
+            "answers": Answering.Config(weight=2.0, dropout=0.1),
         },
         evaluators={
-            "gallery": Retrieval.Config(data=Captions("test"), mode="two_stage", top_k=10, fuse=True),
-            "answers": Answers.Config(data=Questions("test")),
+            "gallery": Retrieval.Config(data=Captions("test"), mode="two_stage", top_k=10, add_cosine=True),
+            "answers": AnswerAccuracy.Config(data=Questions("test")),
             "order": Order.Config(data=OrderPairs("test"), mode="dual"),
             "order_joint": Order.Config(data=OrderPairs("test"), mode="joint"),
         },

@@ -9,7 +9,7 @@ evaluate the checkpoint with the experiment of that name.
 from allinone.data.example import Dataset
 from allinone.datasets import hmdb51, kinetics400, ucf101, webvid
 from allinone.evaluators.base import EvaluatorConfig
-from allinone.evaluators.recognition import Recognition
+from allinone.evaluators.recognition import RecognitionAccuracy
 from allinone.evaluators.retrieval import Retrieval
 from allinone.experiment import Data, Experiment
 from allinone.model.config import BASE
@@ -37,7 +37,7 @@ def ucf101_zero_shot() -> Experiment:
 
 
 def _by_name(data: Dataset) -> Experiment:
-    return _untrained(Recognition.Config(data=data, num_views=3))
+    return _untrained(RecognitionAccuracy.Config(data=data, num_views=3))
 
 
 def _untrained(evaluator: EvaluatorConfig) -> Experiment:

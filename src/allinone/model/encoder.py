@@ -52,7 +52,7 @@ class VideoTextEncoder(nn.Module):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(config.image_mean)[:, None, None] * 255, persistent=False)
         self.register_buffer("std", torch.tensor(config.image_std)[:, None, None] * 255, persistent=False)
-        initialise(self, config)
+        initialize(self, config)
 
     def forward(
         self,
@@ -78,7 +78,7 @@ class VideoTextEncoder(nn.Module):
         if self.config.text_time:
             assert self.vision.time is not None
             words = words + self.vision.time[:num_frames, None]
-        vision, vision_mask = self.vision(self.normalise(frames), patch_perm, real_grid)
+        vision, vision_mask = self.vision(self.normalize(frames), patch_perm, real_grid)
         if vision_mask is None:
             vision_mask = text_mask.new_ones(frames.shape[0], vision.shape[2])
         tokens = torch.cat([words, vision + self.modality[self.VISION]], dim=2)  # [B, T, L + N, D]
@@ -95,7 +95,7 @@ class VideoTextEncoder(nn.Module):
         keep: int | None = None,
     ) -> Float[Tensor, "B K D"]:
         """Video-only mode: frames, in raster order, meet only in the mean, unless the config has `roll_video`."""
-        vision, _ = self.vision(self.normalise(frames))
+        vision, _ = self.vision(self.normalize(frames))
         num_text = 0 if self.config.roll_video else None
         return self.run(vision + self.modality[self.VISION], None, num_text, trace, keep)
 
@@ -140,7 +140,7 @@ class VideoTextEncoder(nn.Module):
                 trace.blocks.append(tokens)
         return self.norm(tokens).mean(dim=1)
 
-    def normalise(self, frames: UInt8[Tensor, "B T C H W"] | Float[Tensor, "B T C H W"]) -> Float[Tensor, "B T C H W"]:
+    def normalize(self, frames: UInt8[Tensor, "B T C H W"] | Float[Tensor, "B T C H W"]) -> Float[Tensor, "B T C H W"]:
         return frames if frames.is_floating_point() else (frames - self.mean) / self.std
 
     def draw_order(self, batch: int, num_frames: int) -> Int[Tensor, "B T P"]:
@@ -174,7 +174,7 @@ class VideoTextEncoder(nn.Module):
         return sources
 
 
-def initialise(encoder: VideoTextEncoder, config: ModelConfig) -> None:
+def initialize(encoder: VideoTextEncoder, config: ModelConfig) -> None:
     """Random weights: ViT's 0.02 everywhere, or scaled so that small models learn order in time from scratch.
 
     In the scaled start (`init="fan_in"`) weights have 1/sqrt(fan in), words unit variance, and where and when a patch

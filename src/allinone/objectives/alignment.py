@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from allinone.model.encoder import VideoTextEncoder
-from allinone.objectives.base import Ingredients, Objective, Step
+from allinone.objectives.base import BuildContext, Objective, Step
 from allinone.types import Batch, Losses
 
 
@@ -30,10 +30,10 @@ class Alignment(Objective):
         beta: float = 0.5
         num_iterations: int = 50
 
-        def build(self, ingredients: Ingredients) -> "Alignment":
+        def build(self, ingredients: BuildContext) -> "Alignment":
             return Alignment(self, ingredients)
 
-    def __init__(self, config: Config, ingredients: Ingredients):
+    def __init__(self, config: Config, ingredients: BuildContext):
         super().__init__()
         self.config = config
         self.num_special = ingredients.model.num_special

@@ -17,7 +17,7 @@ from allinone.types import Batch, Encoded, Losses
 
 
 @dataclass(frozen=True)
-class Ingredients:
+class BuildContext:
     """What objectives are built from. `answers` is None where the training data asks no questions, and `classes` are
     none where it has no labels."""
 
@@ -60,7 +60,7 @@ class ObjectiveConfig(Protocol):
         """Multiplies the loss, whatever its size."""
         ...
 
-    def build(self, ingredients: Ingredients) -> "Objective": ...
+    def build(self, ingredients: BuildContext) -> "Objective": ...
 
 
 class Objective(nn.Module):

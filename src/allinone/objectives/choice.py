@@ -11,7 +11,7 @@ from torch import Tensor
 from allinone.checks import check_literals
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import ChoiceHead, RankingHead
-from allinone.objectives.base import Ingredients, Objective, Step, pair_keys, same_pair
+from allinone.objectives.base import BuildContext, Objective, Step, pair_keys, same_pair
 from allinone.types import IGNORE, Batch, Losses
 
 
@@ -36,10 +36,10 @@ class Choice(Objective):
             if self.num_options < 2:
                 raise ValueError(f"num_options must be at least 2, got {self.num_options}")
 
-        def build(self, ingredients: Ingredients) -> "Choice":
+        def build(self, ingredients: BuildContext) -> "Choice":
             return Choice(self, ingredients)
 
-    def __init__(self, config: Config, ingredients: Ingredients):
+    def __init__(self, config: Config, ingredients: BuildContext):
         super().__init__()
         self.num_options = config.num_options
         if config.head == "ranking":

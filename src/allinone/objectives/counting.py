@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import NumberHead
-from allinone.objectives.base import Ingredients, Objective, Step
+from allinone.objectives.base import BuildContext, Objective, Step
 from allinone.types import Batch, Losses
 
 
@@ -19,10 +19,10 @@ class Counting(Objective):
     class Config:
         weight: float = 1.0
 
-        def build(self, ingredients: Ingredients) -> "Counting":
+        def build(self, ingredients: BuildContext) -> "Counting":
             return Counting(self, ingredients)
 
-    def __init__(self, config: Config, ingredients: Ingredients):
+    def __init__(self, config: Config, ingredients: BuildContext):
         super().__init__()
         self.head = NumberHead(NumberHead.Config(), ingredients.model)
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import MLMHead
-from allinone.objectives.base import Ingredients, Objective, Step
+from allinone.objectives.base import BuildContext, Objective, Step
 from allinone.text.masking import mask_tokens
 from allinone.types import IGNORE, Batch, Losses
 
@@ -27,10 +27,10 @@ class MLM(Objective):
             if not 0 < self.mask_prob <= 1:
                 raise ValueError(f"mask_prob must be in (0, 1], got {self.mask_prob}")
 
-        def build(self, ingredients: Ingredients) -> "MLM":
+        def build(self, ingredients: BuildContext) -> "MLM":
             return MLM(self, ingredients)
 
-    def __init__(self, config: Config, ingredients: Ingredients):
+    def __init__(self, config: Config, ingredients: BuildContext):
         super().__init__()
         self.config = config
         self.tokenizer = ingredients.tokenizer

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import LabelHead
-from allinone.objectives.base import Ingredients, Objective, Step
+from allinone.objectives.base import BuildContext, Objective, Step
 from allinone.types import Batch, Losses
 
 
@@ -19,10 +19,10 @@ class Recognition(Objective):
     class Config:
         weight: float = 1.0
 
-        def build(self, ingredients: Ingredients) -> "Recognition":
+        def build(self, ingredients: BuildContext) -> "Recognition":
             return Recognition(self, ingredients)
 
-    def __init__(self, config: Config, ingredients: Ingredients):
+    def __init__(self, config: Config, ingredients: BuildContext):
         super().__init__()
         if not ingredients.classes:
             raise ValueError("an objective that recognises classes needs training data with labels")

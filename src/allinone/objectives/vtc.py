@@ -10,7 +10,7 @@ from torch import Tensor
 
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import ContrastiveHead
-from allinone.objectives.base import Ingredients, Objective, Step, pair_keys, same_pair
+from allinone.objectives.base import BuildContext, Objective, Step, pair_keys, same_pair
 from allinone.types import Batch, Losses
 
 
@@ -26,10 +26,10 @@ class VTC(Objective):
         temperature: float = 0.05
         learn_temperature: bool = False
 
-        def build(self, ingredients: Ingredients) -> "VTC":
+        def build(self, ingredients: BuildContext) -> "VTC":
             return VTC(self, ingredients)
 
-    def __init__(self, config: Config, ingredients: Ingredients):
+    def __init__(self, config: Config, ingredients: BuildContext):
         super().__init__()
         head = ContrastiveHead.Config(temperature=config.temperature, learn_temperature=config.learn_temperature)
         self.head = ContrastiveHead(head, ingredients.model)

@@ -11,7 +11,7 @@ from torch import Tensor
 from allinone.checks import check_literals
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import MatchingHead
-from allinone.objectives.base import Ingredients, Objective, Pairs, Step, pair_keys, same_pair
+from allinone.objectives.base import BuildContext, Objective, Pairs, Step, pair_keys, same_pair
 from allinone.types import Batch, Losses
 
 
@@ -19,7 +19,7 @@ class VTM(Objective):
     """As many matching pairs as foreign ones, made within the batch: no clip is decoded to be a negative.
 
     A foreign pair keeps, in turn, the text or the clip. `random` negatives are uniform; `hard` ones are drawn by
-    VTC similarity, in a share that grows linearly from none to all over the first `ramp` of training, since hard
+    VTC similarity, in a share that grows linearly from none to all over the first `hard_warmup` of training, since hard
     negatives from the first step teach nothing. `num_pairs` limits the matching pairs: the joint mode costs more
     than VTC.
     """
@@ -28,21 +28,21 @@ class VTM(Objective):
     class Config:
         weight: float = 1.0
         negatives: Literal["random", "hard"] = "random"
-        ramp: float = 0.3
-        hardness: float = 20.0
+        hard_warmup: float = 0.3
+        hard_scale: float = 20.0
         num_pairs: int | None = None
 
         def __post_init__(self):
             check_literals(self)
             if self.num_pairs is not None and self.num_pairs < 1:
                 raise ValueError(f"num_pairs must be at least 1, got {self.num_pairs}")
-            if not 0 <= self.ramp <= 1:
-                raise ValueError(f"ramp is a share of training, in [0, 1]; got {self.ramp}")
+            if not 0 <= self.hard_warmup <= 1:
+                raise ValueError(f"hard_warmup is a share of training, in [0, 1]; got {self.hard_warmup}")
 
-        def build(self, ingredients: Ingredients) -> "VTM":
+        def build(self, ingredients: BuildContext) -> "VTM":
             return VTM(self, ingredients)
 
-    def __init__(self, config: Config, ingredients: Ingredients):
+    def __init__(self, config: Config, ingredients: BuildContext):
         super().__init__()
         self.config = config
         self.head = MatchingHead(MatchingHead.Config(), ingredients.model)
@@ -65,10 +65,10 @@ class VTM(Objective):
         if self.config.negatives == "hard":
             if step.similarity is None:
                 raise ValueError("hard negatives need the similarity of VTC: list a vtc objective before vtm")
-            ramp = min(step.progress / self.config.ramp, 1.0) if self.config.ramp else 1.0
-            hard = (step.similarity * self.config.hardness).masked_fill(~allowed, float("-inf")).softmax(1)
+            hard_warmup = min(step.progress / self.config.hard_warmup, 1.0) if self.config.hard_warmup else 1.0
+            hard = (step.similarity * self.config.hard_scale).masked_fill(~allowed, float("-inf")).softmax(1)
             uniform = weights / weights.sum(1, keepdim=True).clamp(min=1)
-            weights = ramp * hard.nan_to_num() + (1 - ramp) * uniform
+            weights = hard_warmup * hard.nan_to_num() + (1 - hard_warmup) * uniform
         rows = torch.arange(min(len(batch), self.config.num_pairs or len(batch)), device=weights.device)
         keep_text = rows[(rows % 2 == 0) & (weights[rows].sum(1) > 0)]
         keep_clip = rows[(rows % 2 == 1) & (weights.T[rows].sum(1) > 0)]

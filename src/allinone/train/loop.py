@@ -45,11 +45,11 @@ from allinone.model.model import AllInOne
 from allinone.model.weights import load_all
 from allinone.objectives.base import Objective, Step
 from allinone.text.tokenizer import Tokenizer
-from allinone.train.distributed import World, join_world
 from allinone.train.logs import RunLog
 from allinone.train.optim import Optim
 from allinone.train.resume import OBJECTIVES, OPTIMIZER, Saved, State, check_unchanged
 from allinone.train.signals import StopSignals, TrainingInterrupted
+from allinone.train.world import World, join_world
 from allinone.types import Batch
 
 log = logging.getLogger(__name__)
@@ -457,8 +457,8 @@ class Run:
         torch.manual_seed(self.draw_seed(part, 0))  # dropout, order of patches
         rng = torch.Generator().manual_seed(self.draw_seed(part, 1))
         is_last = part == self.accumulate - 1
-        together = nullcontext() if is_last or not isinstance(net, DistributedDataParallel) else net.no_sync()
-        with together:
+        group_size = nullcontext() if is_last or not isinstance(net, DistributedDataParallel) else net.no_sync()
+        with group_size:
             with torch.autocast(place.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
                 loss, numbers = net(batch.to(place), Step(rng, progress=self.state.step / self.num_steps))
             (loss / self.accumulate).backward()

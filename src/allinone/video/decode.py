@@ -26,7 +26,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
 
-from allinone.shards import find_packed
+from allinone.files.shards import find_packed
 from allinone.types import Clip
 from allinone.video.color import HDR, hdr_pixels, may_be_transparent, over_white
 from allinone.video.damage import describe, inspector, merged, missing_frames, undecoded

@@ -1,0 +1,195 @@
+"""`allinone demo`: make a world of videos, train, evaluate, index, search and ask; it ends with one HTML report."""
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+from allinone.apps.look.curves import needs_plots
+from allinone.apps.look.report import Report, Row, ShownAnswer, ShownHit, ShownQuery, write_report
+from allinone.apps.search import VideoIndex, require_lancedb
+from allinone.data.cache import FrameCache
+from allinone.datasets.synthetic import Captions, Questions, make_world
+from allinone.evaluators.base import Evaluation
+from allinone.evaluators.results import write_results
+from allinone.experiment import Experiment, circumstances, override, run_evaluator, train
+from allinone.experiments.world import world_contrast, world_joint
+from allinone.inference import Predictor, Progress, load
+
+NUM_TRAIN, NUM_TRAIN_QUICK = 6000, 400
+NUM_SHOWN = 8
+
+
+@dataclass
+class Clock:
+    """Seconds that each part of the demo took, told as they pass."""
+
+    say: Callable[[str], None]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        self.say(f"{name} ...")
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+        self.say(f"{name}: {self.seconds[name]:.0f} s")
+
+
+def demo(
+    folder: Path, *, quick: bool = False, seed: int = 0, on_progress: Progress | None = None, say: Callable[[str], None]
+) -> Path:
+    """Run everything in `folder`; return the report. A second call goes on where the first one stopped.
+
+    `quick` shows every step in a minute or so, and learns little. `say` gets a line for each part, `on_progress` what
+    a progress bar needs.
+    """
+    with needs_plots("the demo"):
+        for package in ("jinja2", "matplotlib"):
+            import_module(package)
+    require_lancedb()
+    clock = Clock(say)
+    folder.mkdir(parents=True, exist_ok=True)
+    root = folder / ("world-quick" if quick else "world")
+    with clock.part("make the world"):
+        progress = None if on_progress is None else lambda done, total: on_progress("videos made", done, total)
+        make_world(root, num_train=NUM_TRAIN_QUICK if quick else NUM_TRAIN, seed=seed, progress=progress)
+    settings = [f"data.root={root}", f"train.seed={seed}", f"data.seed={seed}"]
+    if quick:
+        settings += ["optim.num_steps=20", "optim.warmup=5"]
+    first, second = override(world_contrast(), settings), override(world_joint(), settings)
+    runs = [folder / ("quick" if quick else "run") / name for name in ("contrast", "joint")]
+    videos = (example.files[0] for example in Captions("train").examples(root))
+    cache = FrameCache(videos, first.data.cache_mb, first.data.transform.resize)
+    with clock.part("train: contrast"):
+        start = train(replace(first, evaluators={}), runs[0], resume=True, cache=cache).checkpoint
+    with clock.part("train: all objectives"):
+        second = override(second, [f"init={start}"])
+        checkpoint = train(replace(second, evaluators={}), runs[1], resume=True, cache=cache).checkpoint
+    model = load(checkpoint)
+    with clock.part("evaluate"):
+        found = {
+            name: run_evaluator(model, second, config, ("blind",) if name == "answers" else (), on_progress)
+            for name, config in second.evaluators.items()
+        }
+    with clock.part("index and search"):
+        queries = search_gallery(model, root, folder / ("quick.index" if quick else "gallery.index"), on_progress)
+    with clock.part("ask"):
+        answers = ask(model, root)
+    facts_of_it = {"checkpoint": str(checkpoint), "experiment": "world_joint", **circumstances(model, second)}
+    write_results(folder / "evaluation", facts_of_it, found, overwrite=True)
+    report = Report(
+        title="All-in-One on a made world",
+        summary=summary(first, second, quick),
+        tables=tables(found),
+        metrics_files=[run / "metrics.jsonl" for run in runs],
+        queries=queries,
+        answers=answers,
+        facts=facts(clock, seed),
+    )
+    path = folder / "report.html"
+    write_report(path, report)
+    for name, rows in report.tables.items():
+        say(f"\n{name}")
+        for row in rows:
+            chance = "" if row.chance is None else f"  (chance {row.chance:.0f})"
+            interval = "" if row.interval is None else f"  [{row.interval[0]:5.1f}, {row.interval[1]:5.1f}]"
+            say(f"  {row.name:42} {row.value:6.1f}{interval}{chance}")
+    say(f"\n{sum(clock.seconds.values()):.0f} s in all")
+    return path
+
+
+def search_gallery(
+    model: Predictor, root: Path, index_path: Path, on_progress: Progress | None
+) -> tuple[ShownQuery, ...]:
+    """Index the clips of the gallery and look for some of their captions."""
+    gallery = Captions("test").examples(root)
+    index = VideoIndex.open(index_path, model)
+    index.add([example.files[0] for example in gallery], on_progress=on_progress)
+    captions = {example.files[0].resolve(): example.text for example in gallery}
+    queries = []
+    for example in gallery[:: len(gallery) // NUM_SHOWN][:NUM_SHOWN]:
+        hits = [
+            ShownHit(
+                video=Path(hit.video),
+                start_sec=hit.start_sec,
+                end_sec=hit.end_sec,
+                score=hit.score if hit.match is None else hit.match,
+                caption=captions[Path(hit.video).resolve()],
+                right=Path(hit.video).resolve() == example.files[0].resolve(),
+            )
+            for hit in index.search(example.text, top_k=3, rerank=10)
+        ]
+        queries.append(ShownQuery(text=example.text, hits=tuple(hits)))
+    return tuple(queries)
+
+
+def ask(model: Predictor, root: Path) -> tuple[ShownAnswer, ...]:
+    """Answers to some of the test questions, of every kind."""
+    questions = Questions("test").examples(root)
+    chosen = questions[:: len(questions) // NUM_SHOWN][:NUM_SHOWN]
+    return tuple(
+        ShownAnswer(
+            video=example.files[0],
+            question=example.text,
+            truth=example.answer or "",
+            answers=tuple(model.answer(example.files[0], example.text, top_k=3)),
+        )
+        for example in chosen
+    )
+
+
+def summary(first: Experiment, second: Experiment, quick: bool) -> str:
+    steps = f"{first.optim.num_steps} steps of contrast, then {second.optim.num_steps} of all objectives"
+    held_out = "Every number is on clips whose captions do not occur in training."
+    if quick:
+        return f"The quick form: {steps}. It shows that every part runs; the numbers mean little. {held_out}"
+    return f"A model of half a million parameters, trained from scratch on a CPU: {steps}. {held_out}"
+
+
+def tables(found: Mapping[str, Mapping[str, Evaluation]]) -> dict[str, list[Row]]:
+    """What the demo shows of the evaluation, beside what guessing would reach."""
+
+    def row(name: str, evaluator: str, metric: str, chance: float, note: str = "", column: str = "score") -> Row:
+        score = found[evaluator][column].scores[metric]
+        interval = None if score.low is None or score.high is None else (score.low, score.high)
+        return Row(name, score.value, chance, note, interval)
+
+    retrieval = [
+        row(f"{what}, {way} R@{k}", "gallery", f"{stage}{way}/R@{k}", float(k))
+        for stage, what in (("dual/", "dual stream"), ("", "re-ranked by the joint mode"))
+        for way in ("t2v", "v2t")
+        for k in (1, 5)
+    ]
+    chances = {name: score.value for name, score in found["answers"]["score"].scores.items() if "chance" in name}
+    kinds = [name.removeprefix("chance/") for name in chances if "/" in name]
+    answers = [
+        row("all questions", "answers", "accuracy", chances["chance"]),
+        row("all questions, blind", "answers", "accuracy", chances["chance"], "control: frames withheld", "blind"),
+        *(row(kind, "answers", f"accuracy/{kind}", chances[f"chance/{kind}"]) for kind in kinds),
+    ]
+    order = []
+    for name, mode in (("order", "dual stream"), ("order_joint", "joint mode")):
+        order += [
+            row(f"{mode}: caption picks its clip", name, "t2v/pairs", 50),
+            row(f"{mode}: clip picks its caption", name, "v2t/pairs", 50),
+            row(
+                f"{mode}: control, one frame repeated", name, "single_frame/t2v/pairs", 50,
+                "50: single frames give nothing away",
+            ),
+        ]  # fmt: skip
+    return {
+        "Retrieval in a gallery of 100 clips with distinct captions": retrieval,
+        "Questions": answers,
+        "Pairs that differ only in time order": order,
+    }
+
+
+def facts(clock: Clock, seed: int) -> dict[str, str]:
+    found = {f"seconds to {name}": f"{seconds:.0f}" for name, seconds in clock.seconds.items()}
+    found |= {name: version(name) for name in ("allinone", "torch", "av")}
+    return found | {"python": platform.python_version(), "seed": str(seed)}

@@ -1,0 +1,135 @@
+"""One self-contained HTML page about a run: tables against chance, curves, contact sheets of hits, answers."""
+
+import base64
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from allinone.apps.look.curves import loss_curves, needs_plots
+from allinone.apps.look.sheets import clock, contact_sheet
+from allinone.video.decode import probe
+
+NUM_SHEET_FRAMES = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """A number, what guessing would reach, a note, and the number's 95 % interval.
+
+    With chance it gets a bar, for which both are in percent.
+    """
+
+    name: str
+    value: float
+    chance: float | None
+    note: str = ""
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class ShownHit:
+    """A hit of a search, with the true caption of its clip, and whether it is the clip that was looked for."""
+
+    video: Path
+    start_sec: float
+    end_sec: float
+    score: float
+    caption: str | None
+    right: bool
+
+
+@dataclass(frozen=True)
+class ShownQuery:
+    """A text that was searched for, and its best hits in order."""
+
+    text: str
+    hits: tuple[ShownHit, ...]
+
+
+@dataclass(frozen=True)
+class ShownAnswer:
+    """A question about a clip, its true answer, and the model's with their probabilities, the best first.
+
+    The clip is all of the video, or its beginning where `duration_sec` says how much of it.
+    """
+
+    video: Path
+    question: str
+    truth: str
+    answers: tuple[tuple[str, float], ...]
+    duration_sec: float | None = None
+
+    @property
+    def right(self) -> bool:
+        """Whether the best answer is the true one; case and space around it are no difference."""
+        return bool(self.answers) and self.answers[0][0].strip().lower() == self.truth.strip().lower()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a page shows, from top to bottom; what is empty gets no heading. `facts` are things to know of the run."""
+
+    title: str
+    summary: str
+    tables: Mapping[str, Sequence[Row]]
+    metrics_files: Sequence[Path]
+    queries: Sequence[ShownQuery]
+    answers: Sequence[ShownAnswer]
+    facts: Mapping[str, str]
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the page, whole or not at all. Where the extra `plots` is not installed, ModuleNotFoundError says so."""
+    with needs_plots("a report"):
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    pages = Environment(
+        loader=PackageLoader("allinone.apps", "look"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters |= {"clock": clock, "percent": percent}
+    page = pages.get_template("report.html").render(
+        report=report,
+        curves=inlined(loss_curves(report.metrics_files)) if report.metrics_files else None,
+        hit_sheet=lambda hit: sheet(hit.video, hit.start_sec, hit.end_sec),
+        answer_sheet=lambda shown: sheet(shown.video, 0.0, duration(shown)),
+    )
+    unfinished = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        unfinished.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")  # of names that are no UTF-8
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def duration(shown: ShownAnswer) -> float:
+    """Seconds of the clip that was asked about; 0 for an image."""
+    return shown.duration_sec if shown.duration_sec is not None else probe(shown.video).duration_sec or 0.0
+
+
+def sheet(video: Path, start_sec: float, end_sec: float) -> str:
+    return inlined(contact_sheet(video, middles(start_sec, end_sec)))
+
+
+def middles(start_sec: float, end_sec: float) -> list[float]:
+    """The middles of equal parts of a stretch of time; its one moment, where it has no length."""
+    if end_sec <= start_sec:
+        return [start_sec]
+    length = (end_sec - start_sec) / NUM_SHEET_FRAMES
+    return [start_sec + (i + 0.5) * length for i in range(NUM_SHEET_FRAMES)]
+
+
+def percent(value: float) -> str:
+    """A length in CSS, within 0 and 100 %."""
+    return f"{min(max(value, 0.0), 100.0) if math.isfinite(value) else 0.0:.2f}%"
+
+
+def inlined(picture: bytes) -> str:
+    """The address of a picture that is all in the address."""
+    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"

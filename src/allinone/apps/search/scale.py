@@ -1,0 +1,142 @@
+"""A very large collection on many machines: Ray hands out videos, and every worker embeds as one machine does."""
+
+import copy
+import logging
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from allinone.apps.search.embedding import Embedded, embed_videos
+from allinone.apps.search.files import VideoFile
+from allinone.apps.search.segments import Cut
+from allinone.inference import Predictor
+
+log = logging.getLogger(__name__)
+
+NUM_RETRIES = 2
+"""How often a task is given again to a worker that was started in place of one that died."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ray:
+    """A Ray cluster. Videos must lie under the same paths on every machine; the index is written by the caller alone.
+
+    `address` is that of the cluster ("auto", "ray://host:10001"); None uses the one that is connected already, or
+    starts one on this machine. By default there is a worker for each GPU, or, where there are none, for each two CPUs.
+    With `log`, what Ray and its workers say is printed.
+    """
+
+    address: str | None = None
+    num_workers: int | None = None
+    cpus_per_worker: int = 2
+    gpus_per_worker: float | None = None
+    videos_per_task: int = 8
+    log: bool = False
+
+    def embed_videos(
+        self,
+        videos: Sequence[VideoFile],
+        predictor: Predictor,
+        cut: Cut,
+        contents: frozenset[str],
+        on_segments: Callable[[int, int], None],
+    ) -> Iterator[Embedded]:
+        """Every video, in the order in which they get done.
+
+        A worker that dies is started again, and its task too. After `NUM_RETRIES` times the videos of the task are
+        tried one by one, and the one with which workers die is a failure.
+        """
+        if not self.log:  # before Ray is imported: what it says of workers that die goes past its logger
+            os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+        ray = ray_module()
+        is_ours = not ray.is_initialized()
+        if is_ours:
+            self.start(ray)
+        try:
+            total = ray.cluster_resources()
+            gpus = float("GPU" in total) if self.gpus_per_worker is None else self.gpus_per_worker
+            room = total.get("GPU", 0.0) / gpus if gpus else total.get("CPU", 1.0) / self.cpus_per_worker
+            needs = {"num_cpus": self.cpus_per_worker, "num_gpus": gpus}
+            worker = ray.remote(**needs, max_restarts=-1, max_task_retries=NUM_RETRIES)(Worker)
+            idle = [worker.remote() for _ in range(self.num_workers or max(1, int(room)))]
+            setup = ray.put((on_device(predictor, "cpu"), cut, contents, self.cpus_per_worker))
+            todo = deque(videos[i : i + self.videos_per_task] for i in range(0, len(videos), self.videos_per_task))
+            running: dict[Any, tuple[Any, Sequence[VideoFile]]] = {}
+            done = 0
+            while todo or running:
+                while todo and idle:
+                    worker, task = idle.pop(), todo.popleft()
+                    running[worker.embed.remote([setup], task)] = worker, task
+                [ready], _ = ray.wait(list(running), num_returns=1)
+                worker, task = running.pop(ready)
+                idle.append(worker)
+                try:
+                    results = ray.get(ready)
+                except ray.exceptions.RayActorError as error:
+                    if len(task) > 1:
+                        todo.extend([video] for video in task)
+                        continue
+                    log.debug("%s: %s", task[0].path, error)
+                    results = [Embedded(task[0], failure=f"{NUM_RETRIES + 1} workers died while they read it")]
+                done += sum(len(result.rows) for result in results)
+                on_segments(done, done)
+                yield from results
+        finally:
+            if is_ours:
+                ray.shutdown()
+
+    def start(self, ray: Any) -> None:
+        level = logging.INFO if self.log else logging.ERROR
+        logging.getLogger("ray").setLevel(level)
+        # Ray puts the current folder, where anything may lie, on the import path of its workers.
+        with chdir(os.sep), warnings.catch_warnings():
+            # Its processes are forked, and start another program at once: LanceDB's threads need not survive.
+            warnings.filterwarnings("ignore", "lancedb fork support")
+            ray.init(self.address, log_to_driver=self.log, logging_level=level)
+
+
+class Worker:
+    """What runs on the machines of a cluster.
+
+    The model comes with every task as a reference, and is fetched with the first one. An argument of the constructor
+    could be lost when Ray starts a worker again in place of one that died.
+    """
+
+    def __init__(self) -> None:
+        self.setup: tuple[Predictor, Cut, frozenset[str], int] | None = None
+
+    def embed(self, setup: list[Any], videos: Sequence[VideoFile]) -> list[Embedded]:
+        if self.setup is None:
+            predictor, cut, contents, num_threads = ray_module().get(setup[0])
+            predictor = on_device(predictor, "cuda" if torch.cuda.is_available() else "cpu")
+            self.setup = predictor, cut, contents, num_threads
+        predictor, cut, contents, num_threads = self.setup
+        return list(embed_videos(videos, predictor, cut, contents, num_threads=num_threads))
+
+
+def on_device(predictor: Predictor, device: str) -> Predictor:
+    if predictor.device.type == device:
+        return predictor
+    model = copy.deepcopy(predictor.model)
+    return Predictor(
+        model,
+        predictor.tokenizer,
+        data=predictor.data,
+        device=device,
+        precision=predictor.precision,
+        name=predictor.name,
+    )
+
+
+def ray_module() -> Any:
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"many machines need {error.name}: pip install 'allinone[scale]'") from error
+    return ray

@@ -1,0 +1,174 @@
+"""A part of a video to the frames that a model takes: choose the moments, read them, cut and scale."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from zlib import crc32
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from allinone.data.cache import FrameCache, decoding_size
+from allinone.data.example import Example, Region
+from allinone.video.decode import VideoError, VideoFile, read_frames
+from allinone.video.sampling import segment_times
+from allinone.video.tint import tint
+from allinone.video.transforms import Transform
+
+Control = Literal["none", "blind", "single_frame", "shuffle_frames"]
+"""What is withheld from a model, to see what its score owes to it: nothing, the frames, all but one, their order."""
+
+GRAY = (124, 116, 104)
+"""ImageNet's mean colour: what a blind model is shown."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A video (or image) file, by path or as its bytes, and the part of it that is meant: by default, the whole.
+
+    Several images are a clip of these, in their order. `regions` are tinted.
+    """
+
+    video: str | Path | bytes | tuple[Path, ...]
+    start_sec: float | None = None
+    end_sec: float | None = None
+    regions: tuple[Region, ...] = ()
+
+    @classmethod
+    def of(cls, source: "str | Path | bytes | Span | Example") -> "Span":
+        """The span that is meant by a file, by an example, or by itself."""
+        if isinstance(source, Example):
+            return cls(source.video, source.start_sec, source.end_sec, source.regions)
+        return source if isinstance(source, Span) else cls(source)
+
+    @property
+    def file(self) -> Path | bytes | tuple[Path, ...]:
+        return Path(self.video) if isinstance(self.video, str) else self.video
+
+
+@dataclass(frozen=True)
+class VideoMeta:
+    """What must be known of a video before frames are chosen. `size` is the short side to decode at, None as it is."""
+
+    duration_sec: float
+    size: int | None
+
+
+class ClipReader:
+    """Reads the `num_frames` frames of a span, transformed; an image is a clip of one frame, repeated.
+
+    Remembers how long videos are. With a `cache`, small videos are decoded once and then kept whole. With a `control`
+    the model is blind (nothing is read), sees the middle frame alone, or the frames in another order.
+    """
+
+    def __init__(
+        self, num_frames: int, transform: Transform, cache: FrameCache | None = None, control: Control = "none"
+    ):
+        self.num_frames = num_frames
+        self.transform = transform
+        self.cache = cache
+        self.control: Control = control
+        self.facts: dict[Path, VideoMeta] = {}
+
+    def read(
+        self, span: Span, rng: np.random.Generator | None = None, view: int = 0, num_views: int = 1
+    ) -> UInt8[Tensor, "T C H W"]:
+        """With an `rng`, random moments and augmentations (training); without, the middle of each segment.
+
+        Raises VideoError where the video cannot be read.
+        """
+        num_frames, side = self.num_frames, self.transform.config.crop
+        if self.control == "blind":
+            return torch.tensor(GRAY, dtype=torch.uint8)[:, None, None].expand(num_frames, 3, side, side).contiguous()
+        shots = [
+            tint(frames, [(region.polygons, region.color) for region in span.regions])
+            for frames in self.shots(span, 1 if self.control == "single_frame" else num_frames, rng, view, num_views)
+        ]
+        is_random = rng is not None and self.transform.config.is_random
+        seed = int(rng.integers(2**63)) if rng is not None and is_random else 0
+        generators = (torch.Generator().manual_seed(seed) if is_random else None for _ in shots)
+        clip = torch.cat([self.transform(shot, generator) for shot, generator in zip(shots, generators, strict=True)])
+        if self.control == "single_frame":
+            return clip.expand(num_frames, -1, -1, -1).contiguous()
+        return clip[shuffled(num_frames, span, rng)] if self.control == "shuffle_frames" else clip
+
+    def shots(
+        self, span: Span, num_frames: int, rng: np.random.Generator | None, view: int, num_views: int
+    ) -> list[UInt8[Tensor, "_ C H W"]]:
+        """The frames as they were taken: together where they are of one size, or one by one."""
+        video = span.file
+        if isinstance(video, tuple):
+            moments = segment_times(0, len(video), num_frames, rng, view, num_views)
+            size = self.transform.config.resize
+            return [read_frames(video[int(moment)], times_sec=[0.0], size=size).frames for moment in moments]
+        whole = self.cache.get(video) if self.cache and isinstance(video, Path) else None
+        if whole:
+            start, end = bounds(span, whole.duration_sec)
+            return [whole.at(segment_times(start, end, num_frames, rng, view, num_views))]
+        known = self.facts.get(video) if isinstance(video, Path) else None
+        with VideoFile(video) as file:
+            facts = known or self.measure(file)
+            if isinstance(video, Path):
+                self.facts[video] = facts
+            start, end = bounds(span, facts.duration_sec)
+            times = segment_times(start, end, num_frames, rng, view, num_views)
+            return [file.read(times_sec=times, size=facts.size).frames]
+
+    def look_up(self, video: Path) -> VideoMeta:
+        """For whoever cuts a video into parts: of frames at the end that do not decode, no parts are made."""
+        if video not in self.facts:
+            with VideoFile(video) as file:
+                self.facts[video] = self.measure(file, until_last_decodable=True)
+        return self.facts[video]
+
+    def measure(self, file: VideoFile, until_last_decodable: bool = False) -> VideoMeta:
+        """The duration is 0 for an image."""
+        side, resize = file.short_side, self.transform.config.resize
+        if side is None:
+            side = min(file.read(times_sec=[0]).frames.shape[-2:])
+        duration_sec = file.decodable_sec if until_last_decodable else file.duration_sec
+        return VideoMeta(duration_sec or 0.0, decoding_size(side, resize))
+
+
+def bounds(span: Span, duration_sec: float) -> tuple[float, float]:
+    """Where the span begins and ends in a video of this length. An image has no time: every span of it is the image."""
+    start, end = span.start_sec or 0.0, duration_sec if span.end_sec is None else span.end_sec
+    if duration_sec == 0:
+        return 0.0, 0.0
+    if start >= duration_sec:
+        name = "<bytes>" if isinstance(span.video, bytes) else span.video
+        raise VideoError(f"{name}: a span that begins at {start:g} s, but the video ends at {duration_sec:g} s")
+    return start, min(end, duration_sec)
+
+
+def shuffled(num_frames: int, span: Span, rng: np.random.Generator | None) -> Int[Tensor, " T"]:
+    """Another order of the frames than their own; without an `rng`, one that the span alone decides."""
+    if rng is None:
+        rng = np.random.default_rng(crc32(repr((span.start_sec, span.end_sec)).encode() + name_of(span).encode()))
+    order = rng.permutation(num_frames)
+    while num_frames > 1 and (order == np.arange(num_frames)).all():
+        order = rng.permutation(num_frames)
+    return torch.from_numpy(order)
+
+
+def name_of(span: Span) -> str:
+    """What a span's file is called, wherever its folder lies."""
+    if isinstance(span.video, bytes):
+        return f"<{crc32(span.video)}>"
+    return "+".join(path.name for path in span.video) if isinstance(span.video, tuple) else Path(span.video).name
+
+
+def unique_clips(examples: Iterable[Example]) -> tuple[list[Example], list[int]]:
+    """The first example of each clip (each `video_id`), and for every example the number of its clip among these."""
+    number: dict[str, int] = {}
+    firsts: list[Example] = []
+    clips: list[int] = []
+    for example in examples:
+        if example.video_id not in number:
+            number[example.video_id] = len(firsts)
+            firsts.append(example)
+        clips.append(number[example.video_id])
+    return firsts, clips

@@ -1,0 +1,77 @@
+"""Files that lie packed in tar files, found by path where there is no such file on disk.
+
+`S/videos/a.mp4` is looked up in the index (`shards.index`) of the nearest folder above it that holds one, and
+`S/00003.tar/000030012.mp4` in that tar. A file on disk always wins: an index is asked for what is missing there.
+"""
+
+import io
+import os
+from pathlib import Path
+
+from allinone.files.shards.index import INDEX, Entry, Index, write_index
+from allinone.files.shards.tars import BrokenTar, index_of_tar
+
+__all__ = [
+    "INDEX", "BrokenTar", "Entry", "Index", "Tree", "find_packed", "forget_indexes", "index_of", "index_of_tar",
+    "open_file", "write_index",
+]  # fmt: skip
+
+_known: dict[str, Index] = {}
+"""The indexes that were found, by the folders that were asked about."""
+
+
+def index_of(folder: str | Path) -> Index | None:
+    """The index that tells what is packed of this folder, which need not be on disk; None where there is none."""
+    asked = above = os.path.abspath(folder)
+    while above not in _known:
+        if above.endswith(".tar") and os.path.isfile(above):
+            return index_of_tar(above)
+        if os.path.isfile(path := os.path.join(above, INDEX)):
+            _known[above] = Index(path, above)
+        elif above == (above := os.path.dirname(above)):
+            return None
+    _known[asked] = _known[above]
+    return _known[asked]
+
+
+def forget_indexes() -> None:
+    """For whoever wrote one anew."""
+    _known.clear()
+
+
+def find_packed(path: str | Path) -> Entry | None:
+    """Where the bytes of this path are packed; None where they are not."""
+    index = index_of(os.path.dirname(path) or ".")
+    return index.find(path) if index else None
+
+
+def open_file(path: str | Path) -> io.BufferedReader:
+    """The file, from disk or from where it is packed."""
+    try:
+        return open(path, "rb")
+    except (FileNotFoundError, NotADirectoryError):
+        if entry := find_packed(path):
+            return entry.open()
+        raise
+
+
+class Tree:
+    """What lies below a folder, on disk or packed."""
+
+    def __init__(self, root: str | Path):
+        self.index = index_of(root)
+
+    # `os.path` says False of a name that is too long and of a folder that may not be entered, where `pathlib` raises.
+    def is_file(self, path: Path) -> bool:
+        return os.path.isfile(path) or (self.index is not None and self.index.find(path) is not None)
+
+    def is_dir(self, path: Path) -> bool:
+        return os.path.isdir(path) or (self.index is not None and self.index.has_folder(path))
+
+    def children(self, folder: Path) -> list[tuple[Path, bool]]:
+        """What lies in a folder, by name, and whether it is a folder itself."""
+        found = dict(self.index.children(folder)) if self.index else {}
+        if not found or folder.is_dir():
+            with os.scandir(folder) as entries:
+                found |= {entry.name: entry.is_dir() for entry in entries}
+        return [(folder / name, found[name]) for name in sorted(found)]

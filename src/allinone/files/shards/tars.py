@@ -1,0 +1,127 @@
+"""Tar files in the layout of WebDataset and video2dataset: the files of a sample lie together and share a key.
+
+    000030012.mp4   000030012.txt   000030012.json      a video, its caption, and what else is known of it
+
+Headers of tars that others made are read once; what was found is kept in the user's cache folder.
+"""
+
+import hashlib
+import json
+import os
+import tarfile
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from allinone.files.shards.index import Index, Record, leads_out, write_index
+
+TEXT, JSON = ".txt", ".json"
+MAX_TEXT_BYTES = 1 << 24
+CAPTION_RULE = 2
+"""To be raised when captions are found by another rule, so that indexes made by the old one are not used."""
+
+
+class BrokenTar(ValueError):
+    """A tar file that cannot be read to its end, or whose files cannot be told apart."""
+
+
+@lru_cache(maxsize=128)  # each holds a file open
+def index_of_tar(path: str) -> Index:
+    """The files in a tar that are no text and no JSON, each with the caption of its sample."""
+    facts = os.stat(path)
+    state = f"{CAPTION_RULE} {os.path.abspath(path)} {facts.st_size} {facts.st_mtime_ns}".encode()
+    kept = cache_folder() / f"{Path(path).stem}-{hashlib.sha256(state).hexdigest()[:16]}.index"
+    if not kept.is_file():
+        records = list(scan(path))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_index(kept, records)
+    return Index(kept, path)
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "allinone" / "shards"
+
+
+def scan(path: str) -> Iterator[Record]:
+    """The records of a tar. Hidden members are skipped: `._name` holds what a Mac notes of the file `name`."""
+    media: dict[str, tarfile.TarInfo] = {}
+    texts: dict[str, tarfile.TarInfo] = {}
+    for member in members(path):
+        names = member.name, member.name.replace("\\", "/")  # as Unix and as Windows read it
+        if any(map(leads_out, names)) or PureWindowsPath(member.name).is_absolute():
+            raise BrokenTar(f"{path}: its member {member.name!r} names a file outside of the tar; it is not read")
+        name = member.name.removeprefix("./")
+        if any(part.startswith(".") for part in PurePosixPath(name).parts):
+            continue
+        files = texts if name.lower().endswith((TEXT, JSON)) else media
+        if name in files:
+            raise BrokenTar(f"{path}: holds two files called {name}; keep one of them")
+        files[name] = member
+    captions = read_captions(path, texts)
+    for name, member in media.items():
+        yield name, None, member.offset_data, member.size, caption_for(name, captions)
+
+
+def read_captions(path: str, texts: Mapping[str, tarfile.TarInfo]) -> dict[str, str]:
+    """Captions by the names of their files without the ending: the text, or where it says nothing the JSON's."""
+    captions: dict[str, str] = {}
+    with open(path, "rb") as file:
+        for name, member in sorted(texts.items(), key=lambda named: named[0].lower().endswith(TEXT)):
+            if member.size > MAX_TEXT_BYTES:
+                raise BrokenTar(f"{path}: {name} has {member.size:,} bytes, too many for a caption")
+            file.seek(member.offset_data)
+            content = decode(file.read(member.size))
+            stem = str(PurePosixPath(name).with_suffix(""))
+            if name.lower().endswith(JSON):
+                captions[stem] = caption_in(content)
+            elif content.strip() or stem not in captions:
+                captions[stem] = content
+    return captions
+
+
+def decode(content: bytes) -> str:
+    """Text as UTF-8, with or without BOM, or else as Windows-1252."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def caption_in(content: str) -> str:
+    """`caption` of a JSON object; nothing where there is none."""
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError):
+        return ""
+    caption = values.get("caption") if isinstance(values, dict) else None
+    return caption if isinstance(caption, str) else ""
+
+
+def caption_for(name: str, captions: Mapping[str, str]) -> str:
+    """The caption of the longest name that the file's own goes on from at a dot.
+
+    `clip.v1.mp4` takes `clip.v1.txt`, as video2dataset names files, and else `clip.txt`, since in WebDataset a sample's
+    key ends at the first dot; it never takes `clip.v2.txt`.
+    """
+    stem = PurePosixPath(name)
+    while str(stem) not in captions and stem.suffix:
+        stem = stem.with_suffix("")
+    return captions.get(str(stem), "")
+
+
+def members(path: str) -> Iterator[tarfile.TarInfo]:
+    """The files in a tar; BrokenTar where it does not go on as a tar does, nor ends as one."""
+    whole = 0
+    try:
+        with tarfile.open(path, "r:") as tar, open(path, "rb") as file:
+            while (member := tar.next()) is not None:
+                whole = member.offset
+                if member.isreg() and not member.issparse():  # links and devices are skipped, with files in pieces
+                    yield member
+            whole = tar.offset
+            file.seek(whole)
+            if file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE):  # tarfile ends without a word at any block
+                return
+    except tarfile.TarError:
+        pass
+    raise BrokenTar(f"{path}: cut off or damaged; it reads up to byte {whole:,} of {os.path.getsize(path):,}")

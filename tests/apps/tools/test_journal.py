@@ -1,0 +1,26 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from allinone.apps.tools.journal import Journal
+
+records = st.dictionaries(st.text(), st.lists(st.integers() | st.none() | st.text(), max_size=3), max_size=5)
+
+
+@given(before=records, after=records, cut=st.integers(0, 200))
+def test_a_journal_cut_at_any_byte_loses_the_last_record_at_most(tmp_path_factory, before, after, cut):
+    path = tmp_path_factory.mktemp("journal") / "new" / "done.jsonl"
+    with Journal(path) as journal:
+        for key, record in before.items():
+            journal.add(key, record)
+    content = path.read_bytes()
+    kept = content[: max(0, len(content) - cut)]
+    path.write_bytes(kept)
+    whole = dict(list(before.items())[: kept.count(b"\n") + (not kept.endswith(b"\n"))])
+    with Journal(path) as journal:
+        assert journal.records.items() <= whole.items()
+        assert len(journal.records) >= kept.count(b"\n")
+        there = dict(journal.records)
+        for key, record in after.items():
+            journal.add(key, record)
+    with Journal(path) as journal:
+        assert journal.records == there | after
