@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layouts import images as layouts
-from layouts.item import Item
 
 from allinone.data.example import HasServer
 from allinone.datasets import cc3m, cc12m, coco, flickr8k, flickr30k, nlvr2, sbu, visual_genome, vqav2
 from allinone.datasets.base import published
 from allinone.datasets.files import MissingFile
+from layouts import images as layouts
+from layouts.item import Item
 from real import DATA, needs_data
 
 
