@@ -1,11 +1,11 @@
-"""How fast is it: against a plain reference of the released code's cost, and against what this machine can do.
+"""Speed against a plain reference with the cost of the released code, and against the limit of this machine.
 
     python benchmarks/bench.py [--only joint text video onnx training data epoch] [--size tiny small base] [--rounds 7]
                                [--to FILE.json]
 
-Random weights and pixels, captions of the length that MSR-VTT's have. Ours and the reference alternate in one process;
-medians. The last line says how many of the figures that the project set itself are reached. Wants a quiet machine and
-about twelve minutes.
+Random weights and pixels, captions of the length of MSR-VTT's. Ours and the reference alternate in one process; figures
+are medians. The last line says how many of the project's goals are reached. Needs a quiet machine and about twelve
+minutes.
 """
 
 import argparse
@@ -80,7 +80,7 @@ class Bench:
         self.report.about["limits"] = {"operations_per_sec": self.limit, "copied_bytes_per_sec": copied_bytes()}
 
     def limit_of(self, precision: str) -> float:
-        """Measured anew before each row, since a busy moment makes it too low; the best that was seen counts."""
+        """Measured again before each row, because a busy moment makes it too low; the maximum counts."""
         self.limit[precision] = max(self.limit[precision], best_product(getattr(torch, precision)))
         return self.limit[precision]
 
@@ -210,7 +210,7 @@ class Bench:
             self.add(name, rate, "clips/s", 1 / statistics.median(slow), median_ratio(slow, fast), share)
 
     def training(self) -> None:
-        """Steps of pre-training; peak memory each in a process of its own."""
+        """Steps of pre-training; peak memory, each in a separate process."""
         for size in self.sizes:
             config, batch = SIZES[size], BATCH[size]
             works = {kind: our_step(config, batch, kind) for kind in ("float32", "bfloat16")}
@@ -278,7 +278,7 @@ class Bench:
 
 
 def some_frames(config: ModelConfig, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pixels, and the normalised floats that the reference gets from its loader."""
+    """Pixels, and the normalized floats that the reference gets from its loader."""
     shape = (batch, config.num_frames, 3, config.image_size, config.image_size)
     frames = torch.randint(0, 256, shape, dtype=torch.uint8)
     mean, std = (torch.tensor(x)[:, None, None] for x in (config.image_mean, config.image_std))
@@ -316,7 +316,7 @@ def reference_reader(path: Path) -> Callable[[], torch.Tensor]:
 
 
 def decoder(path: Path) -> Callable[[], None]:
-    """The decoder alone: as many frames as lie between three random moments and the keyframes before them.
+    """The decoder by itself: as many frames as there are between three random moments and the keyframes before them.
 
     That is half a group of pictures and one frame, three times.
     """

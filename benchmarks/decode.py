@@ -1,4 +1,4 @@
-"""How many clips of a few exact frames are read a second: by seeking as `read_frames` does, and in order.
+"""Measure how many clips of a few exact frames are read per second: with `read_frames` (seeks), and in order.
 
 python benchmarks/decode.py [VIDEO ...] [--frames 3] [--clips 20] [--size 268]
 Without videos it makes H.264 files of 640 x 360 with keyframes every 12 and every 250 frames.

@@ -1,8 +1,8 @@
-"""On one GPU: clips a second of inference and training for each size, model FLOPs utilisation, memory, where time goes.
+"""On one GPU: clips a second of inference and training for each size, model FLOPs utilization, memory, profile.
 
     python benchmarks/gpu.py [--size tiny small base] [--batch 64] [--profile] [--to FILE.json]
 
-Training is MLM and matching in bfloat16 with a compiled encoder, from frames that are on the GPU already. Utilisation
+Training is MLM and matching in bfloat16 with a compiled encoder, from frames that are on the GPU already. Utilization
 counts the operations that the model needs (forward, and twice that backward; nothing for recomputation), against the
 dense bfloat16 peak of the card's data sheet.
 """

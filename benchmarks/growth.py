@@ -1,11 +1,11 @@
-"""How cost grows: with frames for three ways of modelling time, with the length of the text, with the batch.
+"""How cost grows: with frames for three ways of modeling time, with the length of the text, with the batch.
 
     python benchmarks/growth.py [--size base] [--to FILE.json] [--picture FILE.png]
 
 Token rolling is ours. Flattened attention lets all tokens of all frames and one copy of the text attend to each other;
 divided attention lets each patch attend to its place in the other frames (an attention and a linear layer more in each
-block, as in TimeSformer), and then to its own frame and the text. Both exist here alone. Seconds a clip, joint mode,
-float32, all tokens computed, beside the operations counted by torch.
+block, as in TimeSformer), and then to its own frame and the text. Both exist only here. Prints seconds per clip (joint
+mode, float32, all tokens computed) and the operations counted by torch.
 """
 
 import argparse

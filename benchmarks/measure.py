@@ -1,4 +1,4 @@
-"""Measuring in turns: what is compared alternates in one process, so that a busy moment hits both."""
+"""Timing helpers: the alternatives take turns in one process, so that a busy moment hits both."""
 
 import json
 import os
@@ -163,7 +163,7 @@ def needed_operations(config: ModelConfig, frames: int, text: float, video: bool
     """Operations (a multiplication and an addition are two) that token 0 of one clip, or text, needs.
 
     `text` is how many text tokens are real. The last block computes keys and values for all tokens, and the rest for
-    token 0 alone.
+    token 0 only.
     """
     width, tokens = config.width, text + (config.num_special + config.num_patches if video else 0)
     full = 2 * (4 + 2 * config.mlp_ratio) * tokens * width**2 + 4 * tokens**2 * width

@@ -1,4 +1,4 @@
-"""Do the released weights give the same numbers here? Compare every output with a fixture made by the released code.
+"""Compare every output with a fixture that the released code made from the same weights and inputs.
 
     python benchmarks/parity.py DIR
 
@@ -39,7 +39,7 @@ LEFT_OUT = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """One output: its largest difference (relative for gradient norms) and what is allowed."""
+    """One output: its largest difference (relative for gradient norms) and the tolerance."""
 
     name: str
     difference: float
@@ -200,7 +200,7 @@ def compare(fixture: Fixture) -> Iterator[Comparison]:
             rolled = token_rolling(tokens, tokens.shape[2] // 8).flatten(0, 1)
             yield Comparison(f"temporal_roll.{name}", largest(rolled, fixture.rolling[name]), 0.0)
     yield from compare_gradients(fixture)
-    yield from compare_optimiser(fixture)
+    yield from compare_optimizer(fixture)
 
 
 def largest(ours: Tensor | None, wanted: Tensor) -> float:
@@ -232,7 +232,7 @@ def compare_gradients(fixture: Fixture) -> Iterator[Comparison]:
         yield Comparison(f"gradient {name}", abs(got - (wanted or 0)) / (wanted or 1), RELATIVE)
 
 
-def compare_optimiser(fixture: Fixture) -> Iterator[Comparison]:
+def compare_optimizer(fixture: Fixture) -> Iterator[Comparison]:
     """Rate and weight decay of every parameter, and the learning-rate curve."""
     wanted = json.loads((fixture.folder / "optim.json").read_text())
     config = Optim.Config(

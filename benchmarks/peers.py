@@ -1,4 +1,4 @@
-"""Others at the same work on the same machine: a CLIP ViT-B/16 dual encoder to embed, decord and OpenCV to decode.
+"""Other libraries at the same work on the same machine: a CLIP ViT-B/16 dual encoder to embed, decord and OpenCV to decode.
 
     make bench-peers        (or: pip install -r benchmarks/requirements.txt; python benchmarks/peers.py)
 

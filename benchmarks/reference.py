@@ -1,4 +1,4 @@
-"""What the others are measured against: All-in-One with the cost structure of the released code, in float32.
+"""The baseline of the benchmarks: All-in-One with the cost structure of the released code, in float32.
 
 Written for this benchmark, and plain on purpose: attention is a product, a mask over all 40 padded text positions, a
 softmax and a product; text-only mode runs a copy of the text for each frame; every frame's patches are gathered in a
@@ -157,7 +157,7 @@ class PretrainingBatch:
 
 
 def read_clip(video: Path, times_sec: list[float], mean: np.ndarray, std: np.ndarray) -> Float[Tensor, "T 3 S S"]:
-    """Decode in order up to the last frame wanted; 512 x 512, resized and cut by PIL, normalised floats."""
+    """Decode in order up to the last frame wanted; 512 x 512, resized and cut by PIL, normalized floats."""
     shots: list[np.ndarray] = []
     with av.open(str(video)) as container:
         stream = container.streams.video[0]

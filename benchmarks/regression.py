@@ -1,11 +1,10 @@
-"""Has it become slower? A short form of the benchmark, against the ratios that are committed.
+"""A short form of the benchmark, which fails if a ratio is clearly lower than the committed one.
 
     python benchmarks/regression.py            exits with 1 where a ratio is more than 20 % below the committed one
-    python benchmarks/regression.py --write    commits to what is measured now
+    python benchmarks/regression.py --write    writes the measured ratios as the new baseline
 
-Made to stand noise: seconds of one core's work, not of the clock; ours and the reference in turns; medians of ratios;
-what seems slower is measured again, up to twice. Ratios belong to a kind of processor: on another one they are shown,
-and compared with nothing.
+Robust against noise: CPU seconds, not wall-clock time; ours and the reference alternate; medians of ratios; apparent
+slowdowns are measured again, up to twice. Ratios depend on the processor: on another model they are only shown.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""How fast and how exact an index is searched, what many clients do to it, and how fast videos get into it.
+"""Speed and recall of index searches, load by many clients, and the speed of adding videos.
 
     python benchmarks/search.py scale --rows 1000000 [--kind random]    build, size, p50, p95, recall@10, peak memory
     python benchmarks/search.py load --rows 100000 --clients 8 --seconds 60
-    python benchmarks/search.py speed [--size tiny]     decoding alone, embedding alone, and both as `add` does them
+    python benchmarks/search.py speed [--size tiny]     decoding, embedding, and both together as in `add`
 
-Vectors are made: `clustered` ones lie around topics, and around videos within these, in folders by topic; `random`
-ones have no neighbours at all, which no index can make use of. Texts are not embedded.
+Vectors are synthetic. `clustered` vectors form groups by topic, and within these by video, in one folder per topic; `random`
+vectors have no close neighbors, the worst case of an index. Texts are not embedded.
 """
 
 import argparse

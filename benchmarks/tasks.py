@@ -1,4 +1,4 @@
-"""Every kind of task on the made world, in the layout of a real data set, from the demo's checkpoint, with controls.
+"""Every kind of task on the synthetic world, in the layout of a real data set, from the demo's checkpoint, with controls.
 
     make demo
     PYTHONPATH=tests python benchmarks/tasks.py runs/demo --to benchmarks/results/tasks.json
@@ -40,7 +40,7 @@ NUM_TRAINED = 3000
 
 
 def drawn(examples: Iterable[Example], count: int) -> list[Example]:
-    """So many of them, drawn by a seed."""
+    """`count` examples, drawn by a seed."""
     found = list(examples)
     chosen = np.random.default_rng(0).permutation(len(found))[:count]
     return [found[i] for i in sorted(chosen)]
@@ -64,7 +64,7 @@ def questions(world: Path) -> list[Item]:
 
 
 def guessed(items: Iterable[Item]) -> float:
-    """What a model reaches that knows the questions of the test alone: the most frequent answer to each, in percent."""
+    """Accuracy in percent of always giving the most frequent answer to each question of the test."""
     answers: dict[str, Counter[str]] = defaultdict(Counter)
     for item in items:
         if item.split == "test":
@@ -141,7 +141,7 @@ def main() -> None:
 
 def show(tables: dict[str, dict[str, dict[str, Evaluation]]], known_chances: dict[str, float], to: Path | None) -> None:
     columns = ("score", *CONTROLS, "answers_only")
-    table = Table("task", "measure", "chance", *columns, title="on the made world, with 95 % intervals")
+    table = Table("task", "measure", "chance", *columns, title="on the synthetic world, with 95 % intervals")
     rows = []
     for task, evaluations in tables.items():
         found = evaluations["test"]

@@ -1,4 +1,4 @@
-"""One pre-training step (MLM, matching, alignment) of ours and of the reference; alone, its time and peak memory.
+"""One pre-training step (MLM, matching, alignment) of ours or of the reference: time and peak memory of one process.
 
     python benchmarks/training.py SIZE ours|reference|float32
 

@@ -1,4 +1,4 @@
-"""Pictures of the page for the documentation, taken in Chromium from a server of its own.
+"""Pictures of the page for the documentation, taken in Chromium from a local server.
 
     make demo
     python docs/make_pictures.py runs/demo/run/joint runs/demo/world/videos --words "a red square goes up"
@@ -30,8 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a checkpoint folder")
     parser.add_argument("videos", type=Path, help="a folder of videos")
-    parser.add_argument("--words", default="a red square goes up", help="what is searched for")
-    parser.add_argument("--question", default="what shape is it?", help="what is asked about the best hit")
+    parser.add_argument("--words", default="a red square goes up", help="query of the search picture")
+    parser.add_argument("--question", default="what shape is it?", help="question about the best hit")
     options = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)
     model, videos = Path(options.model).resolve(), sorted(options.videos.resolve().glob("*.mp4"))[:100]
