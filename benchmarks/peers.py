@@ -1,4 +1,4 @@
-"""Other libraries at the same work on the same machine: a CLIP ViT-B/16 dual encoder to embed, decord and OpenCV to decode.
+"""Other libraries at the same work on the same machine: CLIP ViT-B/16 for embedding, decord and OpenCV for decoding.
 
     make bench-peers        (or: pip install -r benchmarks/requirements.txt; python benchmarks/peers.py)
 

@@ -4,7 +4,7 @@
     python benchmarks/search.py load --rows 100000 --clients 8 --seconds 60
     python benchmarks/search.py speed [--size tiny]     decoding, embedding, and both together as in `add`
 
-Vectors are synthetic. `clustered` vectors form groups by topic, and within these by video, in one folder per topic; `random`
+Vectors are synthetic. `clustered` vectors form groups by topic and by video, one folder per topic; `random`
 vectors have no close neighbors, the worst case of an index. Texts are not embedded.
 """
 

@@ -1,4 +1,4 @@
-"""Every kind of task on the synthetic world, in the layout of a real data set, from the demo's checkpoint, with controls.
+"""Each kind of task on the synthetic world, in the layout of a real data set, from the demo checkpoint, with controls.
 
     make demo
     PYTHONPATH=tests python benchmarks/tasks.py runs/demo --to benchmarks/results/tasks.json
