@@ -64,7 +64,7 @@ def training_step(config: ModelConfig, batch: Batch) -> Callable[[], object]:
     ingredients = BuildContext(config, some_tokenizer(config))
     objectives = {
         "mlm": MLM.Config().build(ingredients),
-        "vtm": VTM.Config(num_pairs=len(batch) // 2).build(ingredients),
+        "vtm": VTM.Config(max_pairs=len(batch) // 2).build(ingredients),
     }
     module = TrainingModel(VideoTextEncoder(config), objectives, dict.fromkeys(objectives, 1.0)).cuda().train()
     module.model.encoder.compile()

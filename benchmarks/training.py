@@ -55,7 +55,7 @@ def our_step(config: ModelConfig, batch_size: int, precision: str, batches: Iter
     """On the same random batch every time, or on those that come."""
     torch.manual_seed(0)
     ingredients = BuildContext(config, some_tokenizer(config))
-    configs = {"mlm": MLM.Config(), "vtm": VTM.Config(num_pairs=batch_size // 2), "alignment": Alignment.Config()}
+    configs = {"mlm": MLM.Config(), "vtm": VTM.Config(max_pairs=batch_size // 2), "alignment": Alignment.Config()}
     objectives = {name: made.build(ingredients) for name, made in configs.items()}
     module = TrainingModel(VideoTextEncoder(config), objectives, {n: c.weight for n, c in configs.items()}).train()
     optim = Optim(Optim.Config(num_steps=1000), module.named().items())

@@ -82,8 +82,8 @@ def test_a_run_can_start_from_a_checkpoint_of_other_sizes(root, tmp_path, caplog
     assert told.startswith(f"as in {first}, where this run starts: model.width 96 (not 128), ")
     assert "data.transform.crop 64 (not 96)" in told
     (tmp_path / "vocab.txt").write_text("\n".join([*Tokenizer.load(first).tokens, "zebra"]))
-    with pytest.raises(ValueError, match=r"was trained with another vocabulary than words\.vocab; leave it out"):
-        train(override(wider, [f"words.vocab={tmp_path}/vocab.txt"]), tmp_path / "third")
+    with pytest.raises(ValueError, match=r"was trained with another vocabulary; leave out tokenizer\.vocab"):
+        train(override(wider, [f"tokenizer.vocab={tmp_path}/vocab.txt"]), tmp_path / "third")
 
 
 def test_the_same_seed_gives_the_same_losses(root, tmp_path):
@@ -121,7 +121,7 @@ def test_the_same_seed_gives_the_same_losses(root, tmp_path):
         ("data.num_frames=8", r"data\.num_frames is not set by itself; set model\.num_frames"),
         ("data.max_text_len=80", r"set model\.max_text_len"),
         ("data.group_size=2", r"set train_data\.NAME\.group_size"),
-        ("model.vocab_size=99", r"set words\.size, or words\.vocab"),
+        ("model.vocab_size=99", r"set tokenizer\.size, or tokenizer\.vocab"),
         ("train_data.captions.group_size=0", "group_size must be at least 1, got 0"),
     ],
 )
@@ -231,8 +231,8 @@ def test_an_experiment_of_the_users_own_lies_in_any_file(tmp_path, monkeypatch):
         find("broken:frame_order")
 
 
-APART = re.compile(r"data\.root|init|words\.vocab|train\.device|.*\.folder|(train_data|evaluators)\.\w+\.data\..*")
-"""Keys that decide which files are read, and where; `words.vocab` is instead of `words.size`."""
+APART = re.compile(r"data\.root|init|tokenizer\.vocab|train\.device|.*\.folder|(train_data|evaluators)\.\w+\.data\..*")
+"""Keys that decide which files are read, and where; `tokenizer.vocab` is instead of `tokenizer.size`."""
 
 
 def another(value: Any, kind: Any) -> Any:
@@ -278,7 +278,9 @@ def test_every_setting_is_used_as_it_was_set(root, tmp_path, monkeypatch):
         assert made.args[2] == replace(changed.data, batch_size=source.batch_size)
         read = tuple(made.kwargs[name] for name in ("num_frames", "max_text_len", "group_size"))
         assert read == (source.num_frames, changed.model.max_text_len, source.group_size)
-    assert [source.share for source in used["sources"].values()] == [s.share for s in changed.train_data.values()]
+    assert [source.sampling_weight for source in used["sources"].values()] == [
+        s.sampling_weight for s in changed.train_data.values()
+    ]
 
 
 def test_a_description_is_json_and_complete():
@@ -349,10 +351,10 @@ def test_settings_that_an_evaluation_does_not_read_are_told(root, tmp_path, capl
 def test_a_size_of_the_vocabulary_that_another_one_replaces_is_told(root, tmp_path, caplog):
     vocab = tmp_path / "vocab.txt"
     vocab.write_text("\n".join(Tokenizer.train(["a red square moves up"], 60).tokens))
-    experiment = override(find("world_contrast"), [f"words.vocab={vocab}", "words.size=50"])
+    experiment = override(find("world_contrast"), [f"tokenizer.vocab={vocab}", "tokenizer.size=50"])
     make_tokenizer(experiment, {}, None)
     assert [r.getMessage() for r in caplog.records] == [
-        f"words.size=50 is without effect: the words are those of {vocab}"
+        f"tokenizer.size=50 is without effect: the words are those of {vocab}"
     ]
 
 

@@ -41,7 +41,7 @@ SET_ELSEWHERE = {
     "data.num_frames": "model.num_frames",
     "data.max_text_len": "model.max_text_len",
     "data.group_size": "train_data.NAME.group_size",
-    "model.vocab_size": "words.size, or words.vocab",
+    "model.vocab_size": "tokenizer.size, or tokenizer.vocab",
     "train.accumulate": "data.global_batch",
 }
 """Keys that one might expect, whose value follows from another key."""
@@ -49,7 +49,7 @@ SET_ELSEWHERE = {
 FOR_TRAINING = (
     "answers.", "data.cache_mb", "data.drop_last", "data.global_batch", "data.length_window", "data.seed",
     "data.transform.augment", "data.transform.flip_prob", "data.transform.random_crop", "data.unique_videos", "init",
-    "model.dropout", "objectives.", "optim.", "train.", "train_data.", "words.",
+    "model.dropout", "objectives.", "optim.", "train.", "train_data.", "tokenizer.",
 )  # fmt: skip
 """How the keys begin that an evaluation does not read."""
 
@@ -97,22 +97,22 @@ class Data(DataConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Training data, and how often a step takes its batch from there (`share`, relative to the other sources).
+    """Training data; `sampling_weight` says how often a step takes its batch from there, relative to other sources.
 
     `group_size` = 2 keeps the pairs of a data set of pairs in one batch. `num_frames` is for sources whose clips are
     shorter than the model's: images have one frame. `folder` is where a data set lies below `data.root`, in a mixture.
     """
 
     data: Dataset
-    share: float = 1.0
+    sampling_weight: float = 1.0
     batch_size: int | None = None
     group_size: int = 1
     num_frames: int | None = None
     folder: str = ""
 
     def __post_init__(self):
-        if self.share <= 0:
-            raise ValueError(f"share must be positive, got {self.share}")
+        if self.sampling_weight <= 0:
+            raise ValueError(f"sampling_weight must be positive, got {self.sampling_weight}")
         for name in ("batch_size", "group_size", "num_frames"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -149,7 +149,7 @@ class Experiment:
     evaluators: Mapping[str, EvaluatorConfig] = field(default_factory=dict)
     data: Data = field(default_factory=Data)
     train: TrainConfig = field(default_factory=TrainConfig)
-    words: TokenizerConfig = field(default_factory=TokenizerConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     answers: Answers = field(default_factory=Answers)
     init: str | None = None
     chosen: frozenset[str] = field(default=frozenset(), compare=False)
@@ -390,22 +390,23 @@ def require_unchosen(
 def make_tokenizer(
     experiment: Experiment, examples: Mapping[str, list[Example]], start: Checkpoint | None
 ) -> Tokenizer:
-    own = None if experiment.words.vocab is None else Tokenizer.from_vocab(experiment.words.vocab)
-    from_elsewhere = experiment.init if start is not None else experiment.words.vocab
-    if "words.size" in experiment.chosen and from_elsewhere is not None:
-        log.warning("words.size=%d is without effect: the words are those of %s", experiment.words.size, from_elsewhere)
+    own = None if experiment.tokenizer.vocab is None else Tokenizer.from_vocab(experiment.tokenizer.vocab)
+    from_elsewhere = experiment.init if start is not None else experiment.tokenizer.vocab
+    if "tokenizer.size" in experiment.chosen and from_elsewhere is not None:
+        size = experiment.tokenizer.size
+        log.warning("tokenizer.size=%d is without effect: the words are those of %s", size, from_elsewhere)
     if start is not None and start.tokenizer is not None:
         if own is not None and own.tokens != start.tokenizer.tokens:
-            raise ValueError(f"{experiment.init} was trained with another vocabulary than words.vocab; leave it out")
+            raise ValueError(f"{experiment.init} was trained with another vocabulary; leave out tokenizer.vocab")
         return start.tokenizer
     if own is not None:
         return own
     if start is not None:
         raise ValueError(
-            f"{experiment.init} has no vocabulary; name the one it was trained with: words.vocab=vocab.txt"
+            f"{experiment.init} has no vocabulary; name the one it was trained with: tokenizer.vocab=vocab.txt"
         )
     texts = (text for some in examples.values() for e in some for text in (*e.texts, e.label or ""))
-    return Tokenizer.train(texts, experiment.words.size)
+    return Tokenizer.train(texts, experiment.tokenizer.size)
 
 
 def known_answers(examples: Iterable[list[Example]], max_size: int | None) -> AnswerVocabulary | None:
@@ -447,7 +448,7 @@ def make_sources(
             group_size=source.group_size, answers=answers, classes=classes, rank=rank, world_size=world_size,
             cache=cache,
         )  # fmt: skip
-        sources[name] = TrainSource(loader, source.share)
+        sources[name] = TrainSource(loader, source.sampling_weight)
     return sources
 
 

@@ -84,7 +84,7 @@ def tiny(experiment: Experiment, root: Path) -> Experiment:
         ),
         optim=replace(experiment.optim, num_steps=2, warmup=1),
         train=replace(experiment.train, precision="float32", tensorboard=False),
-        words=TokenizerConfig(size=150),
+        tokenizer=TokenizerConfig(size=150),
         init=None,
     )  # fmt: skip
 

@@ -130,7 +130,7 @@ def test_hard_negatives_without_contrast_say_what_is_missing(encoder):
 
 
 def test_the_number_of_pairs_is_limited_without_limiting_the_negatives():
-    vtm = VTM.Config(num_pairs=2).build(INGREDIENTS)
+    vtm = VTM.Config(max_pairs=2).build(INGREDIENTS)
     seen = set()
     for seed in range(30):
         text, video, matched = vtm.choose_pairs(make_batch(), new_step(seed))

@@ -79,8 +79,8 @@ def part(whole: Batch, rows: slice) -> Batch:
 
 def sources() -> dict[str, TrainSource]:
     return {
-        "captions": TrainSource(Memory([batch(seed) for seed in range(5)]), share=2.0),
-        "questions": TrainSource(Memory([batch(seed, questions=True) for seed in range(10, 13)]), share=1.0),
+        "captions": TrainSource(Memory([batch(seed) for seed in range(5)]), sampling_weight=2.0),
+        "questions": TrainSource(Memory([batch(seed, questions=True) for seed in range(10, 13)]), sampling_weight=1.0),
     }
 
 

@@ -33,8 +33,8 @@ def captioned() -> Experiment:
         train_data={"captions": Source(data=Captions(split="train", hold_out=4))},
         objectives={
             "vtc": VTC.Config(learn_temperature=True),
-            "vtm": VTM.Config(num_pairs=16),
-            "mlm": MLM.Config(num_pairs=16),
+            "vtm": VTM.Config(max_pairs=16),
+            "mlm": MLM.Config(max_pairs=16),
         },
         evaluators={"val": Retrieval.Config(data=Captions(split="val", hold_out=4))},
         optim=Optim.Config(lr=5e-4, num_steps=300, weight_decay=0.05),
@@ -45,7 +45,7 @@ def captioned() -> Experiment:
             drop_last=False,
         ),
         train=TrainConfig(save_every=100),
-        words=TokenizerConfig(size=2000),
+        tokenizer=TokenizerConfig(size=2000),
     )
 
 

@@ -121,20 +121,20 @@ def pretrain_egoclip() -> Experiment:
     return _pretrain({"egoclip": source}, WITH_CONTRAST, global_batch=256, num_steps=100_000)
 
 
-def _webvid(share: float = 1.0) -> Source:
-    return Source(data=webvid.Captions("train2M"), folder="webvid", share=share)
+def _webvid(sampling_weight: float = 1.0) -> Source:
+    return Source(data=webvid.Captions("train2M"), folder="webvid", sampling_weight=sampling_weight)
 
 
-def _howto100m(share: float = 1.0) -> Source:
-    return Source(data=howto100m.Captions(), folder="howto100m", share=share)
+def _howto100m(sampling_weight: float = 1.0) -> Source:
+    return Source(data=howto100m.Captions(), folder="howto100m", sampling_weight=sampling_weight)
 
 
-def _yt_temporal(share: float = 1.0) -> Source:
-    return Source(data=yt_temporal.Captions(), folder="yt_temporal", share=share)
+def _yt_temporal(sampling_weight: float = 1.0) -> Source:
+    return Source(data=yt_temporal.Captions(), folder="yt_temporal", sampling_weight=sampling_weight)
 
 
-def _images(data: Dataset, folder: str, share: float = 1.0) -> Source:
-    return Source(data=data, folder=folder, share=share, num_frames=1)
+def _images(data: Dataset, folder: str, sampling_weight: float = 1.0) -> Source:
+    return Source(data=data, folder=folder, sampling_weight=sampling_weight, num_frames=1)
 
 
 def _pretrain(

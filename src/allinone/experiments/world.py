@@ -30,7 +30,7 @@ def world_contrast() -> Experiment:
         model=NANO.replace(max_text_len=24),
         train_data={
             "captions": Source(data=Captions("train")),
-            "pairs": Source(data=OrderPairs("train"), share=2, group_size=2),
+            "pairs": Source(data=OrderPairs("train"), sampling_weight=2, group_size=2),
         },
         objectives={"vtc": VTC.Config(learn_temperature=True)},
         evaluators={
@@ -40,7 +40,7 @@ def world_contrast() -> Experiment:
         optim=Optim.Config(lr=1e-3, num_steps=460, warmup=40, end_lr=1e-4),
         data=Data(batch_size=128, transform=Transform.Config(resize=64, crop=64), cache_mb=2500, length_window=1),
         train=TrainConfig(save_every=200),
-        words=TokenizerConfig(size=200),
+        tokenizer=TokenizerConfig(size=200),
     )
 
 
@@ -50,14 +50,14 @@ def world_joint() -> Experiment:
     return replace(
         first,
         train_data={
-            "captions": Source(data=Captions("train"), share=0.5, batch_size=64),
-            "pairs": Source(data=OrderPairs("train"), share=1.5, batch_size=64, group_size=2),
-            "questions": Source(data=Questions("train"), share=4, batch_size=64),
+            "captions": Source(data=Captions("train"), sampling_weight=0.5, batch_size=64),
+            "pairs": Source(data=OrderPairs("train"), sampling_weight=1.5, batch_size=64, group_size=2),
+            "questions": Source(data=Questions("train"), sampling_weight=4, batch_size=64),
         },
         objectives={
             "vtc": VTC.Config(learn_temperature=True),
-            "vtm": VTM.Config(weight=2.0, negatives="hard", hard_warmup=1.0, num_pairs=24),
-            "mlm": MLM.Config(weight=0.2, mask_prob=0.3, num_pairs=8),
+            "vtm": VTM.Config(weight=2.0, negatives="hard", hard_warmup=1.0, max_pairs=24),
+            "mlm": MLM.Config(weight=0.2, mask_prob=0.3, max_pairs=8),
             "answers": Answering.Config(weight=2.0, dropout=0.1),
         },
         evaluators={

@@ -14,14 +14,14 @@ from allinone.types import IGNORE, Batch, Losses
 class MLM(Objective):
     """Whole words are masked (15 %, paper section 3.3); the head runs on the masked positions alone.
 
-    `num_pairs` limits the clips of a batch that take part.
+    `max_pairs` limits the clips of a batch that take part.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
         weight: float = 1.0
         mask_prob: float = 0.15
-        num_pairs: int | None = None
+        max_pairs: int | None = None
 
         def __post_init__(self):
             if not 0 < self.mask_prob <= 1:
@@ -37,7 +37,7 @@ class MLM(Objective):
         self.head = MLMHead(MLMHead.Config(), ingredients.model)
 
     def forward(self, encoder: VideoTextEncoder, batch: Batch, step: Step) -> Losses:
-        rows = slice(self.config.num_pairs)
+        rows = slice(self.config.max_pairs)
         text_ids, text_mask = batch.text_ids[rows], batch.text_mask[rows]
         masked = mask_tokens(text_ids, text_mask, self.tokenizer, self.config.mask_prob, step.rng)
         encoded = encoder(batch.frames[rows], masked.ids, text_mask, keep=text_ids.shape[1])

@@ -20,7 +20,7 @@ class VTM(Objective):
 
     A foreign pair keeps, in turn, the text or the clip. `random` negatives are uniform; `hard` ones are drawn by
     VTC similarity, in a share that grows linearly from none to all over the first `hard_warmup` of training, since hard
-    negatives from the first step teach nothing. `num_pairs` limits the matching pairs: the joint mode costs more
+    negatives from the first step teach nothing. `max_pairs` limits the matching pairs: the joint mode costs more
     than VTC.
     """
 
@@ -30,12 +30,12 @@ class VTM(Objective):
         negatives: Literal["random", "hard"] = "random"
         hard_warmup: float = 0.3
         hard_scale: float = 20.0
-        num_pairs: int | None = None
+        max_pairs: int | None = None
 
         def __post_init__(self):
             check_literals(self)
-            if self.num_pairs is not None and self.num_pairs < 1:
-                raise ValueError(f"num_pairs must be at least 1, got {self.num_pairs}")
+            if self.max_pairs is not None and self.max_pairs < 1:
+                raise ValueError(f"max_pairs must be at least 1, got {self.max_pairs}")
             if not 0 <= self.hard_warmup <= 1:
                 raise ValueError(f"hard_warmup is a share of training, in [0, 1]; got {self.hard_warmup}")
 
@@ -69,7 +69,7 @@ class VTM(Objective):
             hard = (step.similarity * self.config.hard_scale).masked_fill(~allowed, float("-inf")).softmax(1)
             uniform = weights / weights.sum(1, keepdim=True).clamp(min=1)
             weights = hard_warmup * hard.nan_to_num() + (1 - hard_warmup) * uniform
-        rows = torch.arange(min(len(batch), self.config.num_pairs or len(batch)), device=weights.device)
+        rows = torch.arange(min(len(batch), self.config.max_pairs or len(batch)), device=weights.device)
         keep_text = rows[(rows % 2 == 0) & (weights[rows].sum(1) > 0)]
         keep_clip = rows[(rows % 2 == 1) & (weights.T[rows].sum(1) > 0)]
         other_clip = draw(weights[keep_text], step.rng)

@@ -126,7 +126,7 @@ class TrainSource:
     """Batches, and how often they come in comparison with other sources."""
 
     loader: BatchStream
-    share: float = 1.0
+    sampling_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ class Run:
         world: World,
         signals: StopSignals,
     ):
-        shares = {name: source.share for name, source in sources.items()}
+        shares = {name: source.sampling_weight for name, source in sources.items()}
         if not shares or min(shares.values()) < 0 or not 0 < sum(shares.values()) < math.inf:
             raise ValueError(f"wanted sources with shares that are not negative and not all 0, got {shares}")
         self.module = module.to(world.device)
