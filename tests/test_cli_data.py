@@ -120,7 +120,7 @@ def test_no_rate_is_told_before_it_means_something(monkeypatch):
     show = progress_lines(lines.append)
     for done in (0, 5, 9, 10):
         show("files", done, 20)
-    assert lines == ["files: 10 of 20, 1.0/s, 0:10.1 left"]
+    assert lines == ["files: 10 of 20, 1.0/s, 0:10 left"]
 
 
 def test_a_bar_counts_what_was_there_before_into_no_rate(monkeypatch):

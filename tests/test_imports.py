@@ -31,7 +31,7 @@ CORE = {
     },
 }  # fmt: skip
 OTHERS = {
-    "datasets": {"processes", "data.example", "video.encode", "video.names", "files.shards"},
+    "datasets": {"processes", "data.example", "video.encode", "video.names", "files"},
     "experiments": {"experiment", "data", "datasets", "evaluators", "objectives", "model", "train", "video"},
     "apps": {*CORE, "datasets", "experiments"},
     "cli": {*CORE, "datasets", "experiments", "apps"},

@@ -3,6 +3,8 @@ import sys
 
 import pytest
 
+from allinone.progress import clock
+
 SCRIPT = """
 import logging, sys
 {setup}
@@ -34,3 +36,19 @@ def test_logs_are_shown_once_and_only_where_nobody_has_set_up_logging(setup: str
     )  # fmt: skip
     assert [line.split(",", 1)[0] for line in ran.stderr.splitlines()] == shown
     assert not ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("seconds", "decimals", "text"),
+    [
+        (0.0, 0, "0:00"),
+        (59.6, 0, "1:00"),
+        (3725.0, 0, "1:02:05"),
+        (360000.0, 0, "100:00:00"),
+        (3.46, 1, "0:03.5"),
+        (59.97, 1, "1:00.0"),
+        (3725.04, 1, "1:02:05.0"),
+    ],
+)
+def test_times_are_written_as_on_a_clock(seconds: float, decimals: int, text: str):
+    assert clock(seconds, decimals) == text

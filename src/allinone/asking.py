@@ -9,8 +9,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from allinone.data.clip_reader import Span
-from allinone.inference import Predictor, Progress, Source, all_pairs, likeliest
+from allinone.inference import Predictor, Source, all_pairs, likeliest
 from allinone.model.heads import AnswerHead, MLMHead
+from allinone.progress import Progress
 from allinone.text.tokenizer import MASK
 
 UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}

@@ -5,14 +5,10 @@ it), `README.md` (a card for people) and, where training can go on from it, `tra
 not at all.
 """
 
-import ctypes
-import json
 import logging
 import math
-import os
 import re
 import reprlib
-import shutil
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,12 +19,14 @@ import torch
 from torch import Tensor
 
 from allinone.checks import fits
-from allinone.files.reading import check_readable
+from allinone.files.faults import first_line
+from allinone.files.reading import read_json
 from allinone.files.tensors import load_tensors, save_tensors, tensor_shapes
+from allinone.files.whole import old_name, recover, whole_folder, write_json
 from allinone.model.config import ModelConfig
 from allinone.model.heads import HEADS, AnswerHead, Head, LabelHead, MatchingHead, RankingHead, known_heads
 from allinone.model.model import AllInOne, resize_position, resize_time
-from allinone.model.weights import Report, first_line, load_all
+from allinone.model.weights import Report, load_all
 from allinone.text.tokenizer import FILE_NAME as TOKENIZER
 from allinone.text.tokenizer import Tokenizer
 
@@ -86,33 +84,25 @@ def save_checkpoint(
     folder = Path(folder)
     recover(folder)
     refuse_to_overwrite(folder)
-    new = beside(folder, "new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    try:
+    with whole_folder(folder) as new:
         save_tensors(new / WEIGHTS, model.state_dict())
         if tokenizer is not None:
             tokenizer.save(new / TOKENIZER)
         if experiment is not None:
             write_json(new / EXPERIMENT, experiment)
-        beside_config = [name for name in (TOKENIZER, EXPERIMENT) if (new / name).exists()]
+        written = [name for name in (TOKENIZER, EXPERIMENT) if (new / name).exists()]
         heads = {kind: asdict(head.config) for kind, head in named_heads(model).items()}
         config = {
             "format": FORMAT,
             "model": asdict(model.config),
             "heads": {kind: fields for kind, fields in heads.items() if kind in HEADS},
             OWN: {kind: fields for kind, fields in heads.items() if kind not in HEADS},
-            FILES: {name: file_checksum(new / name) for name in beside_config},
+            FILES: {name: file_checksum(new / name) for name in written},
         }
         write_json(new / CONFIG, config)
         (new / CARD).write_text(card or model_card(model), encoding="utf-8")
         if more is not None:
             more(new)
-        flush(new)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    put_in_place(new, folder)
     return folder
 
 
@@ -182,7 +172,7 @@ def first_whole(folders: Sequence[Path], read: Callable[[Path], Built]) -> tuple
 def find_checkpoints(source: str | Path) -> list[Path]:
     """The local folder of a checkpoint or a hub id; of a run all there are, the newest first."""
     folder = Path(source)
-    swapping = beside(folder, "old")
+    swapping = old_name(folder)
     if (folder / CONFIG).is_file():
         return [folder]
     if not folder.exists() and (swapping / CONFIG).is_file():
@@ -372,7 +362,7 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any], list[str]]:
     heads, own, known = config.get("heads", {}), config.get(OWN, {}), known_heads()
     for name, value in (("heads", heads), (OWN, own)):
         if not isinstance(value, dict):
-            raise ValueError(f"{path}: {name}: wanted an object, got {type(value).__name__}")
+            raise ValueError(f"{path}: {name}: expected an object, got {type(value).__name__}")
     unknown = sorted(heads.keys() - HEADS.keys())
     if unknown:
         raise ValueError(f"{path}: unknown heads {', '.join(unknown)}; there are: {', '.join(HEADS)}")
@@ -437,7 +427,7 @@ def model_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
 def from_json(kind: Callable[..., Built], fields: Any, where: str) -> Built:
     """A frozen config from its JSON; lists become tuples. ValueError names a key that is unknown or of a wrong type."""
     if not isinstance(fields, Mapping):
-        raise ValueError(f"{where}: wanted an object, got {type(fields).__name__}")
+        raise ValueError(f"{where}: expected an object, got {type(fields).__name__}")
     types = get_type_hints(kind)
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
     for name, value in values.items():
@@ -452,30 +442,6 @@ def from_json(kind: Callable[..., Built], fields: Any, where: str) -> Built:
         raise ValueError(f"{where}: {error}") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        check_readable(path)
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except PermissionError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: cannot be read as JSON ({first_line(error)})") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: wanted an object, got {type(value).__name__}")
-    return value
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-# Whole or not at all: write beside, make sure that it is on the disk, swap.
-
-
-def beside(folder: Path, what: str) -> Path:
-    return folder.absolute().parent / f".{folder.absolute().name}.{what}"
-
-
 def refuse_to_overwrite(folder: Path) -> None:
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise ValueError(f"{folder}: stands where the checkpoint folder should go, and is no folder")
@@ -484,69 +450,3 @@ def refuse_to_overwrite(folder: Path) -> None:
     if foreign or (there and not {CONFIG, WEIGHTS} & set(there)):
         names = ", ".join((foreign or there)[:5])
         raise ValueError(f"{folder}: holds {names}, which is no checkpoint of ours to replace; choose another folder")
-
-
-def put_in_place(new: Path, folder: Path) -> None:
-    """Give a finished folder its name. An older one of that name is there until then, and removed afterwards."""
-    replaced = beside(folder, "old")
-    if not folder.exists():
-        os.rename(new, folder)
-    elif exchange(new, folder):
-        replaced = new
-    else:
-        os.rename(folder, replaced)  # killed right here, the old one is found under this name
-        os.rename(new, folder)
-    flush_folder(folder.absolute().parent)
-    if replaced.exists():
-        remove(replaced)
-
-
-def exchange(one: Path, other: Path) -> bool:
-    """Swap two folders in a single step; False where the system or the file system cannot."""
-    at_here, swap = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
-    rename = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
-    return rename is not None and rename(at_here, os.fsencode(one), at_here, os.fsencode(other), swap) == 0
-
-
-def recover(folder: Path) -> None:
-    """Undo the first half of a swap that was killed between its two steps, or finish the second."""
-    old = beside(folder, "old")
-    if old.exists() and folder.exists():
-        remove(old)
-    elif old.exists():
-        os.rename(old, folder)
-
-
-def remove(folder: Path) -> None:
-    """Remove a folder so that no half of it is ever taken for a whole one."""
-    gone = beside(folder, "gone")
-    shutil.rmtree(gone, ignore_errors=True)
-    os.rename(folder, gone)
-    shutil.rmtree(gone, ignore_errors=True)
-
-
-def set_aside(folder: Path) -> Path:
-    """Rename a damaged folder, so that it is out of the way and nothing of it is lost; its new name."""
-    aside = folder.with_name(f"{folder.name}.damaged")
-    shutil.rmtree(aside, ignore_errors=True)
-    os.rename(folder, aside)
-    return aside
-
-
-def flush(folder: Path) -> None:
-    """Make sure that a folder and everything in it is on the disk."""
-    for path in [*folder.rglob("*"), folder]:
-        if path.is_dir():
-            flush_folder(path)
-        else:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-
-
-def flush_folder(folder: Path) -> None:
-    if os.name == "posix":  # other systems cannot open a folder
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -22,12 +22,12 @@ from allinone.data.loader import DataConfig, Loader
 from allinone.evaluators.base import Evaluation, EvaluatorConfig
 from allinone.evaluators.results import refuse_to_replace, write_results
 from allinone.files.lock import only_process
-from allinone.inference import Predictor, Progress, evaluation_transform, load
+from allinone.inference import Predictor, evaluation_transform, load
 from allinone.model.config import SIZES, ModelConfig
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.model import AllInOne, MissingHead
 from allinone.objectives.base import BuildContext, ObjectiveConfig
-from allinone.progress import is_first_process, progress_lines, show_logs
+from allinone.progress import Progress, is_first_process, progress_lines, show_logs
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import Tokenizer
 from allinone.train.loop import TrainConfig, TrainResult, TrainSource, run_training

@@ -35,6 +35,7 @@ from allinone.model.heads import (
 )
 from allinone.model.model import AllInOne
 from allinone.model.weights import check_finite
+from allinone.progress import Progress
 from allinone.text.notes import notes_on
 from allinone.text.tokenizer import MASK, Tokenizer, cut_note, pad
 from allinone.types import Clip
@@ -57,9 +58,6 @@ ONE = (str, Path, bytes, bytearray, memoryview, IOBase, Span, Example, Clip, Ten
 """What is a single video, or an error, where a list is several videos."""
 
 Precision = Literal["float32", "bfloat16"]
-
-Progress = Callable[[str, int, int], None]
-"""Told what is being counted ("clips", "pairs", ...), how many are done, and of how many."""
 
 
 class EmbeddedVideos(NamedTuple):

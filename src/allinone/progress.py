@@ -1,4 +1,4 @@
-"""What the library tells of long work: its log lines are shown, and counts become a line now and then."""
+"""Progress of long work for people: log lines are shown, and counts become a line now and then."""
 
 import logging
 import os
@@ -6,12 +6,15 @@ import sys
 import time
 from collections.abc import Callable
 
+Progress = Callable[[str, int, int], None]
+"""A callback for long work: what is counted ("clips", "pairs", ...), how many are done, how many there are."""
+
 RATE_SEC = 1.0
-"""A rate is told once so much time has passed; before, it would be one of thousands a second that means nothing."""
+"""A rate is shown after this time. Before, the first few items would make it thousands a second."""
 
 
 def show_logs(of: str = "allinone") -> None:
-    """Show what is logged on stderr, unless whoever runs us has set up logging; `of` is a logger, "" all of them."""
+    """Show what the logger `of` logs on stderr ("" for all loggers), unless the caller has set up logging."""
     logger = logging.getLogger(of)
     if not logger.hasHandlers():
         handler = logging.StreamHandler(sys.stderr)
@@ -21,12 +24,12 @@ def show_logs(of: str = "allinone") -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this is the one of torchrun's processes that shows things."""
+    """Return whether this is the only process, or the one of torchrun's processes that shows things."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def progress_lines(say: Callable[[str], None], every_sec: float = 10.0) -> Callable[[str, int, int], None]:
-    """A callback (what, done, total) that says speed and time left, once in `every_sec`."""
+def progress_lines(say: Callable[[str], None], every_sec: float = 10.0) -> Progress:
+    """Return a callback that says speed and remaining time, at most once in `every_sec`."""
     begun: dict[str, tuple[float, int]] = {}
     last = time.monotonic()
 
@@ -42,6 +45,11 @@ def progress_lines(say: Callable[[str], None], every_sec: float = 10.0) -> Calla
     return show
 
 
-def clock(seconds: float) -> str:
-    minutes, seconds = divmod(seconds, 60)
-    return f"{int(minutes)}:{seconds:04.1f}"
+def clock(seconds: float, decimals: int = 0) -> str:
+    """Return a time as on a clock: 0:04, 1:02:05; with one decimal 0:04.2."""
+    ticks = round(seconds * 10**decimals)  # rounded first, so that 59.97 is 1:00.0 and not 0:60.0
+    minutes, rest = divmod(ticks, 60 * 10**decimals)
+    hours, minutes = divmod(minutes, 60)
+    width = 3 + decimals if decimals else 2
+    text = f"{rest / 10**decimals:0{width}.{decimals}f}"
+    return f"{hours}:{minutes:02}:{text}" if hours else f"{minutes}:{text}"

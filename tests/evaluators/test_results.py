@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from allinone.evaluators import results
 from allinone.evaluators.base import Evaluation
 from allinone.evaluators.results import default_folder, refuse_to_replace, write_results
 from allinone.metrics import Score
@@ -91,7 +90,7 @@ def test_nothing_else_is_replaced(tmp_path: Path, name: str):
 
 def test_a_write_that_fails_leaves_the_older_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = write_results(tmp_path / "scores", FACTS, TABLES)
-    monkeypatch.setattr(results, "flush", lambda folder: (_ for _ in ()).throw(OSError("no space")))
+    monkeypatch.setattr("allinone.files.whole.flush", lambda folder: (_ for _ in ()).throw(OSError("no space")))
     with pytest.raises(OSError, match="no space"):
         write_results(folder, FACTS, {"other": {"score": BLIND}}, overwrite=True)
     assert "test.predictions.jsonl" in files(folder)

@@ -60,7 +60,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("allinone.video.encode.os.replace", fail)
+    monkeypatch.setattr("allinone.files.whole.os.replace", fail)
     with pytest.raises(KeyboardInterrupt):
         write_mp4(path, shades(3), fps=5)
     assert path.read_bytes() == b"what was there"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from allinone.checkpoint import read_json
 from allinone.evaluators.base import Prediction
 from allinone.evaluators.results import REAL, SCORES, predictions_file
+from allinone.files.reading import read_json
 from allinone.metrics import Bootstrap, Score
 
 

@@ -18,7 +18,8 @@ from allinone.evaluators.base import Evaluation
 from allinone.evaluators.results import write_results
 from allinone.experiment import Experiment, circumstances, override, run_evaluator, train
 from allinone.experiments.world import world_contrast, world_joint
-from allinone.inference import Predictor, Progress, load
+from allinone.inference import Predictor, load
+from allinone.progress import Progress
 
 NUM_TRAIN, NUM_TRAIN_QUICK = 6000, 400
 NUM_SHOWN = 8

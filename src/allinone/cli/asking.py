@@ -96,7 +96,7 @@ def answer(model: "Predictor", question: "Question", options: Namespace, title: 
     table = Table("from", "to", "answer", "probability", title=escape(title))
     for moment in moments:
         table.add_row(
-            clock(moment.start_sec), clock(moment.end_sec), escape(moment.answer), f"{moment.probability:.1%}"
+            clock(moment.start_sec, 1), clock(moment.end_sec, 1), escape(moment.answer), f"{moment.probability:.1%}"
         )
     Console().print(table)
 

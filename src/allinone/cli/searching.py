@@ -243,7 +243,7 @@ def show_hits(found: "dict[str, list[Hit]]", folder: str) -> None:
         table.add_column("video", overflow="fold")
         for hit in hits:  # with re-ranking, `match` decides the order
             match = ["" if hit.match is None else f"{hit.match:.3f}"] * is_reranked
-            when = (clock(hit.start_sec), clock(hit.end_sec)) if hit.end_sec else ("", "")  # none of a photo
+            when = (clock(hit.start_sec, 1), clock(hit.end_sec, 1)) if hit.end_sec else ("", "")  # none of a photo
             video = Text(os.path.relpath(hit.video, folder)).append(" (gone)" if hit.gone else "")
             table.add_row(f"{hit.score:.3f}", *match, *when, video)
         Console().print(table)

@@ -49,6 +49,7 @@ from jaxtyping import Float, UInt8
 
 from allinone.data.example import Example
 from allinone.datasets import captioned
+from allinone.files.whole import whole_file
 from allinone.processes import worker_context
 from allinone.video.encode import write_mp4
 
@@ -475,13 +476,13 @@ def make_world(
     if state is not None and state["complete"] and not missing:
         return
     root.mkdir(parents=True, exist_ok=True)
-    write_json(root / "world.json", [wanted | {"complete": False}])  # first, so that a folder cut short is known
+    write_lines(root / "world.json", [wanted | {"complete": False}])  # first, so that a folder cut short is known
     (root / "videos").mkdir(exist_ok=True)
     film(root, missing, len(plan.shots), processes or os.cpu_count() or 1, progress)
-    write_json(root / "captions.jsonl", plan.captions)
-    write_json(root / "questions.jsonl", plan.questions)
-    write_json(root / "pairs.jsonl", plan.order_pairs)
-    write_json(root / "world.json", [wanted | {"complete": True}])
+    write_lines(root / "captions.jsonl", plan.captions)
+    write_lines(root / "questions.jsonl", plan.questions)
+    write_lines(root / "pairs.jsonl", plan.order_pairs)
+    write_lines(root / "world.json", [wanted | {"complete": True}])
 
 
 def film(
@@ -509,8 +510,7 @@ def leave_ctrl_c_to_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def write_json(path: Path, records: Iterable[dict]) -> None:
-    """A line for each record; whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.part")
-    unfinished.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    os.replace(unfinished, path)
+def write_lines(path: Path, records: Iterable[dict]) -> None:
+    """Write one JSON line per record, whole or not at all."""
+    with whole_file(path) as unfinished:
+        unfinished.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")

@@ -18,8 +18,9 @@ from allinone.data.clip_reader import Control, unique_clips
 from allinone.data.completeness import require_complete
 from allinone.data.example import Dataset, Example, HasServer, Task
 from allinone.data.loader import DataConfig
-from allinone.inference import Predictor, Progress
+from allinone.inference import Predictor
 from allinone.metrics import Score, rows_by_kind
+from allinone.progress import Progress
 
 log = logging.getLogger(__name__)
 

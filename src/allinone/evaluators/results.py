@@ -8,23 +8,15 @@ NAME.CONTROL.predictions.jsonl      the same under each control, such as `test.b
 """
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from allinone.checkpoint import (
-    STEP_FOLDER,
-    beside,
-    flush,
-    put_in_place,
-    read_json,
-    recover,
-    step_folders,
-    write_json,
-)
+from allinone.checkpoint import STEP_FOLDER, step_folders
 from allinone.evaluators.base import Evaluation
+from allinone.files.reading import read_json
+from allinone.files.whole import recover, whole_folder, write_json
 
 SCORES, TABLES, PREDICTIONS = "scores.json", "scores.md", ".predictions.jsonl"
 REAL = "score"
@@ -85,19 +77,11 @@ def write_results(
             texts[predictions_file(name, column)] = lines
         files = columns[REAL].files
         texts |= {(f"{name}.{file}" if file in texts else file): text for file, text in files.items()}
-    new = beside(folder, "new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    try:
+    with whole_folder(folder) as new:
         for file, text in texts.items():
             (new / file).write_text(text, encoding="utf-8", newline="")
         scores = {"evaluators": {name: as_json(columns) for name, columns in tables.items()}}
         write_json(new / SCORES, {"files": [SCORES, *texts], **facts, **scores})
-        flush(new)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    put_in_place(new, folder)
     return folder
 
 

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from allinone.data.example import Example
 from allinone.evaluators.base import Clips, Evaluator, EvaluatorConfig, Prediction, row_of
-from allinone.inference import Predictor, Progress, all_pairs
+from allinone.inference import Predictor, all_pairs
 from allinone.metrics import Bootstrap, Score, first_of, retrieval_ranks, top_k_indices
 from allinone.model.heads import ContrastiveHead, MatchingHead
+from allinone.progress import Progress
 
 
 class Retrieval(Evaluator):

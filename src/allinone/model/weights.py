@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from allinone.files.faults import first_line
 from allinone.files.reading import check_readable
 from allinone.files.tensors import load_tensors
 from allinone.model.config import ModelConfig
@@ -127,10 +128,6 @@ def without_wrappers(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Ten
     if removed:
         log.info("%s: prefixes taken off: %s", path, ", ".join(sorted(removed)[:5]))
     return named
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 VIT_NAMES = {

@@ -16,6 +16,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from allinone.files.whole import whole_file
+from allinone.progress import clock
+
 log = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
@@ -124,9 +127,8 @@ def cut(path: Path, step: int, evaluated: int) -> None:
     if broken:
         lines = f"lines {', '.join(broken[:5])}" if len(broken) > 1 else f"line {broken[0]}"
         log.warning("%s: %s broken, and dropped", path, lines)
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(b"".join(kept))
-    os.replace(new, path)
+    with whole_file(path) as new:
+        new.write_bytes(b"".join(kept))
 
 
 def finite(value: Any) -> Any:
@@ -134,12 +136,6 @@ def finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: finite(inner) for name, inner in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"
 
 
 def open_board(folder: Path, step: int) -> Any:

@@ -29,17 +29,14 @@ from allinone.checkpoint import (
     first_whole,
     model_card,
     newest_checkpoint,
-    recover,
-    remove,
     save_checkpoint,
-    set_aside,
     step_folder,
     step_folders,
-    write_json,
 )
 from allinone.checks import check_literals
 from allinone.files.lock import only_process
 from allinone.files.tensors import save_tensors
+from allinone.files.whole import recover, remove, set_aside, write_json
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.model import AllInOne
 from allinone.model.weights import load_all
@@ -348,9 +345,7 @@ class Run:
                     log.warning("%s is now %s", damaged, set_aside(damaged).name)
             log.info("going on from %s", self.newest)
         if self.world.is_main:
-            written = self.run_dir / f".{EXPERIMENT}.new"
-            write_json(written, self.experiment)
-            os.replace(written, self.run_dir / EXPERIMENT)
+            write_json(self.run_dir / EXPERIMENT, self.experiment)
 
     def restore(self, saved: Saved) -> None:
         folder, state = saved.checkpoint.folder, saved.state

@@ -17,10 +17,10 @@ from allinone.checkpoint import (
     check_saved,
     from_json,
     read_checkpoint,
-    read_json,
-    write_json,
 )
+from allinone.files.reading import read_json
 from allinone.files.tensors import CHECKSUM, load_tensors
+from allinone.files.whole import write_json
 
 STATE, OPTIMIZER, OBJECTIVES = "state.json", "optimizer.safetensors", "objectives.safetensors"
 

@@ -1,22 +1,17 @@
 """Frames to an MP4 file, or one to an image; whole or not at all."""
 
-import os
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 from av.container import OutputContainer
-from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
-from allinone.files.faults import FULL
+from allinone.files.whole import whole_file
 
 
 def write_mp4(
@@ -33,7 +28,7 @@ def write_mp4(
     if not fps > 0:
         raise ValueError(f"{path}: frames per second must be above 0, got {fps}")
     height, width = frames.shape[1:3]
-    with written_whole(path) as unfinished, av.open(unfinished, "w", format="mp4") as container:
+    with whole_file(path) as unfinished, av.open(unfinished, "w", format="mp4") as container:
         stream = add_stream(container, height, width, Fraction(fps).limit_denominator(1001), gop, crf)
         if "libx264" in av.codecs_available:
             # With its macroblock tree x264 wrote other bytes for the same frames in 8 of 100 calls (with AVX-512).
@@ -41,25 +36,6 @@ def write_mp4(
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(even_sides(frame), format="rgb24")))
         container.mux(stream.encode(None))
-
-
-@contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
-    """A name beside `path` to write to; what is there goes to `path` at the end, or away where there is an error.
-
-    A full disk is an OSError that names `path`; FFmpeg's own error would be taken for one of a damaged video.
-    """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex[:12]}.part")
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    except FFmpegError as error:
-        if error.errno in FULL:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def add_stream(container: OutputContainer, height: int, width: int, rate: Fraction, gop: int, crf: int) -> VideoStream:
@@ -95,5 +71,5 @@ def write_image(path: str | Path, frame: UInt8[np.ndarray, "H W 3"]) -> None:
     encoder.time_base = Fraction(1)
     if not is_png:
         encoder.qmin = encoder.qmax = 3
-    with written_whole(path) as unfinished:
+    with whole_file(path) as unfinished:
         unfinished.write_bytes(b"".join(map(bytes, [*encoder.encode(picture), *encoder.encode(None)])))

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import av
 
+from allinone.files.whole import whole_file
 from allinone.video.decode import FrameStream
-from allinone.video.encode import add_stream, even_sides, written_whole
+from allinone.video.encode import add_stream, even_sides
 
 CLOCK = 90_000
 """Ticks a second of the written file: fine enough for any frame rate, variable ones included."""
@@ -33,7 +34,7 @@ def transcode(
     frame does, VideoError. `on_progress` is called at each packet.
     """
     stream_of_frames = FrameStream(source, short_side=short_side, timeout_sec=timeout_sec, on_progress=on_progress)
-    with stream_of_frames as frames, written_whole(target) as path:
+    with stream_of_frames as frames, whole_file(target) as path:
         rate = Fraction(frames.fps or 25).limit_denominator(1001)
         stream = None
         last = -1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from allinone.apps.look.sheets import GAP, LABEL, MIN_WIDTH, clock, contact_sheet
+from allinone.apps.look.sheets import GAP, LABEL, MIN_WIDTH, contact_sheet
 from allinone.video.decode import VideoError
 from allinone.video.encode import write_mp4
 
@@ -61,10 +61,6 @@ def test_sheets_are_made_in_several_threads_at_once(tmp_path):
 def test_a_video_that_is_not_there_is_named(tmp_path):
     with pytest.raises(VideoError, match=r"gone\.mp4"):
         contact_sheet(tmp_path / "gone.mp4", [0.0])
-
-
-def test_times_are_written_as_people_read_them():
-    assert [clock(t) for t in (0, 3.46, 59.97, 125, 3725)] == ["0.0 s", "3.5 s", "1:00", "2:05", "1:02:05"]
 
 
 def test_without_matplotlib_the_error_names_the_extra(monkeypatch, tmp_path):

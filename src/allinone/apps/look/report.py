@@ -2,13 +2,15 @@
 
 import base64
 import math
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from allinone.apps.look.curves import loss_curves, needs_plots
-from allinone.apps.look.sheets import clock, contact_sheet
+from allinone.apps.look.sheets import contact_sheet
+from allinone.files.whole import whole_file
+from allinone.progress import clock
 from allinone.video.decode import probe
 
 NUM_SHEET_FRAMES = 4
@@ -92,19 +94,15 @@ def write_report(path: Path, report: Report) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters |= {"clock": clock, "percent": percent}
+    pages.filters |= {"clock": partial(clock, decimals=1), "percent": percent}
     page = pages.get_template("report.html").render(
         report=report,
         curves=inlined(loss_curves(report.metrics_files)) if report.metrics_files else None,
         hit_sheet=lambda hit: sheet(hit.video, hit.start_sec, hit.end_sec),
         answer_sheet=lambda shown: sheet(shown.video, 0.0, duration(shown)),
     )
-    unfinished = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex[:12]}.part")
-    try:
+    with whole_file(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")  # of names that are no UTF-8
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def duration(shown: ShownAnswer) -> float:

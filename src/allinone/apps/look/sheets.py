@@ -8,6 +8,7 @@ import numpy as np
 from torch.nn import functional as F
 
 from allinone.apps.look.curves import needs_plots
+from allinone.progress import clock
 from allinone.video.decode import probe, read_frames
 
 DPI = 128  # a power of two: sizes in inches are then whole pixels again, without rounding
@@ -41,7 +42,7 @@ def contact_sheet(video: Path, times_sec: Sequence[float], height: int = 96) -> 
         figure.text(
             middle,
             LABEL / 2 / (height + LABEL),
-            clock(time_sec),
+            clock(time_sec, decimals=1),
             fontsize=6.5,
             color="#555555",
             ha="center",
@@ -51,12 +52,3 @@ def contact_sheet(video: Path, times_sec: Sequence[float], height: int = 96) -> 
     picture = io.BytesIO()
     figure.savefig(picture, format="jpeg", dpi=DPI, pil_kwargs={"quality": 85, "subsampling": 0})
     return picture.getvalue()
-
-
-def clock(time_sec: float) -> str:
-    """Seconds as people read them: 3.5 s, 2:05, 1:02:05."""
-    if round(time_sec, 1) < 60:
-        return f"{time_sec:.1f} s"
-    minutes, seconds = divmod(round(time_sec), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -20,8 +20,9 @@ from allinone.apps.search.copying import CopyError, copy
 from allinone.apps.search.hits import Hit
 from allinone.apps.search.sound import SOUND_RATE, has_sound, sound_between
 from allinone.files.faults import FULL
+from allinone.files.whole import whole_file
 from allinone.video.decode import VideoError, VideoInfo, probe, read_frames
-from allinone.video.encode import add_stream, even_sides, written_whole
+from allinone.video.encode import add_stream, even_sides
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def save_clip(hit: Hit, folder: Path, name: str, *, exact: bool) -> Path:
     info = probe(hit.video)  # refuses, with its reason, what is no video
     if info.is_image:
         path = folder / f"{name}{Path(hit.video).suffix.lower()}"
-        with written_whole(path) as unfinished:
+        with whole_file(path) as unfinished:
             shutil.copyfile(hit.video, unfinished)
         return path
     if info.duration_sec is not None:
@@ -77,13 +78,13 @@ def save_clip(hit: Hit, folder: Path, name: str, *, exact: bool) -> Path:
         for suffix in (own, ".mkv") if own in FORMATS and own != ".mkv" else (".mkv",):
             path = folder / f"{name}{suffix}"
             try:
-                with written_whole(path) as unfinished:
+                with whole_file(path) as unfinished:
                     copy(hit.video, hit.start_sec, hit.end_sec, unfinished, FORMATS[suffix])
                 return path
             except (CopyError, FFmpegError) as error:
                 log.info("%s: not copied into %s: %s", hit.video, suffix, error)
     path = folder / f"{name}.mp4"
-    with written_whole(path) as unfinished:
+    with whole_file(path) as unfinished:
         encode(hit, unfinished, info)
     return path
 

@@ -20,8 +20,9 @@ from allinone.apps.search.scale import Ray
 from allinone.apps.search.segments import Cut
 from allinone.apps.search.table import FILE_COLUMNS, IndexInfo, Store, schema
 from allinone.data.clip_reader import Span
-from allinone.inference import Predictor, Progress, Source, all_pairs
+from allinone.inference import Predictor, Source, all_pairs
 from allinone.model.heads import ContrastiveHead, MatchingHead
+from allinone.progress import Progress
 from allinone.video.decode import VideoError
 from allinone.video.names import nfc
 

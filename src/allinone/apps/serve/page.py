@@ -16,11 +16,11 @@ from fastapi import FastAPI
 from gradio.themes import Base
 from PIL import Image
 
-from allinone.apps.look.sheets import clock
 from allinone.apps.serve.errors import one_line
 from allinone.apps.serve.limits import Busy
 from allinone.apps.serve.requests import MAX_HITS, About, Answer, Classify, Found, Match, Search, Where
 from allinone.apps.serve.service import ClipFrames, Service, media_type
+from allinone.progress import clock
 
 log = logging.getLogger(__name__)
 
@@ -270,7 +270,7 @@ def moment(event: gr.EventData) -> tuple[float, float]:
 
 
 def card(hit: Found) -> str:
-    when = f"{clock(hit.start_sec)} to {clock(hit.end_sec)}" if hit.end_sec else ""  # none of a photo
+    when = f"{clock(hit.start_sec, 1)} to {clock(hit.end_sec, 1)}" if hit.end_sec else ""  # none of a photo
     gone = '<p class="problem">the file is gone</p>' if hit.gone else ""
     name = Path(hit.video).name
     score = f"{hit.score:.3f}" if hit.match is None else f"{hit.score:.3f}, match {hit.match:.0%}"
@@ -291,7 +291,8 @@ def sheet(name: str, seen: ClipFrames) -> str:
         picture = io.BytesIO()
         Image.fromarray(frame.permute(1, 2, 0).numpy()).save(picture, "jpeg", quality=85)
         address = base64.b64encode(picture.getvalue()).decode()
-        frames.append(f'<figure><img src="data:image/jpeg;base64,{address}" alt=""><p>{clock(time_sec)}</p></figure>')
+        when = clock(time_sec, 1)
+        frames.append(f'<figure><img src="data:image/jpeg;base64,{address}" alt=""><p>{when}</p></figure>')
     return f'<p class="name">{safe(name)}: what the model sees</p><div class="sheet">{"".join(frames)}</div>'
 
 

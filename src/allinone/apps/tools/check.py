@@ -5,9 +5,8 @@ while size and time of the file stay as they are. Nothing is written below the d
 """
 
 import hashlib
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,12 +18,12 @@ from allinone.apps.tools.pool import Alive, Failure, work_on
 from allinone.data.example import Example
 from allinone.data.presence import Folders
 from allinone.datasets import DatasetEntry
+from allinone.files.cache import cache_folder
 from allinone.files.shards import open_file
+from allinone.files.whole import write_json
+from allinone.progress import Progress
 from allinone.video.damage import describe
 from allinone.video.decode import VideoError, VideoFile
-from allinone.video.encode import written_whole
-
-Progress = Callable[[str, int, int], None]
 
 LATER_SEC = 1.0
 """A part that ends this much after its video is told of; less comes from rounding."""
@@ -119,8 +118,7 @@ def check(
             compare(found, path, files[path], duration_sec=result)
         on_progress("files", done, len(there))
     report.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(report) as unfinished:
-        unfinished.write_text(json.dumps(found.as_json(), indent=2), encoding="utf-8")
+    write_json(report, found.as_json())
     return found, report
 
 
@@ -142,11 +140,7 @@ def read_all(
 
 def notes(known: DatasetEntry, root: Path) -> Path:
     """Where it is noted what was found in a data set, without an ending."""
-    return cache_folder() / f"{known.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
-
-
-def cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "allinone" / "check"
+    return cache_folder("check") / f"{known.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
 
 
 def reach(files: dict[str, Part], example: Example) -> None:

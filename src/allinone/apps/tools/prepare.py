@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from allinone.apps.tools.check import Part, Progress, reach
+from allinone.apps.tools.check import Part, reach
 from allinone.apps.tools.info import differing, survey
 from allinone.apps.tools.journal import Journal, signature
 from allinone.apps.tools.pool import Alive, Failure, work_on
@@ -27,8 +27,10 @@ from allinone.data.presence import Folders
 from allinone.datasets import DatasetEntry
 from allinone.datasets.files import as_mp4
 from allinone.files.shards import open_file
+from allinone.files.whole import write_json
+from allinone.progress import Progress
 from allinone.video.decode import probe, read_frames
-from allinone.video.encode import write_image, written_whole
+from allinone.video.encode import write_image
 from allinone.video.names import PICTURES
 from allinone.video.sampling import segment_times
 from allinone.video.transcode import transcode
@@ -138,8 +140,7 @@ def prepare(
             survey(known, to, each=as_prepared.add)
             report.alike = as_prepared.digest() == as_read.digest()
         report.gain = measure([(job.source, job.target) for job in jobs if job.source not in report.failed])
-        with written_whole(to / OWN / "report.json") as unfinished:
-            unfinished.write_text(json.dumps(asdict(report), indent=2), encoding="utf-8")
+        write_json(to / OWN / "report.json", asdict(report))
     return report
 
 
@@ -167,8 +168,7 @@ def keep_format(to: Path, format: Format) -> None:
     settings = to / OWN / "format.json"
     if settings.exists() and json.loads(settings.read_text()) != asdict(format):
         raise ValueError(f"{to} was begun with {settings.read_text()}; go on with these, or take another folder")
-    with written_whole(settings) as unfinished:
-        unfinished.write_text(json.dumps(asdict(format)))
+    write_json(settings, asdict(format))
 
 
 def note(report: Report, journal: Journal, job: Job, result: tuple[Done, bool] | Failure) -> None:

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
-from allinone.apps.tools.check import Progress, read_all
+from allinone.apps.tools.check import read_all
 from allinone.apps.tools.info import differing, survey
 from allinone.apps.tools.journal import Journal, signature
 from allinone.apps.tools.pool import Failure
@@ -28,6 +28,7 @@ from allinone.data.example import Example
 from allinone.data.presence import Folders
 from allinone.datasets import DatasetEntry
 from allinone.files.shards import INDEX, forget_indexes, open_file, write_index
+from allinone.progress import Progress
 
 OWN, SHARDS = ".sharded", "shards"
 """The folders in the new one for what is noted, and for the tars."""

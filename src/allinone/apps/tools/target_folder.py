@@ -15,7 +15,7 @@ from allinone.apps.tools.journal import signature
 from allinone.data.example import Example
 from allinone.files.lock import only_process
 from allinone.files.shards import INDEX
-from allinone.video.encode import written_whole
+from allinone.files.whole import whole_file
 from allinone.video.names import is_hidden, is_media
 
 UNFINISHED = "unfinished"
@@ -79,7 +79,7 @@ def copy_annotations(root: Path, to: Path) -> None:
         target = to / path.relative_to(root)
         if not target.is_file() or signature(target) != signature(path):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(target) as unfinished:
+            with whole_file(target) as unfinished:
                 shutil.copy2(path, unfinished)
 
 

@@ -10,13 +10,13 @@ import io
 import json
 import mmap
 import os
-import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from allinone.files.shards.window import open_window
+from allinone.files.whole import whole_file
 
 INDEX = "shards.index"
 HEADER = b"index of packed files 1\n"
@@ -131,12 +131,6 @@ def leads_out(name: str) -> bool:
 
 def write_index(path: str | Path, records: Iterable[Record]) -> None:
     """Write it anew; it appears under its name when it is complete."""
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(HEADER)
-            file.writelines(json.dumps(record).encode() + b"\n" for record in sorted(records, key=lambda r: r[0]))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        file.write(HEADER)
+        file.writelines(json.dumps(record).encode() + b"\n" for record in sorted(records, key=lambda r: r[0]))

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from allinone.files.cache import cache_folder
 from allinone.files.shards.index import Index, Record, leads_out, write_index
 
 TEXT, JSON = ".txt", ".json"
@@ -30,16 +31,11 @@ def index_of_tar(path: str) -> Index:
     """The files in a tar that are no text and no JSON, each with the caption of its sample."""
     facts = os.stat(path)
     state = f"{CAPTION_RULE} {os.path.abspath(path)} {facts.st_size} {facts.st_mtime_ns}".encode()
-    kept = cache_folder() / f"{Path(path).stem}-{hashlib.sha256(state).hexdigest()[:16]}.index"
+    kept = cache_folder("shards") / f"{Path(path).stem}-{hashlib.sha256(state).hexdigest()[:16]}.index"
     if not kept.is_file():
         records = list(scan(path))
-        kept.parent.mkdir(parents=True, exist_ok=True)
         write_index(kept, records)
     return Index(kept, path)
-
-
-def cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "allinone" / "shards"
 
 
 def scan(path: str) -> Iterator[Record]:
