@@ -18,7 +18,7 @@ CORE = {
     "video": {"files", "types"},
     "text": {"files", "types"},
     "model": {"files", "types"},
-    "data": {"processes", "types", "video", "text", "files", "datasets.base"},
+    "data": {"processes", "types", "video", "text", "files"},
     "objectives": {"types", "model", "text"},
     "checkpoint": {"files", "types", "model", "text"},
     "inference": {"types", "model", "video", "text", "data", "checkpoint"},

@@ -4,7 +4,7 @@ import pkgutil
 import pytest
 
 from allinone import datasets
-from allinone.datasets.base import Card, published
+from allinone.datasets.base import Card
 
 MODULES = [
     importlib.import_module(f"allinone.datasets.{found.name}") for found in pkgutil.iter_modules(datasets.__path__)
@@ -25,7 +25,7 @@ def test_a_card_says_what_one_wants_to_know_before_downloading(name):
 def test_every_split_has_a_published_size_and_no_other_split_is_accepted(name, asks):
     reading = CARDS[name].readings[asks]
     for split, size in reading.splits.items():
-        assert published(reading.reader(split=split)) == size
+        assert reading.reader(split=split).published == size
     with pytest.raises(ValueError, match="no split 'none'") as error:
         reading.reader(split="none")
     assert all(split in str(error.value) for split in reading.splits)

@@ -9,7 +9,6 @@ import pytest
 
 from allinone.data.example import HasServer
 from allinone.datasets import cc3m, cc12m, coco, flickr8k, flickr30k, nlvr2, sbu, visual_genome, vqav2
-from allinone.datasets.base import published
 from allinone.datasets.files import MissingFile
 from layouts import images as layouts
 from layouts.item import Item
@@ -46,7 +45,7 @@ def test_the_real_list_of_entities_chooses_its_photos_from_a_table(tmp_path: Pat
     rows = [f"{name}.jpg#{n}\tcaption {n} of {name}" for name in ["1", *sorted(names)] for n in range(5)]
     write(tmp_path, {"results_20130124.token": "\n".join(rows)})
     examples = list(flickr30k.Captions("entities-val").examples(tmp_path))
-    size = published(flickr30k.Captions("entities-val"))
+    size = flickr30k.Captions("entities-val").published
     assert size is not None
     assert (len(examples), len(names)) == (size.records, size.videos)
     assert list(dict.fromkeys(example.video_id for example in examples)) == names
@@ -285,7 +284,7 @@ def test_predictions_of_nlvr2_are_written_for_the_official_scorer():
 @needs_data
 def test_the_validation_table_of_cc3m_that_is_about_lacks_seven_rows():
     examples = list(cc3m.Captions("val").examples(DATA / "annotations" / "cc3m"))
-    size = published(cc3m.Captions("val"))
+    size = cc3m.Captions("val").published
     assert size is not None
     assert (len(examples), size.records) == (15_833, 15_840)
     assert all(example.text for example in examples)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from allinone.data.example import Example, HasServer
 from allinone.datasets import activitynet_qa, msrvtt_qa, msvd_qa, nextqa, tgif_qa, tvqa, vcr
-from allinone.datasets.base import SplitSize, published
+from allinone.datasets.base import SplitSize
 from allinone.datasets.files import MissingFile
 from allinone.datasets.questions import right_option
 from allinone.datasets.records import Record
@@ -56,7 +56,7 @@ def counts() -> dict[str, list[int]]:
 @pytest.mark.parametrize("name", COUNTED)
 def test_the_published_numbers_of_questions_and_videos_are_found(counts, name):
     num_records, num_videos, num_ids = counts[name]
-    assert SplitSize(records=num_records, videos=num_videos) == published(COUNTED[name][0])
+    assert SplitSize(records=num_records, videos=num_videos) == COUNTED[name][0].published
     assert num_ids == num_records
 
 

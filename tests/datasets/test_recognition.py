@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from allinone.data.example import Dataset, HasClasses
+from allinone.data.example import Dataset, HasClasses, HasPublishedSize
 from allinone.datasets import hmdb51, kinetics400, ucf101
 from allinone.datasets.actions import words
-from allinone.datasets.base import SplitSize, published
+from allinone.datasets.base import SplitSize
 from allinone.datasets.files import MissingFile
 from layouts import recognition as layouts
 from layouts.item import Item
@@ -31,7 +31,8 @@ def write(root: Path, files: dict[str, str]) -> Path:
 def test_the_published_numbers_of_clips_are_read(dataset: Dataset, root: Path):
     examples = list(dataset.examples(root))
     videos = {example.video_id for example in examples}
-    assert SplitSize(records=len(examples), videos=len(videos)) == published(dataset)
+    assert isinstance(dataset, HasPublishedSize)
+    assert SplitSize(records=len(examples), videos=len(videos)) == dataset.published
     assert isinstance(dataset, HasClasses)
     assert {example.label for example in examples} == set(dataset.classes(root))
 

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from allinone.data.example import Dataset, Example
+from allinone.data.example import Dataset, Example, HasPublishedSize
 from allinone.data.presence import missing
-from allinone.datasets.base import published
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +19,7 @@ def require_complete(dataset: Dataset, examples: Sequence[Example], root: str | 
     ValueError tells what is missing, unless that is allowed and something is there: then it is logged. Returns by how
     many examples the data set is short of the published number. More than were published are only logged.
     """
-    size = published(dataset)
+    size = dataset.published if isinstance(dataset, HasPublishedSize) else None
     num_files = len({path for example in examples for path in example.files})
     num_clips = len({clip.video_id for example in examples for clip in example.clips or (example,)})
     wanted = {} if size is None else {"records": size.records, "videos": size.videos}

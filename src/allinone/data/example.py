@@ -94,6 +94,22 @@ class Dataset(Protocol):
     def examples(self, root: Path) -> Iterable[Example]: ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class SplitSize:
+    """Published size of a split: records (the examples of its reader) and distinct video files; None if unknown."""
+
+    records: int | None = None
+    videos: int | None = None
+
+
+@runtime_checkable
+class HasPublishedSize(Protocol):
+    """A data set whose publication gives the size of the split."""
+
+    @property
+    def published(self) -> SplitSize: ...
+
+
 @runtime_checkable
 class HasClasses(Protocol):
     """A data set of labels with a closed list of classes, some of which a split may not show."""

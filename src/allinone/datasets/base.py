@@ -8,19 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from allinone.checks import did_you_mean
-from allinone.data.example import Dataset, Example
+from allinone.data.example import Dataset, Example, SplitSize
 from allinone.datasets.records import shown
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitSize:
-    """What a split is published to hold: examples of its reader, and distinct video files. None: no figure is known."""
-
-    records: int | None = None
-    videos: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +52,11 @@ class SplitDataset:
             raise ValueError(
                 f"no split {self.split!r}; {did_you_mean(self.split, self.splits)}there are: {', '.join(self.splits)}"
             )
+
+    @property
+    def published(self) -> SplitSize:
+        """What the split is published to hold."""
+        return self.splits[self.split]
 
 
 def distinct(records: Iterable[T], source: object, key: Callable[[T], Any] = attrgetter("id")) -> Iterator[T]:
@@ -104,8 +101,3 @@ def part(video: Path, name: str, start_sec: float, end_sec: float, text: str, id
     """A text about a part of a video; `name` is that of the whole."""
     video_id = part_name(name, start_sec, end_sec)
     return Example(id=id, video=video, video_id=video_id, text=text, start_sec=start_sec, end_sec=end_sec)
-
-
-def published(dataset: Dataset) -> SplitSize | None:
-    """What a data set's split is published to hold; None where nothing is."""
-    return dataset.splits[dataset.split] if isinstance(dataset, SplitDataset) else None
