@@ -3,11 +3,11 @@ import warnings
 
 import pytest
 
-from allinone.cli import say_things_once
+from allinone.cli import quiet_other_ranks
 
 
 @pytest.mark.parametrize(("rank", "heard"), [(0, {"shared", "video", "failed"}), (1, {"video", "failed"})])
-def test_only_the_first_process_says_what_all_would_say(rank: int, heard: set[str], monkeypatch: pytest.MonkeyPatch):
+def test_only_the_first_process_logs_what_all_would_log(rank: int, heard: set[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "ERROR")
     lines = []
     handler = logging.Handler()
@@ -15,7 +15,7 @@ def test_only_the_first_process_says_what_all_would_say(rank: int, heard: set[st
     monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("default")
-        say_things_once(rank)
+        quiet_other_ranks(rank)
         warnings.warn("of every process", stacklevel=1)
     logging.getLogger("allinone.experiment").warning("shared")
     logging.getLogger("allinone.data.loader").warning("video")

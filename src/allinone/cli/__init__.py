@@ -1,6 +1,6 @@
-"""The command `allinone`: thin doors to the library. Nothing heavy is imported before a command needs it.
+"""The command `allinone`. Each command is one typed function of the modules here (see `command.py`).
 
-Each module here adds its commands to the parser and names the function that runs each.
+Nothing heavy is imported before a command needs it: `allinone --help` loads neither torch nor the decoder.
 """
 
 import logging
@@ -8,44 +8,72 @@ import os
 import sys
 import threading
 import warnings
+from argparse import ArgumentParser
 
-from jsonargparse import ArgumentParser
-
-from allinone.cli import asking, data, export, searching, training
+from allinone.cli import asking, data, models, searching, training
+from allinone.cli.command import add_commands
 from allinone.files.faults import FULL, explain
 from allinone.processes import leave_current_folder
 from allinone.progress import show_logs
 
+COMMANDS = {
+    "demo": training.demo,
+    "train": training.train,
+    "evaluate": training.evaluate,
+    "compare": training.compare,
+    "convert": models.convert,
+    "index": searching.index,
+    "search": searching.search,
+    "ask": asking.ask,
+    "classify": asking.classify,
+    "serve": asking.serve,
+    "data": data.COMMANDS,
+    "export": models.export,
+}
+
+CHATTY = ("httpx", "httpcore", "huggingface_hub", "onnx_ir", "onnxscript")
+"""Loggers of others, of which only warnings are shown."""
+
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command. What a user can mend is one line on stderr, and exit code 2."""
+    """Run a command. An error that the user can correct is one line on stderr, and exit code 2."""
     if arguments is None:  # this process is the command's
         leave_current_folder()
         threading.excepthook = on_thread_error
-    parser = build_parser()
-    chosen = parser.parse_args(arguments)
+    chosen = vars(build_parser().parse_args(arguments))
+    command, prog = chosen.pop("command"), chosen.pop("prog")
     show_logs("")
     if "RANK" in os.environ:
-        say_things_once(int(os.environ["RANK"]))
-    for chatty in ("httpx", "httpcore", "huggingface_hub", "onnx_ir", "onnxscript"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    command = str(chosen.command)
+        quiet_other_ranks(int(os.environ["RANK"]))
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
-        (training.COMMANDS | searching.COMMANDS | asking.COMMANDS | data.COMMANDS | export.COMMANDS)[command](
-            chosen[command]
-        )
+        command(**chosen)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
     except (ValueError, OSError, ImportError) as error:
-        print(f"allinone {command}: {explain(error) if isinstance(error, OSError) else error}", file=sys.stderr)
+        print(f"{prog}: {explain(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         sys.exit(2)
 
 
-def say_things_once(rank: int) -> None:
+def build_parser() -> ArgumentParser:
+    """Return the parser of all commands; it imports none of what they use."""
+    parser = ArgumentParser(
+        prog="allinone",
+        description="One Transformer for video and text: train, evaluate, search, ask. "
+        "`allinone COMMAND --help` explains a command.",
+        allow_abbrev=False,
+    )
+    add_commands(parser, COMMANDS)
+    return parser
+
+
+def quiet_other_ranks(rank: int) -> None:
     """Let only the first of torchrun's processes log and warn, because the others would repeat it.
 
-    What `allinone.data` logs concerns the process: the videos that it could not read, for example.
+    The log of `allinone.data` differs from process to process (the videos that it could not read, for example), so
+    all processes show it.
     """
     # A warning in C++ that there are no unused parameters, which is usual with a single objective.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -56,19 +84,6 @@ def say_things_once(rank: int) -> None:
 
 
 def on_thread_error(thread: threading.ExceptHookArgs) -> None:
-    """Say nothing of a full disk: TensorBoard's writer meets it in a thread, and raises it in the main one as well."""
+    """Print no traceback of a full disk: TensorBoard's writer raises it in its thread and again in the main one."""
     if not (isinstance(thread.exc_value, OSError) and thread.exc_value.errno in FULL):
         threading.__excepthook__(thread)
-
-
-def build_parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="allinone", description="One Transformer for video and words: train, evaluate, search, ask."
-    )
-    commands = parser.add_subcommands(dest="command", required=True)
-    training.add_commands(commands)
-    searching.add_commands(commands)
-    asking.add_commands(commands)
-    data.add_commands(commands)
-    export.add_commands(commands)
-    return parser

@@ -1,10 +1,8 @@
 """`allinone ask`, `classify` and `serve`."""
 
-import json
+import json as json_format
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
-
-from jsonargparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
 from allinone.cli.show import progress_bars, show_notes
 from allinone.progress import clock
@@ -14,65 +12,53 @@ if TYPE_CHECKING:
     from allinone.inference import Predictor
 
 
-def add_commands(commands: Any) -> None:
-    ask = ArgumentParser(
-        description="Ask a question about a video; prints the likeliest answers of the model's list. A text with a "
-        "[MASK] is filled in: 'the man is [MASK] a ball'."
-    )
-    ask.add_argument("video", type=str, help="a video or image file")
-    ask.add_argument("question", type=str, help="in words")
-    add_question(ask)
-    commands.add_subcommand("ask", ask, help="ask about a video")
+def ask(video: str, question: str, *, model: str, top_k: int = 5, every: str | None = None, json: bool = False) -> None:
+    """Ask a question about a video. Prints the most probable answers of the model's list. A text with a [MASK] is
+    filled in: "the man is [MASK] a ball".
 
-    classify = ArgumentParser(description="Say which of some labels fits a video best, without training for them.")
-    classify.add_argument("video", type=str, help="a video or image file")
-    classify.add_argument("--labels", type=str, required=True, metavar="A,B,C", help="texts, with commas between them")
-    add_question(classify)
-    commands.add_subcommand("classify", classify, help="choose one of some labels for a video")
-
-    serve = ArgumentParser(description="Search and ask in a browser, or over HTTP; by default only this machine can.")
-    serve.add_argument("--index", type=str, required=True, metavar="INDEX", help="made by `allinone index`")
-    serve.add_argument("--model", type=str, metavar="M", help="if the model is no longer where it was when indexing")
-    serve.add_argument("--port", type=int, default=7860, help="(default: %(default)s; 0 takes a free one)")
-    serve.add_argument(
-        "--host", type=str, default="127.0.0.1", help="0.0.0.0 lets other machines in, and wants a password"
-    )
-    serve.add_argument("--password-file", type=str, metavar="FILE", help="its first line is asked of everybody")
-    serve.add_argument("--password", type=str, help="the same, seen by whoever lists this machine's processes")
-    serve.add_argument("--no-password", action="store_true", help="let everybody in who can reach --host")
-    serve.add_argument("--max-upload-mb", type=int, default=100, help="(default: %(default)s)")
-    commands.add_subcommand("serve", serve, help="the page and the HTTP API")
-
-
-def add_question(parser: ArgumentParser) -> None:
-    parser.add_argument("--model", type=str, required=True, metavar="M", help="checkpoint folder, run folder or hub id")
-    parser.add_argument("--top-k", type=int, default=5, help="how many answers (default: %(default)s)")
-    parser.add_argument("--every", type=str, metavar="TIME", help="answer for each part of the video: 5s, 500ms, 1min")
-    parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
-
-
-def run_ask(options: Namespace) -> None:
+    Args:
+        video: a video or image file
+        question: an open question, or a text with one [MASK]
+        model: checkpoint folder, run folder or hub id
+        top_k: number of answers
+        every (TIME): answer for each part of the video, for example every 5s, 500ms or 1min
+        json: print a JSON list instead of a table
+    """
     from allinone.asking import in_words
     from allinone.inference import load
 
-    model = load(options.model)
-    notes, question = model.notes([options.question]), in_words(model, options.question)
+    predictor = load(model)
+    notes, asked = predictor.notes([question]), in_words(predictor, question)
     show_notes(notes)
-    answer(model, question, options, options.question)
+    show_answers(predictor, video, asked, top_k, every, json, title=question)
 
 
-def run_classify(options: Namespace) -> None:
+def classify(
+    video: str, *, labels: str, model: str, top_k: int = 5, every: str | None = None, json: bool = False
+) -> None:
+    """Choose which of some labels describes a video best. The model needs no training for these labels.
+
+    Args:
+        video: a video or image file
+        labels (A,B,C): texts, separated by commas
+        model: checkpoint folder, run folder or hub id
+        top_k: number of labels
+        every (TIME): choose for each part of the video, for example every 5s, 500ms or 1min
+        json: print a JSON list instead of a table
+    """
     from allinone.asking import which_of
     from allinone.inference import load
 
-    model, labels = load(options.model), options.labels.split(",")
-    notes, question = model.notes(labels), which_of(model, labels)
+    predictor, texts = load(model), labels.split(",")
+    notes, asked = predictor.notes(texts), which_of(predictor, texts)
     show_notes(notes)
-    answer(model, question, options, options.video)
+    show_answers(predictor, video, asked, top_k, every, json, title=video)
 
 
-def answer(model: "Predictor", question: "Question", options: Namespace, title: str) -> None:
-    """Print what the model says of the whole video, or of each part of it."""
+def show_answers(
+    predictor: "Predictor", video: str, question: "Question", top_k: int, every: str | None, as_json: bool, title: str
+) -> None:
+    """Print the answers about the whole video, or about each part of it."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -80,41 +66,61 @@ def answer(model: "Predictor", question: "Question", options: Namespace, title: 
     from allinone.asking import ask, ask_over_time, seconds
     from allinone.video.names import on_disk
 
-    video = on_disk(options.video)
-    if options.every is None:
-        answers = ask(model, video, question, options.top_k)
-        if options.json:
-            print(json.dumps([{"answer": name, "probability": p} for name, p in answers], indent=2))
+    path = on_disk(video)
+    if every is None:
+        answers = ask(predictor, path, question, top_k)
+        if as_json:
+            print(json_format.dumps([{"answer": name, "probability": p} for name, p in answers], indent=2))
         else:
             print("\n".join(f"{probability:6.1%}  {name}" for name, probability in answers))
         return
     with progress_bars() as show:
-        moments = ask_over_time(model, video, question, seconds(options.every), show)
-    if options.json:
-        print(json.dumps([asdict(moment) for moment in moments], indent=2))
+        moments = ask_over_time(predictor, path, question, seconds(every), show)
+    if as_json:
+        print(json_format.dumps([asdict(moment) for moment in moments], indent=2))
         return
     table = Table("from", "to", "answer", "probability", title=escape(title))
     for moment in moments:
-        table.add_row(
-            clock(moment.start_sec, 1), clock(moment.end_sec, 1), escape(moment.answer), f"{moment.probability:.1%}"
-        )
+        start, end = clock(moment.start_sec, 1), clock(moment.end_sec, 1)
+        table.add_row(start, end, escape(moment.answer), f"{moment.probability:.1%}")
     Console().print(table)
 
 
-def run_serve(options: Namespace) -> None:
+def serve(
+    *,
+    index: str,
+    model: str | None = None,
+    port: int = 7860,
+    host: str = "127.0.0.1",
+    max_upload_mb: int = 100,
+    password_file: str | None = None,
+    password: str | None = None,
+    no_password: bool = False,
+) -> None:
+    """Search and ask in a browser or over HTTP. By default only this machine can connect.
+
+    Args:
+        index: made by `allinone index`
+        model: checkpoint folder, run folder or hub id (default: the one that made the index)
+        port: 0 takes a free one
+        host: 0.0.0.0 lets other machines connect, and needs a password
+        max_upload_mb: largest video that may be uploaded
+
+    Access:
+        password_file (FILE): its first line is the password
+        password: the password itself, which everyone who lists the processes of this machine can read
+        no_password: let everyone in who can connect to the host
+    """
     from allinone.apps.serve.limits import Limits
     from allinone.apps.serve.server import find_password, serve
 
     serve(
-        options.index,
-        options.model,
-        host=options.host,
-        port=options.port,
-        password=find_password(options.password, options.password_file),
-        no_password=options.no_password,
-        limits=Limits(max_upload_mb=options.max_upload_mb),
+        index,
+        model,
+        host=host,
+        port=port,
+        password=find_password(password, password_file),
+        no_password=no_password,
+        limits=Limits(max_upload_mb=max_upload_mb),
         say=print,
     )
-
-
-COMMANDS = {"ask": run_ask, "classify": run_classify, "serve": run_serve}

@@ -1,13 +1,11 @@
 """`allinone data list`, `info`, `check`, `prepare` and `shard`."""
 
-import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser, Namespace
-
+from allinone.cli.command import Group
 from allinone.cli.show import progress_bars
 from allinone.video.names import on_disk
 
@@ -16,90 +14,20 @@ if TYPE_CHECKING:
     from allinone.datasets import DatasetEntry
     from allinone.datasets.base import SplitSize
 
-NOT_ALIKE = "not read as the source is: the reader chooses among the files of a folder, and those alone are"
+DIFFERENT = "read differently from the source: the reader chooses among the files of a folder, and only these are"
 
 MAX_SHOWN = 20
-"""So many files are named; the rest is counted, and in the report."""
-
-SCHEMA = """With --json: {"name", "root", "tasks": {TASK: {SPLIT: {"records", "videos" (distinct files), "options" (of a
-question) or null, "answers" (distinct answers, numbers or labels) or null, "published": {"records", "videos"} or null,
-"equal": true, false or null} or {"error": TEXT}}}}."""
+"""More files of one kind are not listed but counted; the report has all of them."""
 
 
-def add_commands(commands: Any) -> None:
-    data = ArgumentParser(description="Which data sets there are; what one has on disk; make it fast to read.")
-    commands.add_subcommand("data", data, help="data sets: list, info, check, prepare, shard")
-    actions = data.add_subcommands(dest="action", required=True)  # after its parent: jsonargparse wants that order
-    actions.add_subcommand("list", ArgumentParser(description="Every data set that is known."), help="all data sets")
-
-    info = ArgumentParser(
-        description="What a data set is: licence, where to get it, layout on disk, one record, published sizes. With "
-        f"--root, count what is there; videos need not be. {SCHEMA}"
-    )
-    add_name(info, "--root", required=False)
-    info.add_argument("--json", action="store_true", help="the counts as JSON")
-    actions.add_subcommand("info", info, help="what a data set is, and what of it is there")
-
-    check = ArgumentParser(
-        description="Compare annotations with the published sizes and read each video at its start, middle and end. "
-        "Changes nothing; goes on where an earlier check stopped. Exit code 1 where anything is missing or broken."
-    )
-    add_name(check, "--root")
-    add_choice(check)
-    check.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
-    check.add_argument("--timeout", type=float, default=60, metavar="SEC",
-                       help="a file that gives nothing for so long is given up (default: %(default)s)")  # fmt: skip
-    check.add_argument("--report", type=str, metavar="FILE", help="where the JSON report goes (default: user's cache)")
-    actions.add_subcommand("check", check, help="is it complete and readable?")
-
-    prepare = ArgumentParser(
-        description="Re-encode the videos to a small size with frequent keyframes, into a new folder that is read as "
-        "the old one is. The source is not touched; goes on where an earlier call stopped."
-    )
-    add_name(prepare, "--root")
-    prepare.add_argument("--to", type=str, required=True, metavar="D", help="the new folder")
-    prepare.add_argument("--short-side", type=int, default=240, metavar="PIXELS", help="at most (default: %(default)s)")
-    prepare.add_argument("--gop", type=int, default=12, help="frames from keyframe to keyframe (default: %(default)s)")
-    prepare.add_argument("--crf", type=int, default=23, help="quality, 0 is best, 51 least (default: %(default)s)")
-    prepare.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
-    actions.add_subcommand("prepare", prepare, help="make its videos fast to read")
-
-    shard = ArgumentParser(
-        description="Pack the videos, as they are, into few large tar files in WebDataset's layout, in a new folder "
-        "that is read as the old one is. The source is not touched; goes on where an earlier call stopped. Exit code 1 "
-        "where a video is missing or unreadable."
-    )
-    add_name(shard, "--root")
-    shard.add_argument("--to", type=str, required=True, metavar="S", help="the new folder")
-    add_choice(shard)
-    shard.add_argument("--workers", type=int, metavar="N", help="processes that read (default: one for each core)")
-    shard.add_argument("--max-mb", type=int, default=512, metavar="MB", help="of one shard (default: %(default)s)")
-    shard.add_argument("--max-samples", type=int, default=10_000, metavar="N", help="in one (default: %(default)s)")
-    actions.add_subcommand("shard", shard, help="pack its videos into few large files")
-
-
-def add_choice(parser: ArgumentParser) -> None:
-    parser.add_argument("--split", type=str, nargs="+", metavar="S", help="these splits alone (default: all)")
-    parser.add_argument("--task", type=str, nargs="+", metavar="T", help="these tasks alone (default: all)")
-
-
-def add_name(parser: ArgumentParser, root: str, required: bool = True) -> None:
-    parser.add_argument("name", type=str, metavar="NAME", help="a data set; `allinone data list` names them all")
-    parser.add_argument(root, type=str, required=required, metavar="R", help="the folder in which it lies")
-
-
-def run_data(options: Namespace) -> None:
-    action = str(options.action)
-    ACTIONS[action](options[action])
-
-
-def run_list(options: Namespace) -> None:
+def list_datasets() -> None:
+    """List all known datasets."""
     from rich.console import Console
     from rich.table import Table
 
     from allinone.datasets import all_known
 
-    table = Table("name", "what it is", "tasks", "records", "licence")
+    table = Table("name", "description", "tasks", "records", "licence")
     for known in all_known():
         tasks, sizes = [], []
         for task, reading in known.card.readings.items():
@@ -110,68 +38,123 @@ def run_list(options: Namespace) -> None:
     Console().print(table)
 
 
-def run_info(options: Namespace) -> None:
+def info(name: str, *, root: Path | None = None, json: bool = False) -> None:
+    """Describe a dataset: licence, download, layout on disk, one record, published sizes. With --root, count the
+    records that are there; the videos may be missing.
+
+    The JSON is {"name", "root", "tasks": {TASK: {SPLIT: {"records", "videos" (distinct files), "options" (of a
+    question) or null, "answers" (distinct answers, numbers or labels) or null, "published": {"records", "videos"} or
+    null, "equal": true, false or null} or {"error": TEXT}}}}.
+
+    Args:
+        name: a dataset; `allinone data list` lists them
+        root (R): folder of the dataset
+        json: print the counts as JSON
+    """
+    import json as json_format
+
     from allinone.apps.tools.info import counts_as_json, survey
     from allinone.datasets import find
 
-    known = find(options.name)
-    if options.root is None:
-        if options.json:
-            raise ValueError("--json gives counts; say where the data set lies with --root R")
+    known = find(name)
+    if root is None:
+        if json:
+            raise ValueError("--json prints counts; give the folder of the dataset with --root R")
         show_card(known)
         return
-    found = survey(known, on_disk(options.root))
-    if options.json:
-        print(json.dumps({"name": known.name, "root": options.root, "tasks": counts_as_json(found)}, indent=2))
+    found = survey(known, on_disk(root))
+    if json:
+        print(json_format.dumps({"name": known.name, "root": str(root), "tasks": counts_as_json(found)}, indent=2))
     else:
-        show_counts(f"{known.name} in {options.root}", found)
+        show_counts(f"{known.name} in {root}", found)
 
 
-def run_check(options: Namespace) -> None:
+def check(
+    name: str,
+    *,
+    root: Path,
+    split: Sequence[str] | None = None,
+    task: Sequence[str] | None = None,
+    workers: int | None = None,
+    timeout_sec: float = 60,
+    report: Path | None = None,
+) -> None:
+    """Check whether a dataset is complete and readable. Compares annotations with the published sizes, and reads each
+    video at its start, middle and end. Changes nothing; continues where an earlier check stopped. Exit code 1 if
+    anything is missing or broken.
+
+    Args:
+        name: a dataset; `allinone data list` lists them
+        root (R): folder of the dataset
+        split (S): only these splits (default: all)
+        task (T): only these tasks (default: all)
+        workers: processes (default: one per core)
+        timeout_sec: give up a file that yields nothing for this long
+        report (FILE): where to write the JSON report (default: the user's cache folder)
+    """
     from allinone.apps.tools.check import check
     from allinone.datasets import find
 
-    known = find(options.name)
+    known = find(name)
     with progress_bars() as show:
-        report, path = check(
+        result, path = check(
             known,
-            on_disk(options.root),
-            splits=options.split,
-            tasks=options.task,
-            workers=options.workers,
-            timeout_sec=options.timeout,
-            report=options.report,
+            on_disk(root),
+            splits=split,
+            tasks=task,
+            workers=workers,
+            timeout_sec=timeout_sec,
+            report=report,
             on_progress=show,
         )
-    show_counts(f"{known.name} in {options.root}", report.tasks)
-    list_some("missing", report.missing)
-    list_some("broken", (f"{path}: {cause}" for path, cause in sorted(report.broken.items())))
-    list_some("no such part", map(str, report.outside))
-    list_some("shorter than its part", map(str, report.beyond))
-    missing, broken = len(report.missing), len(report.broken)
+    show_counts(f"{known.name} in {root}", result.tasks)
+    list_some("missing", result.missing)
+    list_causes("broken", result.broken)
+    list_some("no such part", map(str, result.outside))
+    list_some("shorter than its part", map(str, result.beyond))
+    missing, broken = len(result.missing), len(result.broken)
     print(
-        f"{report.num_files:,} files: {report.num_files - missing - broken:,} readable, {missing:,} missing, "
-        f"{broken:,} broken; {len(report.outside):,} end before a part begins, {len(report.beyond):,} before one ends"
+        f"{result.num_files:,} files: {result.num_files - missing - broken:,} readable, {missing:,} missing, "
+        f"{broken:,} broken; {len(result.outside):,} end before a part begins, {len(result.beyond):,} before one ends"
     )
     print(f"report: {path}")
-    if not report.complete:
+    if not result.complete:
         print(f"{known.name}: not complete", file=sys.stderr)
         sys.exit(1)
 
 
-def run_prepare(options: Namespace) -> None:
+def prepare(
+    name: str,
+    *,
+    root: Path,
+    to: Path,
+    short_side: int = 240,
+    gop: int = 12,
+    crf: int = 23,
+    workers: int | None = None,
+) -> None:
+    """Make the videos of a dataset fast to read: encode them again, small and with frequent keyframes, into a new
+    folder that is read like the source. The source stays as it is; continues where an earlier call stopped.
+
+    Args:
+        name: a dataset; `allinone data list` lists them
+        root (R): folder of the dataset
+        to (D): the new folder
+        short_side (PIXELS): larger videos are scaled to this
+        gop: frames from keyframe to keyframe
+        crf: quality, from 0 (best) to 51
+        workers: processes (default: one per core)
+    """
     from allinone.apps.tools.prepare import Format, prepare
     from allinone.datasets import find
 
-    form = Format(short_side=options.short_side, gop=options.gop, crf=options.crf)
+    form = Format(short_side=short_side, gop=gop, crf=crf)
     with progress_bars() as show:
-        report = prepare(
-            find(options.name), on_disk(options.root), Path(options.to), form, workers=options.workers, on_progress=show
-        )
+        report = prepare(find(name), on_disk(root), to, form, workers=workers, on_progress=show)
     list_some("not read", report.unread)
     list_some("missing", report.missing)
-    list_some("unreadable", (f"{path}: {cause}" for path, cause in sorted(report.failed.items())))
-    list_some("damaged, written as far as it decodes", (f"{p}: {why}" for p, why in sorted(report.damaged.items())))
+    list_causes("unreadable", report.failed)
+    list_causes("damaged, written as far as it decodes", report.damaged)
     num_written = report.num_files - len(report.missing) - len(report.failed)
     print(
         f"{report.num_files:,} files: {num_written:,} prepared ({report.num_done_before:,} of them before), "
@@ -184,30 +167,47 @@ def run_prepare(options: Namespace) -> None:
             f"({gain.prepared / gain.source:.1f} times; medians of {gain.num_files} files)"
         )
     if not report.alike:
-        print(f"{NOT_ALIKE} there now")
+        print(f"{DIFFERENT} there now")
     if not report.complete:
         sys.exit(1)
 
 
-def run_shard(options: Namespace) -> None:
+def shard(
+    name: str,
+    *,
+    root: Path,
+    to: Path,
+    split: Sequence[str] | None = None,
+    task: Sequence[str] | None = None,
+    max_mb: int = 512,
+    max_samples: int = 10_000,
+    workers: int | None = None,
+) -> None:
+    """Pack the videos of a dataset, unchanged, into a few large tar files in WebDataset's layout, in a new folder that
+    is read like the source. The source stays as it is; continues where an earlier call stopped. Exit code 1 if a video
+    is missing or unreadable.
+
+    Args:
+        name: a dataset; `allinone data list` lists them
+        root (R): folder of the dataset
+        to (S): the new folder
+        split (S): only these splits (default: all)
+        task (T): only these tasks (default: all)
+        max_mb (MB): size of a shard
+        max_samples: videos in a shard
+        workers: processes that read (default: one per core)
+    """
     from allinone.apps.tools.shard import Limits, shard
     from allinone.datasets import find
 
-    limits = Limits(max_mb=options.max_mb, max_samples=options.max_samples)
+    limits = Limits(max_mb=max_mb, max_samples=max_samples)
     with progress_bars() as show:
         report = shard(
-            find(options.name),
-            on_disk(options.root),
-            Path(options.to),
-            limits,
-            splits=options.split,
-            tasks=options.task,
-            workers=options.workers,
-            on_progress=show,
+            find(name), on_disk(root), to, limits, splits=split, tasks=task, workers=workers, on_progress=show
         )
     list_some("not read", report.unread)
     list_some("missing", report.missing)
-    list_some("unreadable", (f"{path}: {cause}" for path, cause in sorted(report.failed.items())))
+    list_causes("unreadable", report.failed)
     num_packed = report.num_files - len(report.missing) - len(report.failed)
     print(
         f"{report.num_files:,} files: {num_packed:,} packed ({report.num_done_before:,} of them before), "
@@ -215,12 +215,13 @@ def run_shard(options: Namespace) -> None:
         f"{report.num_shards:,} new shards of {megabytes(report.num_bytes)}"
     )
     if not report.alike:
-        print(f"{NOT_ALIKE} packed")
+        print(f"{DIFFERENT} packed")
     if not report.complete:
         sys.exit(1)
 
 
 def show_card(known: "DatasetEntry") -> None:
+    """Print the page of a dataset."""
     card = known.card
     print(f"{known.name}: {card.title}\n")
     for what, text in (("licence", card.licence), ("get it", card.get), ("scored by", card.metric)):
@@ -228,10 +229,11 @@ def show_card(known: "DatasetEntry") -> None:
     print(f"\n{known.about}\n")
     for task, reading in card.readings.items():
         for split, size in reading.splits.items():
-            print(f"{task}, {split}: {in_words(size)}")
+            print(f"{task}, {split}: {size_in_words(size)}")
 
 
 def show_counts(title: str, found: "Found") -> None:
+    """Print the counts of each task and split, and where they differ from the published ones."""
     from rich.console import Console
     from rich.table import Table
 
@@ -239,35 +241,41 @@ def show_counts(title: str, found: "Found") -> None:
 
     table = Table("task", "split", "records", "videos", "options", "answers", "as published", title=title)
     for task, splits in found.items():
-        for split, there in splits.items():
-            if isinstance(there, str):
+        for split, counts in splits.items():
+            if isinstance(counts, str):
                 table.add_row(task, split, "-", "-", "-", "-", "not read")
             else:
-                counts = (there.records, there.videos, there.options, there.answers)
-                verdict = {True: "yes", False: "no", None: ""}[there.equal]
-                table.add_row(task, split, *("" if count is None else f"{count:,}" for count in counts), verdict)
+                figures = (counts.records, counts.videos, counts.options, counts.answers)
+                verdict = {True: "yes", False: "no", None: ""}[counts.equal]
+                table.add_row(task, split, *("" if figure is None else f"{figure:,}" for figure in figures), verdict)
     Console().print(table)
     for line in differing(found):
         print(line)
 
 
-def in_words(size: "SplitSize | None") -> str:
+def size_in_words(size: "SplitSize | None") -> str:
     figures = [] if size is None else [(size.records, "records"), (size.videos, "videos")]
     return ", ".join(f"{count:,} {what}" for count, what in figures if count is not None) or "no published size"
 
 
-def list_some(what: str, lines: Iterable[str]) -> None:
-    """The first of the lines, and how many more there are."""
+def list_causes(title: str, causes: Mapping[str, str]) -> None:
+    list_some(title, (f"{path}: {cause}" for path, cause in sorted(causes.items())))
+
+
+def list_some(title: str, lines: Iterable[str]) -> None:
+    """Print the first lines and the number of the others."""
     lines = list(lines)
     for line in lines[:MAX_SHOWN]:
-        print(f"{what}: {line}")
+        print(f"{title}: {line}")
     if len(lines) > MAX_SHOWN:
-        print(f"{what}: ... and {len(lines) - MAX_SHOWN:,} more")
+        print(f"{title}: ... and {len(lines) - MAX_SHOWN:,} more")
 
 
 def megabytes(num_bytes: int) -> str:
     return f"{num_bytes / 1e6:,.1f} MB"
 
 
-ACTIONS = {"list": run_list, "info": run_info, "check": run_check, "prepare": run_prepare, "shard": run_shard}
-COMMANDS = {"data": run_data}
+COMMANDS = Group(
+    "List, describe, check and pack datasets.",
+    {"list": list_datasets, "info": info, "check": check, "prepare": prepare, "shard": shard},
+)

@@ -1,171 +1,164 @@
 """`allinone index` and `allinone search`."""
 
+import os
 import sys
-from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
-
-from jsonargparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from allinone.cli.show import progress_bars, show_notes
 from allinone.progress import clock
 
 if TYPE_CHECKING:
-    from allinone.apps.search import Filters, Hit, Ray, Shots, VideoIndex, Windows
+    from allinone.apps.search import AddReport, Hit, Ray, Shots, VideoIndex, Windows
 
-INDEX = """Embed videos into a searchable index, and keep it in order.
-
-    allinone index my_clips --model M --to my.index         # goes on where an earlier call stopped
-    allinone index 'films/**/*.mkv' --model M --to my.index --cut shots
-    allinone index --to my.index --verify                   # which files are gone or changed since
-    allinone index --to my.index --remove my_clips/old      # files or folders
-
-INDEX is a folder, or a URL such as s3://bucket/my.index. A second call embeds only what is new or changed; moved files
-are known by their content; a broken file is named and holds up nothing."""
-
-SEARCH = """Find the moments that a sentence describes.
-
-    allinone search "a dog catches a ball" --index my.index
-    allinone search "a dog" "a cat" --index my.index --folder holidays --min-duration 60 --format csv
-    allinone search --like picture.jpg --index my.index     # more like this: a video, an image, or a hit's segment
-    allinone search "a goal" --index my.index --rerank 50 --save-clips goals --format edl > goals.edl"""
+MAX_TITLE = 200
+"""Longer queries are cut in the title of a table."""
 
 
-def add_commands(commands: Any) -> None:
-    index = ArgumentParser(description=INDEX)
-    index.add_argument("videos", type=str, nargs="*", metavar="VIDEOS", help="files, folders and globs")
-    index.add_argument("--model", type=str, metavar="M", help="checkpoint folder, run folder or hub id")
-    index.add_argument("--to", type=str, required=True, metavar="INDEX", help="the index's folder or URL")
-    index.add_argument("--cut", type=str, choices=["windows", "shots"], help="new index: cut into these")
-    index.add_argument("--window", type=float, metavar="SEC", help="new index: length of windows (default: 10)")
-    index.add_argument("--overlap", type=float, metavar="SEC", help="new index: of neighbouring windows (default: 0)")
-    index.add_argument("--threads", type=int, metavar="N", help="that read videos (default: one a processor, up to 8)")
-    index.add_argument("--engine", type=str, choices=["local", "ray"], default="local", help="ray: on many machines")
-    index.add_argument("--address", type=str, help="of the Ray cluster (default: one on this machine)")
-    index.add_argument("--ray-log", action="store_true", help="with --engine ray: print what Ray says")
-    index.add_argument("--remove", type=str, nargs="+", metavar="PATH", help="take these out, there or gone")
-    index.add_argument("--remove-missing", action="store_true", help="take out what is gone or no longer readable")
-    index.add_argument("--verify", action="store_true", help="compare with the files; exit code 1 where they differ")
-    index.add_argument("--contents", action="store_true", help="with --verify: every byte, not just size and time")
-    index.add_argument("--compact", action="store_true", help="merge small files and drop old versions")
-    index.add_argument("--check-recall", action="store_true", help="how much of what is best a search finds")
-    index.add_argument("--verbose", action="store_true", help="list what is gone, and unreadable as before")
-    index.add_argument("--stats", action="store_true", help="what is in it")
-    commands.add_subcommand("index", index, help="make videos searchable")
+def index(
+    videos: Sequence[str] = (),
+    *,
+    to: str,
+    model: str | None = None,
+    cut: Literal["windows", "shots"] | None = None,
+    window_sec: float | None = None,
+    overlap_sec: float | None = None,
+    threads: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    ray_log: bool = False,
+    remove: Sequence[str] = (),
+    remove_missing: bool = False,
+    verify: bool = False,
+    contents: bool = False,
+    compact: bool = False,
+    check_recall: bool = False,
+    stats: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Embed videos into a searchable index, and maintain it.
 
-    search = ArgumentParser(description=SEARCH)
-    search.add_argument("words", type=str, nargs="*", help="a sentence, or several")
-    search.add_argument("--index", type=str, required=True, metavar="INDEX", help="made by `allinone index`")
-    search.add_argument("--like", type=str, metavar="EXAMPLE", help="a video, an image, or the segment of a hit")
-    search.add_argument("--model", type=str, metavar="M", help="if the model is no longer where it was when indexing")
-    search.add_argument("--top-k", type=int, default=10, help="how many hits (default: %(default)s)")
-    search.add_argument("--offset", type=int, default=0, help="leave out so many of the best: the next page")
-    search.add_argument("--rerank", type=int, default=0, metavar="K", help="let the joint mode re-read the best K")
-    search.add_argument("--no-merge", action="store_true", help="neighbouring segments as hits of their own")
-    search.add_argument("--folder", type=str, help="only videos in it or below: a path, or the end of one")
-    search.add_argument("--name", type=str, help="only files with this in their name")
-    search.add_argument("--added-after", type=str, metavar="DATE", help="2026-01-31, or with a time: 2026-01-31T18:00")
-    search.add_argument("--added-before", type=str, metavar="DATE")
-    search.add_argument("--min-duration", type=float, metavar="SEC", help="of the whole video")
-    search.add_argument("--max-duration", type=float, metavar="SEC")
-    search.add_argument("--format", type=str, choices=["table", "json", "csv", "edl", "html"], default="table")
-    search.add_argument("--fps", type=float, help="of the EDL (default: that of the first hit's video)")
-    search.add_argument(
-        "--save-clips", type=str, metavar="DIR", help="write the hits into DIR, copied from a keyframe on"
-    )
-    search.add_argument("--exact", action="store_true", help="with --save-clips: from start to end, as H.264 and AAC")
-    commands.add_subcommand("search", search, help="find a moment in indexed videos")
-    for parser in (index, search):  # which got that of the whole command: it would run the examples together
-        parser.formatter_class = RawDescriptionHelpFormatter
+        allinone index my_clips --model M --to my.index         # continues where an earlier call stopped
+        allinone index 'films/**/*.mkv' --model M --to my.index --cut shots
+        allinone index --to my.index --verify                   # which files are missing or changed
+        allinone index --to my.index --remove my_clips/old      # files or folders
 
+    INDEX is a folder, or a URL such as s3://bucket/my.index. A second call embeds only new and changed files. Moved
+    files are recognized by their content. Files that cannot be read are listed and skipped.
 
-def run_index(options: Namespace) -> None:
-    keeps = [
-        options.remove,
-        options.remove_missing,
-        options.verify,
-        options.compact,
-        options.check_recall,
-        options.stats,
-    ]
-    if not options.videos and not any(keeps):
+    Args:
+        videos: files, folders and globs
+        to (INDEX): folder or URL of the index
+        model: checkpoint folder, run folder or hub id (default: the one that made the index)
+        cut: what a new index cuts videos into (default: windows)
+        window_sec: length of the windows of a new index (default: 10)
+        overlap_sec: overlap of neighboring windows of a new index (default: 0)
+        threads: threads that read videos (default: one per processor, at most 8)
+
+    Machines:
+        engine: ray embeds on many machines
+        address: of the Ray cluster (default: one on this machine)
+        ray_log: print the log of Ray
+
+    Maintenance:
+        remove: remove these files or folders from the index, whether or not they exist
+        remove_missing: remove videos that are missing or no longer readable
+        verify: compare the index with the files; exit code 1 if they differ
+        contents: with --verify, compare every byte, not only size and time
+        compact: merge small files and delete old versions
+        check_recall: measure the share of the best segments that a search finds
+        stats: show the contents and size of the index
+        verbose: list missing files, and files that were unreadable before
+    """
+    if not (videos or remove or remove_missing or verify or compact or check_recall or stats):
         raise ValueError("nothing to do: give VIDEOS to add, or --verify, --remove, --compact, --check-recall, --stats")
-    index = open_index(options.to, options.model, cut_of(options))
-    if options.videos:
-        add(index, options)
-    if options.remove:
-        print(f"{options.to}: {index.remove(options.remove)} videos taken out")
-    if options.remove_missing:
-        found = index.verify()
-        lost = [*found.missing, *found.unreadable]
-        number = index.remove(lost) if lost else 0
-        print(f"{options.to}: {number} videos taken out, whose files are gone or no longer readable")
-    if options.compact:
-        index.compact()
-    if options.check_recall:
-        recall = index.check_recall()
+    if engine == "local" and address is not None:
+        raise ValueError("--address is for --engine ray")
+    opened = open_index(to, model, segmentation(cut, window_sec, overlap_sec))
+    if videos:
+        add(opened, videos, threads, ray(address, ray_log) if engine == "ray" else None, verbose)
+    if remove:
+        print(f"{to}: {opened.remove(remove)} videos removed")
+    if remove_missing:
+        state = opened.verify()
+        lost = [*state.missing, *state.unreadable]
+        print(f"{to}: {opened.remove(lost) if lost else 0} videos removed that are missing or no longer readable")
+    if compact:
+        opened.compact()
+    if check_recall:
+        recall = opened.check_recall()
         print(
-            f"recall@{recall.top_k} {recall.recall:.4f} over {recall.num_queries} made queries, "
+            f"recall@{recall.top_k} {recall.recall:.4f} over {recall.num_queries} synthetic queries, "
             f"{recall.search_ms:.1f} ms each (median)"
         )
-    if options.stats:
-        show_stats(index)
-    if options.verify:
-        verify(index, options.contents)
+    if stats:
+        show_stats(opened)
+    if verify:
+        show_differences(opened, contents)
 
 
-def add(index: "VideoIndex", options: Namespace) -> None:
-    from allinone.apps.search.files import by_ending
-
+def add(index: "VideoIndex", videos: Sequence[str], threads: int | None, engine: "Ray | None", verbose: bool) -> None:
+    """Add videos and print the counts."""
     with progress_bars() as show:
-        report = index.add(options.videos, on_progress=show, num_threads=options.threads, engine=engine_of(options))
+        report = index.add(videos, on_progress=show, num_threads=threads, engine=engine)
     for path, cause in report.failed:
-        if options.verbose or path not in report.before:
+        if verbose or path not in report.before:
             print(f"not indexed: {cause if path in cause else f'{path}: {cause}'}", file=sys.stderr)
-    if report.before and not options.verbose:
+    if report.before and not verbose:
         print(f"{len(report.before)} unreadable as before; --verbose lists them", file=sys.stderr)
-    moved = f"{report.moved} known by their content, " if report.moved else ""
+    moved = f"{report.moved} recognized by their content, " if report.moved else ""
     print(
-        f"{options.to}: {report.added} videos added, {moved}{report.skipped} already there, "
+        f"{index.path}: {report.added} videos added, {moved}{report.skipped} already there, "
         f"{len(report.failed)} unreadable; {len(index)} segments"
     )
+    show_skipped(index, report, verbose)
+
+
+def show_skipped(index: "VideoIndex", report: "AddReport", verbose: bool) -> None:
+    """Print which files were skipped, and which indexed ones are no longer as they were."""
+    from allinone.apps.search.files import by_ending
+
     if report.others:
-        print(f"{sum(report.others.values())} other files left alone ({by_ending(report.others)})")
+        print(f"{sum(report.others.values())} other files skipped ({by_ending(report.others)})")
     if report.hidden:
         hidden = by_ending(report.hidden)
-        print(f"{sum(report.hidden.values())} left alone that are hidden, or in bins and hidden folders ({hidden})")
-    way_out = f"`allinone index --to {options.to} --remove-missing` takes them out"
+        print(f"{sum(report.hidden.values())} skipped that are hidden, or in bins and hidden folders ({hidden})")
+    remedy = f"`allinone index --to {index.path} --remove-missing` removes them"
     if report.stale:
-        print(f"still found as they were before, though no longer readable: {len(report.stale)}; {way_out}")
+        print(f"{len(report.stale)} still searched in their indexed form, though no longer readable; {remedy}")
         print("\n".join(f"  {path}" for path in report.stale))
     if report.gone:
-        print(f"{len(report.gone)} of this folder are gone; {way_out}")
-        print("".join(f"  {path}\n" for path in report.gone if options.verbose), end="")
+        print(f"{len(report.gone)} of this folder are missing; {remedy}")
+        print("".join(f"  {path}\n" for path in report.gone if verbose), end="")
 
 
-def verify(index: "VideoIndex", contents: bool) -> None:
+def show_differences(index: "VideoIndex", contents: bool) -> None:
+    """Compare an index with its files, list the differences, and exit with 1 if there are any."""
     with progress_bars() as show:
-        found = index.verify(contents=contents, on_progress=show)
-    changed = [name for name in found.changed if name not in found.unreadable]
-    for what, names in (
-        ("gone", found.missing),
-        ("no longer readable", found.unreadable),
+        state = index.verify(contents=contents, on_progress=show)
+    changed = [name for name in state.changed if name not in state.unreadable]
+    for title, names in (
+        ("missing", state.missing),
+        ("no longer readable", state.unreadable),
         ("changed", changed),
-        ("orphaned segment", found.orphaned),
+        ("orphaned segment", state.orphaned),
     ):
         for name in names:
-            print(f"{what}: {name}")
-    if changed or found.orphaned:
+            print(f"{title}: {name}")
+    if changed or state.orphaned:
         print("index the folders of changed files again", file=sys.stderr)
-    if found.missing or found.unreadable:
-        way_out = f"`allinone index --to {index.path} --remove-missing`"
-        print(f"{way_out} takes out those that are gone or no longer readable", file=sys.stderr)
-    if not found.ok:
+    if state.missing or state.unreadable:
+        remedy = f"`allinone index --to {index.path} --remove-missing`"
+        print(f"{remedy} removes those that are missing or no longer readable", file=sys.stderr)
+    if not state.ok:
         sys.exit(1)
-    print(f"{index.path}: as the files are")
+    print(f"{index.path}: agrees with the files")
 
 
 def show_stats(index: "VideoIndex") -> None:
+    """Print a table of what an index contains."""
     from rich.console import Console
     from rich.table import Table
 
@@ -186,140 +179,166 @@ def show_stats(index: "VideoIndex") -> None:
     Console().print(table, markup=False)
 
 
-def run_search(options: Namespace) -> None:
-    if bool(options.words) == (options.like is not None):
+def search(
+    words: Sequence[str] = (),
+    *,
+    index: str,
+    like: str | None = None,
+    model: str | None = None,
+    top_k: int = 10,
+    offset: int = 0,
+    rerank: int = 0,
+    no_merge: bool = False,
+    folder: str | None = None,
+    name: str | None = None,
+    added_after: str | None = None,
+    added_before: str | None = None,
+    min_duration_sec: float | None = None,
+    max_duration_sec: float | None = None,
+    format: Literal["table", "json", "csv", "edl", "html"] = "table",
+    fps: float | None = None,
+    save_clips: Path | None = None,
+    exact: bool = False,
+) -> None:
+    """Find the moments that a sentence describes.
+
+        allinone search "a dog catches a ball" --index my.index
+        allinone search "a dog" "a cat" --index my.index --folder holidays --min-duration 60 --format csv
+        allinone search --like picture.jpg --index my.index     # similar ones: to a video, an image, or a hit's segment
+        allinone search "a goal" --index my.index --rerank 50 --save-clips goals --format edl > goals.edl
+
+    Args:
+        words: one sentence or more
+        index: made by `allinone index`
+        like (EXAMPLE): a video, an image, or the segment of a hit
+        model: checkpoint folder, run folder or hub id (default: the one that made the index)
+        top_k: number of hits
+        offset: skip this many of the best hits, for the next page
+        rerank (K): score the best K again with the joint mode
+        no_merge: show neighboring segments as separate hits
+
+    Filters:
+        folder: only videos in this folder or below: a path, or the end of one
+        name: only files with this text in their name
+        added_after (DATE): for example 2026-01-31 or 2026-01-31T18:00
+        added_before (DATE): likewise
+        min_duration_sec: of the whole video
+        max_duration_sec: of the whole video
+
+    Output:
+        format: of the hits on stdout
+        fps: of the EDL (default: that of the first hit's video)
+        save_clips (DIR): save the hits as files in DIR, copied from the keyframe before
+        exact: with --save-clips, cut exactly and encode again as H.264 and AAC
+    """
+    from allinone.apps.search import Filters
+
+    if bool(words) == (like is not None):
         raise ValueError("give words to search for, or --like EXAMPLE, and not both")
-    index = open_index(options.index, options.model)
-    page: dict[str, Any] = {
-        "top_k": options.top_k,
-        "offset": options.offset,
-        "where": filters_of(options),
-        "merge": not options.no_merge,
-    }
-    if options.like is not None:
-        found = {f"like {options.like}": index.similar(example_of(index, options.like), **page)}
+    where = Filters(
+        folder=folder,
+        name=name,
+        added_after=read_date(added_after),
+        added_before=read_date(added_before),
+        min_duration_sec=min_duration_sec,
+        max_duration_sec=max_duration_sec,
+    )
+    opened = open_index(index, model)
+    page: dict[str, Any] = {"top_k": top_k, "offset": offset, "where": where, "merge": not no_merge}
+    if like is not None:
+        hits = {f"like {like}": opened.similar(example(opened, like), **page)}
     else:
-        show_notes(index.predictor.notes(options.words))
-        lists = index.search_many(options.words, rerank=options.rerank, **page)
-        found = dict(zip(options.words, lists, strict=True))
-    if not any(found.values()):
-        show_notes(index.left_nothing(page["where"]))
-    show_found(index, found, options.format, options.fps)
-    if options.save_clips:
-        save(found, options.save_clips, options.exact)
+        show_notes(opened.predictor.notes(words))
+        hits = dict(zip(words, opened.search_many(words, rerank=rerank, **page), strict=True))
+    if not any(hits.values()):
+        show_notes(opened.left_nothing(where))
+    show_hits(opened, hits, format, fps)
+    if save_clips:
+        save(hits, save_clips, exact)
 
 
-def show_found(index: "VideoIndex", found: "dict[str, list[Hit]]", form: str, fps: float | None) -> None:
+def show_hits(index: "VideoIndex", hits: "dict[str, list[Hit]]", format: str, fps: float | None) -> None:
+    """Print the hits of each query in one of the formats."""
     from allinone.apps.search import export
 
-    if form == "table":
-        show_hits(found, index.common_folder())
-    elif form == "html":
-        ids = [hit.segment for hits in found.values() for hit in hits]
-        print(export.to_html(found, index.thumbnails(ids)), end="")
-    elif form == "edl":
-        print(export.to_edl(found, fps), end="")
-    else:
-        print((export.to_json if form == "json" else export.to_csv)(found).rstrip("\n"))
+    match format:
+        case "table":
+            show_hit_tables(hits, index.common_folder())
+        case "html":
+            thumbnails = index.thumbnails([hit.segment for found in hits.values() for hit in found])
+            print(export.to_html(hits, thumbnails), end="")
+        case "edl":
+            print(export.to_edl(hits, fps), end="")
+        case _:
+            print((export.to_json if format == "json" else export.to_csv)(hits).rstrip("\n"))
 
 
-def show_hits(found: "dict[str, list[Hit]]", folder: str) -> None:
-    """A table for each query; videos are named from the folder that all of the index lie in."""
-    import os
-
+def show_hit_tables(hits: "dict[str, list[Hit]]", folder: str) -> None:
+    """Print a table for each query. Paths are relative to `folder`, which contains all indexed videos."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    for query, hits in found.items():
-        is_reranked = any(hit.match is not None for hit in hits)
-        table = Table(
-            "score",
-            *["match"] * is_reranked,
-            "from",
-            "to",
-            title=Text(query if len(query) <= 200 else f"{query[:200]}..."),
-        )
+    for query, found in hits.items():
+        is_reranked = any(hit.match is not None for hit in found)
+        title = Text(query if len(query) <= MAX_TITLE else f"{query[:MAX_TITLE]}...")
+        table = Table("score", *["match"] * is_reranked, "from", "to", title=title)
         table.add_column("video", overflow="fold")
-        for hit in hits:  # with re-ranking, `match` decides the order
+        for hit in found:  # in the order of `match` where they were re-ranked
             match = ["" if hit.match is None else f"{hit.match:.3f}"] * is_reranked
-            when = (clock(hit.start_sec, 1), clock(hit.end_sec, 1)) if hit.end_sec else ("", "")  # none of a photo
+            times = (clock(hit.start_sec, 1), clock(hit.end_sec, 1)) if hit.end_sec else ("", "")  # a photo has none
             video = Text(os.path.relpath(hit.video, folder)).append(" (gone)" if hit.gone else "")
-            table.add_row(f"{hit.score:.3f}", *match, *when, video)
+            table.add_row(f"{hit.score:.3f}", *match, *times, video)
         Console().print(table)
     print(f"in {folder}")
 
 
-def save(found: "dict[str, list[Hit]]", folder: str, exact: bool) -> None:
+def save(hits: "dict[str, list[Hit]]", folder: Path, exact: bool) -> None:
+    """Save all hits as files, and print their paths to stderr, because stdout may be an EDL."""
     from allinone.apps.search.clips import save_clips
 
-    saved = save_clips([hit for hits in found.values() for hit in hits], folder, exact=exact)
-    for clip in saved:
+    for clip in save_clips([hit for found in hits.values() for hit in found], folder, exact=exact):
         print(f"no clip: {clip}" if isinstance(clip, ValueError) else clip, file=sys.stderr)
 
 
-# Options to what they mean
-
-
-def open_index(
-    path: str, model: str | None, cut: "Windows | Shots | None" = None, is_new: bool = False
-) -> "VideoIndex":
-    """The index with the model that made it, unless another place for that is given."""
+def open_index(path: str, model: str | None, cut: "Windows | Shots | None" = None) -> "VideoIndex":
+    """Open an index with the model that made it, unless another path of the model is given."""
     from allinone.apps.search import VideoIndex, model_of
     from allinone.inference import load
 
     return VideoIndex.open(path, load(model or model_of(path)), cut)
 
 
-def cut_of(options: Namespace) -> "Windows | Shots | None":
+def segmentation(cut: str | None, window_sec: float | None, overlap_sec: float | None) -> "Windows | Shots | None":
+    """Return what `--cut`, `--window` and `--overlap` describe; None where none of them is given."""
     from allinone.apps.search import Shots, Windows
 
-    if options.cut == "shots":
-        if options.window is not None or options.overlap is not None:
+    lengths = {"length_sec": window_sec, "overlap_sec": overlap_sec}
+    given = {name: value for name, value in lengths.items() if value is not None}
+    if cut == "shots":
+        if given:
             raise ValueError("--window and --overlap are for --cut windows")
         return Shots()
-    if options.cut is None and options.window is None and options.overlap is None:
-        return None
-    given = {"length_sec": options.window, "overlap_sec": options.overlap}
-    return Windows(**{name: value for name, value in given.items() if value is not None})
+    return Windows(**given) if cut or given else None
 
 
-def engine_of(options: Namespace) -> "Ray | None":
+def ray(address: str | None, log: bool) -> "Ray":
     from allinone.apps.search import Ray
 
-    if options.engine == "ray":
-        return Ray(address=options.address, log=options.ray_log)
-    if options.address is not None:
-        raise ValueError("--address is for --engine ray")
-    return None
+    return Ray(address=address, log=log)
 
 
-def filters_of(options: Namespace) -> "Filters":
-    from allinone.apps.search import Filters
-
-    return Filters(
-        folder=options.folder,
-        name=options.name,
-        added_after=moment_of(options.added_after),
-        added_before=moment_of(options.added_before),
-        min_duration_sec=options.min_duration,
-        max_duration_sec=options.max_duration,
-    )
-
-
-def moment_of(text: str | None) -> datetime | None:
+def read_date(text: str | None) -> datetime | None:
+    """Parse a date of the command line."""
     try:
         return None if text is None else datetime.fromisoformat(text)
     except ValueError as error:
-        raise ValueError(f"a date is wanted, as 2026-01-31 or 2026-01-31T18:00, not {text!r}") from error
+        raise ValueError(f"expected a date such as 2026-01-31 or 2026-01-31T18:00, got {text!r}") from error
 
 
-def example_of(index: "VideoIndex", text: str) -> Any:
-    """A file if there is one of this name, or else the segment of this id."""
+def example(index: "VideoIndex", text: str) -> Any:
+    """Return the path of an example if there is such a file, and the segment with this id otherwise."""
     from allinone.video.names import on_disk
 
     path = on_disk(text)
     return path if path.exists() else index.segment(text)
-
-
-COMMANDS = {"index": run_index, "search": run_search}

@@ -1,4 +1,4 @@
-"""What the commands show people: tables and progress bars."""
+"""Tables, notes and progress bars of the commands."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,12 +9,13 @@ from allinone.progress import RATE_SEC, progress_lines
 
 
 def show_notes(notes: Iterable[str]) -> None:
-    """What people should know of a result, beside it: on stderr, whatever the format of the result."""
+    """Print remarks on a result to stderr, so that stdout has only the result, whatever its format."""
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
 
 
 def show_numbers(title: str, numbers: Mapping[str, float]) -> None:
+    """Print metrics as a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -25,7 +26,7 @@ def show_numbers(title: str, numbers: Mapping[str, float]) -> None:
 
 
 def show_tables(tables: Mapping[str, Any]) -> None:
-    """What an evaluation found: a table for each evaluator."""
+    """Print the results of an evaluation, a table for each evaluator."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
@@ -41,7 +42,7 @@ def show_tables(tables: Mapping[str, Any]) -> None:
 
 
 def show_comparisons(comparisons: Mapping[str, Any], first: str, second: str) -> None:
-    """For each evaluator a table of the differences of two evaluations."""
+    """Print the differences of two evaluations, a table for each evaluator."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
@@ -65,7 +66,10 @@ def show_comparisons(comparisons: Mapping[str, Any], first: str, second: str) ->
 
 @contextmanager
 def progress_bars() -> Iterator[Any]:
-    """A callback (what, done, total) that draws a bar for each `what`, with speed and time left; in a log, lines."""
+    """Yield a callback `(what, done, total)` that draws one bar for each `what`, with speed and time left.
+
+    Where stderr is no terminal, it prints a line now and then.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.text import Text
@@ -85,7 +89,8 @@ def progress_bars() -> Iterator[Any]:
 
         def show(what: str, done: int, total: int) -> None:
             if what not in bars:
-                bars[what] = progress.add_task(what, total=total, completed=done)  # done before: not of this speed
+                # What an earlier run did is no part of the speed.
+                bars[what] = progress.add_task(what, total=total, completed=done)
             progress.update(bars[what], completed=done, total=total)
 
         yield show

@@ -105,8 +105,8 @@ def test_photos_have_no_time_and_hits_whose_files_are_gone_are_marked(
     (folder / "@eaDir" / "copy.jpg").touch()
     main(["index", str(folder), "--model", str(made / "model"), "--to", index])
     told = capsys.readouterr().out.splitlines()
-    assert told[1] == "1 other files left alone (.txt 1)"
-    assert told[2] == "1 left alone that are hidden, or in bins and hidden folders (.jpg 1)"
+    assert told[1] == "1 other files skipped (.txt 1)"
+    assert told[2] == "1 skipped that are hidden, or in bins and hidden folders (.jpg 1)"
     (folder / "00.mp4").unlink()
     main(["search", "red", "--index", index])
     rows = [[cell.strip() for cell in line.split("│")[2:-1]] for line in capsys.readouterr().out.splitlines()]
@@ -120,11 +120,11 @@ def test_photos_have_no_time_and_hits_whose_files_are_gone_are_marked(
     page = capsys.readouterr().out
     assert (page.count("the file is no longer there"), page.count(" s, ")) == (1, 1)
     main(["index", str(folder), "--to", index])
-    assert f"1 of this folder are gone; `allinone index --to {index} --remove-missing`" in capsys.readouterr().out
+    assert f"1 of this folder are missing; `allinone index --to {index} --remove-missing`" in capsys.readouterr().out
     main(["index", str(folder), "--to", index, "--verbose"])
-    assert f"takes them out\n  {folder}/00.mp4\n" in capsys.readouterr().out
+    assert f"removes them\n  {folder}/00.mp4\n" in capsys.readouterr().out
     main(["index", "--to", index, "--remove-missing"])
-    assert "1 videos taken out" in capsys.readouterr().out
+    assert "1 videos removed" in capsys.readouterr().out
 
 
 def test_files_that_were_unreadable_before_are_one_line_and_garbage_can_be_taken_out(
@@ -144,16 +144,16 @@ def test_files_that_were_unreadable_before_are_one_line_and_garbage_can_be_taken
     main(add)
     told = capsys.readouterr()
     assert f"not indexed: {video}" in told.err
-    assert f"`allinone index --to {index} --remove-missing` takes them out\n  {video}\n" in told.out
+    assert f"`allinone index --to {index} --remove-missing` removes them\n  {video}\n" in told.out
     with pytest.raises(SystemExit):
         main(["index", "--to", index, "--verify"])
     told = capsys.readouterr()
     assert told.out == f"no longer readable: {video}\n"
     assert told.err == (
-        f"`allinone index --to {index} --remove-missing` takes out those that are gone or no longer readable\n"
+        f"`allinone index --to {index} --remove-missing` removes those that are missing or no longer readable\n"
     )
     main(["index", "--to", index, "--remove-missing", "--verify"])
-    assert "1 videos taken out" in capsys.readouterr().out
+    assert "1 videos removed" in capsys.readouterr().out
 
 
 def test_files_are_named_as_people_type_them(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -179,17 +179,17 @@ def test_an_index_is_kept_in_order(made: Path, tmp_path: Path, capsys: pytest.Ca
     (video,) = write_videos(tmp_path / "more", 1)
     here = ["index", "--to", str(made / "my.index")]
     main([*here, str(tmp_path / "mo*")])  # the model that made it is known
-    assert "1 known by their content, 0 already there" in capsys.readouterr().out
+    assert "1 recognized by their content, 0 already there" in capsys.readouterr().out
     main([*here, "--stats", "--compact", "--check-recall", "--verify"])
     shown = capsys.readouterr().out
-    assert all(part in shown for part in ("windows of 1 s", "exact", "recall@10 1.0000", "as the files are"))
+    assert all(part in shown for part in ("windows of 1 s", "exact", "recall@10 1.0000", "agrees with the files"))
     video.unlink()
     with pytest.raises(SystemExit) as stop:
         main([*here, "--verify"])
     assert stop.value.code == 1
-    assert capsys.readouterr().out == f"gone: {video}\n"
+    assert capsys.readouterr().out == f"missing: {video}\n"
     main([*here, "--remove-missing"])
-    assert "1 videos taken out" in capsys.readouterr().out
+    assert "1 videos removed" in capsys.readouterr().out
     assert "not in the index" in fails(capsys, *here, "--remove", str(video))
 
 
@@ -201,7 +201,7 @@ def test_what_a_user_can_mend_is_one_line(made: Path, tmp_path: Path, capsys: py
     assert "are for --cut windows" in fails(capsys, "index", str(made), "--to", here, "--cut", "shots", "--window", "2")
     assert "--address is for" in fails(capsys, "index", str(made), "--to", here, "--address", "auto")
     assert "give words to search for, or --like" in fails(capsys, "search", "--index", here)
-    assert "a date is wanted" in fails(capsys, "search", "red", "--index", here, "--added-after", "yesterday")
+    assert "expected a date such as" in fails(capsys, "search", "red", "--index", here, "--added-after", "yesterday")
     assert "no segment 'absent.mp4'" in fails(capsys, "search", "--like", "absent.mp4", "--index", here)
 
 
@@ -251,4 +251,4 @@ def test_a_full_disk_is_one_sentence_and_what_was_added_stays(
     assert "make room, and give the same command again" in told
     main(["search", "red", "--index", index])
     main(command)
-    assert f"{index}: 0 videos added, 1 known by their content" in capsys.readouterr().out
+    assert f"{index}: 0 videos added, 1 recognized by their content" in capsys.readouterr().out

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ from safetensors.torch import save_file
 from allinone.cli import main
 from allinone.datasets.synthetic import make_world
 
-RELEASED = Path(__file__).parent / "data" / "parity_small" / "checkpoint.ckpt"
+RELEASED = Path(__file__).parents[1] / "data" / "parity_small" / "checkpoint.ckpt"
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +97,3 @@ def test_errors_are_one_line_that_names_the_choices(tmp_path, capsys):
     assert "captions.csv" in fails(capsys, "train", "captioned", "--set", f"data.root={tmp_path}")
     assert "no index there" in fails(capsys, "search", "words", "--index", str(tmp_path / "absent"))
     assert "absent" in fails(capsys, "ask", "clip.mp4", "what?", "--model", str(tmp_path / "absent"))
-
-
-def test_help_needs_no_torch_and_names_the_commands():
-    code = "import sys; from allinone.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-    code += "assert 'torch' not in sys.modules"
-    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    commands = ("demo", "train", "evaluate", "convert", "data", "index", "search", "ask", "classify", "serve")
-    assert all(command in shown for command in commands)
