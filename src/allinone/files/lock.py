@@ -18,13 +18,14 @@ _held: set[int] = set()
 
 
 @contextmanager
-def only_process(folder: str | Path, lock: Path | None = None) -> Iterator[None]:
+def only_process(folder: str | Path, lock: Path | None = None, wait: bool = False) -> Iterator[None]:
     """Hold the lock of an output folder.
 
     Args:
         folder: named in errors. It need not exist, and may be replaced meanwhile.
         lock: the lock file; `.NAME.lock` beside the folder by default. It is removed at the end; the file that a
             killed process left does not hold the next one up.
+        wait: wait for other processes instead of raising.
 
     Raises:
         ValueError: someone else holds it, in another process or in this one; the message names the process.
@@ -35,7 +36,7 @@ def only_process(folder: str | Path, lock: Path | None = None) -> Iterator[None]
     folder = Path(os.path.realpath(folder))  # by whatever link it was named
     lock = lock or folder.with_name(f".{folder.name}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _acquire(folder, lock)
+    descriptor = _acquire(folder, lock, wait)
     _held.add(descriptor)
     try:
         with suppress(OSError):  # on a full disk the lock holds all the same
@@ -49,13 +50,13 @@ def only_process(folder: str | Path, lock: Path | None = None) -> Iterator[None]
         os.close(descriptor)
 
 
-def _acquire(folder: Path, lock: Path) -> int:
+def _acquire(folder: Path, lock: Path, wait: bool) -> int:
     import fcntl
 
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
             os.close(descriptor)

@@ -8,6 +8,8 @@ import os
 import re
 import reprlib
 from collections.abc import Iterable, Sequence
+from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 
 import torch
@@ -135,6 +137,11 @@ class Tokenizer:
         """Write `tokenizer.json` into a folder, or to the file named."""
         path = Path(path)
         (path / FILE_NAME if path.is_dir() else path).write_text(self.backend.to_str(), encoding="utf-8")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that decides how texts become ids."""
+        return blake2b(self.backend.to_str().encode(), digest_size=8).hexdigest()
 
     @property
     def vocab_size(self) -> int:

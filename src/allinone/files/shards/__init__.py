@@ -8,6 +8,7 @@ import io
 import os
 from pathlib import Path
 
+from allinone.files.inputs import note_input
 from allinone.files.shards.index import INDEX, Entry, Index, write_index
 from allinone.files.shards.tars import BrokenTar, index_of_tar
 
@@ -60,12 +61,16 @@ class Tree:
 
     def __init__(self, root: str | Path):
         self.index = index_of(root)
+        if self.index is not None:
+            note_input(self.index.path)
 
     # `os.path` says False of a name that is too long and of a folder that may not be entered, where `pathlib` raises.
     def is_file(self, path: Path) -> bool:
+        note_input(os.path.dirname(path))
         return os.path.isfile(path) or (self.index is not None and self.index.find(path) is not None)
 
     def is_dir(self, path: Path) -> bool:
+        note_input(os.path.dirname(path))
         return os.path.isdir(path) or (self.index is not None and self.index.has_folder(path))
 
     def children(self, folder: Path) -> list[tuple[Path, bool]]:

@@ -1,0 +1,372 @@
+"""Examples as a table of columns: written once, memory-mapped by every process, and read as `Example`s by index.
+
+An `Example` is half a kilobyte of Python objects, so the 136 million captions of HowTo100M would be 66 GB in each
+process. Here a caption is about 100 bytes in files that all processes share. Small tables stay in memory.
+
+A table in the cache folder is used again while nothing has changed that its reader read: the annotation files, and
+the folders in which it looked for videos. Whether the videos are there is not stored; see `completeness.py`.
+"""
+
+import dataclasses
+import inspect
+import json
+import logging
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import blake2b, file_digest
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from allinone.data.columns import ABSENT, ENCODING, Columns, ColumnWriter, Strings, StringWriter, map_columns
+from allinone.data.example import Dataset, Example, Region, option_texts
+from allinone.files.cache import cache_folder
+from allinone.files.inputs import are_unchanged, recorded_inputs
+from allinone.files.lock import only_process
+from allinone.files.whole import whole_file, whole_folder, write_json
+from allinone.text.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Raise it when the columns change; tables of another format are made again."""
+
+ABOUT = "table.json"
+CHUNK = 4096
+"""Examples that are turned into columns at a time."""
+
+SPILL = 1 << 17
+"""A table of more rows goes to the cache folder. A smaller one is read in a second or two, so it is not kept."""
+
+NO_INT = -(2**63)
+MAX_COUNT = 2**16 - 1
+"""Token counts are stored in 16 bits: a longer text is cut by every model anyway."""
+
+TEXTS = ("text", "answer", "label", "kind", "id")
+"""Fields of one text or None."""
+
+SECONDS = ("start_sec", "end_sec")
+INTEGERS = ("right", "number")
+LISTS = ("options", "human_answers")
+
+
+class ExampleTable(Sequence[Example]):
+    """The examples of a data set by index; each access makes a new `Example`.
+
+    `digest` changes with the content, but not with the folder of the videos. With a `folder` the columns are
+    memory-mapped from there, and a copy that a worker process unpickles maps them too.
+    """
+
+    def __init__(self, columns: Columns, digest: str, folder: Path | None = None, prefix: str = ""):
+        self.all_columns = columns
+        self.columns = {name.removeprefix(prefix): c for name, c in columns.items() if name.startswith(prefix)}
+        self.digest = digest
+        self.folder = folder
+        self.paths, self.names, self.strings = (Strings(self.columns, name) for name in ("paths", "names", "strings"))
+        self.video_ids = self.columns.get("video_id", np.empty(0, "u4"))
+        self.length = len(self.video_ids)
+        has_clips = "clips.video_id" in self.columns
+        self.clips = ExampleTable(columns, digest, folder, f"{prefix}clips.") if has_clips else None
+
+    @classmethod
+    def of(cls, examples: Iterable[Example]) -> "ExampleTable":
+        """Return a table in memory; a table is returned as it is."""
+        if isinstance(examples, ExampleTable):
+            return examples
+        writer = TableWriter(ColumnWriter())
+        for chunk in chunks(examples):
+            writer.write(chunk)
+        return writer.finish()
+
+    @classmethod
+    def open(cls, folder: Path, digest: str | None = None) -> "ExampleTable":
+        """Map a table. ValueError if it is no longer the one of this digest."""
+        about = json.loads((folder / ABOUT).read_text())
+        if digest not in (None, about["digest"]):
+            raise ValueError(f"{folder}: the table was made again meanwhile, of other annotations")
+        return cls(map_columns(folder), about["digest"], folder)
+
+    def __reduce__(self) -> Any:
+        if self.folder is not None:
+            return ExampleTable.open, (self.folder, self.digest)
+        return ExampleTable, (self.all_columns, self.digest)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: Any) -> Any:  # a whole number, as of every `Sequence` of records
+        row = operator.index(index)
+        if not -self.length <= row < self.length:
+            raise IndexError(f"no example {index} among {self.length}")
+        row %= self.length
+        video, regions = self.columns["video"][row], self.text_at("regions", row)
+        paths = self.list_at("videos", row) if video == ABSENT else [video]
+        files = tuple(Path(self.paths[code]) for code in paths)
+        fields: dict[str, Any] = {name: self.text_at(name, row) for name in TEXTS}
+        fields |= {name: self.value_at(name, row) for name in (*SECONDS, *INTEGERS)}
+        fields |= {name: tuple(self.strings[code] for code in self.list_at(name, row)) for name in LISTS}
+        return Example(
+            video=files if video == ABSENT else files[0],
+            video_id=self.names[self.video_ids[row]],
+            regions=() if regions is None else decode_regions(regions),
+            clips=tuple(self.clips[i] for i in self.list_at("clips", row)) if self.clips is not None else (),
+            **fields,
+        )
+
+    def text_at(self, name: str, row: int) -> str | None:
+        column = self.columns.get(name)
+        return None if column is None or column[row] == ABSENT else self.strings[column[row]]
+
+    def value_at(self, name: str, row: int) -> Any:
+        column = self.columns.get(name)
+        value = None if column is None else column[row].item()
+        return None if value is None or value == NO_INT or value != value else value  # NaN is not itself
+
+    def list_at(self, name: str, row: int) -> np.ndarray:
+        ends = self.columns.get(f"{name}.ends")
+        if ends is None:
+            return np.empty(0, "u4")
+        return self.columns[f"{name}.values"][ends[row - 1] if row else 0 : ends[row]]
+
+    def list_lengths(self, name: str) -> np.ndarray | Literal[0]:
+        """How many values each row has; 0 if none has any."""
+        ends = self.columns.get(f"{name}.ends")
+        return 0 if ends is None else np.diff(ends, prepend=0)
+
+    def values_of(self, name: str) -> Iterator[str]:
+        """Every text of a field, but for those that are None, without making `Example`s."""
+        column = self.columns.get(name)
+        for start in range(0, 0 if column is None else self.length, CHUNK):
+            codes = self.columns[name][start : start + CHUNK]
+            yield from self.strings.of(codes[codes != ABSENT])
+
+    def texts(self) -> Iterator[str]:
+        """What a model reads of each example (`Example.texts`), one after another."""
+        if "options.ends" not in self.columns:
+            yield from self.values_of("text")
+            return
+        for row in range(self.length):
+            options = [self.strings[code] for code in self.list_at("options", row)]
+            text = self.text_at("text", row) or ""
+            yield from option_texts(text, options) if options else (text,)
+
+    def files(self) -> Iterator[Path]:
+        """Every file that is needed, most of them once."""
+        yield from map(Path, self.paths)
+        if self.clips is not None:
+            yield from self.clips.files()
+
+    def video_keys(self) -> np.ndarray:
+        """A hash of each example's `video_id`: equal for equal ids."""
+        return self.names.keys[self.video_ids]
+
+    def by_kind(self) -> dict[str, np.ndarray]:
+        """The rows of each kind, by name in alphabetical order. Examples of one kind may share a batch."""
+        found, rest = {}, np.ones(self.length, dtype=bool)
+        num_options = self.list_lengths("options")
+        for count in np.unique(num_options).tolist():
+            if count:
+                found[f"choices of {count}"] = num_options == count
+        found["choices"] = self.list_lengths("clips") != 0
+        found["numbers"] = self.columns.get("number", np.int64(NO_INT)) != NO_INT
+        found["labels"] = self.columns.get("label", np.uint32(ABSENT)) != ABSENT
+        found["questions"] = self.columns.get("answer", np.uint32(ABSENT)) != ABSENT
+        rows = {}
+        for kind, is_kind in found.items():  # as in `Example.task`, the first that fits counts
+            if np.any(is_kind):
+                rows[kind] = np.flatnonzero(rest & is_kind)
+                rest &= ~is_kind
+        rows["captions"] = np.flatnonzero(rest)
+        return {kind: rows[kind].astype("i4") for kind in sorted(rows) if len(rows[kind])}
+
+    def token_counts(self, tokenizer: Tokenizer) -> np.ndarray:
+        """Return how many tokens each of the `texts` has. For a table in a folder this is stored there."""
+        name = f"tokens-{tokenizer.fingerprint}"
+        path = None if self.folder is None else self.folder / f"{name}.bin"
+        if path is None or not path.exists():
+            if path is None:
+                return count_tokens(self.texts(), tokenizer)
+            with only_process(path, wait=True):  # another process may count them right now
+                if not path.exists():
+                    log.info("counting the tokens of %s texts", f"{self.length:,}")
+                    with whole_file(path) as unfinished:
+                        count_tokens(self.texts(), tokenizer).tofile(unfinished)
+        return np.asarray(np.memmap(path, "<u2", mode="r"))
+
+
+class TableWriter:
+    """Turns examples into columns, many at a time. A column in which every row has the default is not made.
+
+    The clips that a choice is between are a table of their own, whose columns have the `prefix` `clips.`.
+    """
+
+    def __init__(self, columns: ColumnWriter, prefix: str = ""):
+        self.columns = columns
+        self.prefix = prefix
+        self.num_rows = 0
+        self.paths = StringWriter(columns, f"{prefix}paths")
+        self.names = StringWriter(columns, f"{prefix}names", with_keys=True)
+        self.strings = StringWriter(columns, f"{prefix}strings")
+        self.lengths: dict[str, int] = {}
+        self.clips: TableWriter | None = None
+
+    def write(self, examples: Sequence[Example]) -> None:
+        """Append these rows."""
+        singles = [None if isinstance(e.video, tuple) else str(e.video) for e in examples]
+        self.put("video", self.paths.write(singles), None)
+        self.put("video_id", self.names.write(e.video_id for e in examples), None)
+        self.put_lists("videos", [e.video if isinstance(e.video, tuple) else () for e in examples], self.write_paths)
+        for name in TEXTS:
+            self.put(name, self.strings.write(getattr(e, name) for e in examples), ABSENT)
+        for name in SECONDS:
+            values = [np.nan if (value := getattr(e, name)) is None else value for e in examples]
+            self.put(name, np.array(values, "f8"), np.nan)
+        for name in INTEGERS:
+            values = [NO_INT if (value := getattr(e, name)) is None else value for e in examples]
+            self.put(name, np.array(values, "i8"), NO_INT)
+        for name in LISTS:
+            self.put_lists(name, [getattr(e, name) for e in examples], self.strings.write)
+        regions = (encode_regions(e.regions) if e.regions else None for e in examples)
+        self.put("regions", self.strings.write(regions), ABSENT)
+        self.put_lists("clips", [e.clips for e in examples], self.write_clips)
+        self.num_rows += len(examples)
+
+    def put(self, name: str, values: np.ndarray, default: float | None) -> None:
+        """Append to a column. The first value that is not the default makes it, with the default for rows before."""
+        if name not in self.lengths:
+            is_default = np.isnan(values) if default is not None and np.isnan(default) else values == default
+            if default is not None and is_default.all():
+                return
+            self.columns.append(self.prefix + name, np.full(self.num_rows, default or 0, values.dtype))
+            self.lengths[name] = self.num_rows
+        self.columns.append(self.prefix + name, values)
+
+    def put_lists(self, name: str, lists: Sequence[Sequence[Any]], write: Callable[[list[Any]], np.ndarray]) -> None:
+        """Append a list for each row: their values, and where each list ends."""
+        flat = [value for values in lists for value in values]
+        if flat:
+            self.columns.append(f"{self.prefix}{name}.values", write(flat))
+        before = self.lengths.get(f"{name}.values", 0)
+        self.lengths[f"{name}.values"] = before + len(flat)
+        self.put(f"{name}.ends", before + np.cumsum([len(values) for values in lists], dtype="i8"), 0)
+
+    def write_paths(self, paths: list[Path]) -> np.ndarray:
+        return self.paths.write(map(str, paths))
+
+    def write_clips(self, clips: list[Example]) -> np.ndarray:
+        self.clips = self.clips or TableWriter(self.columns, f"{self.prefix}clips.")
+        first = self.clips.num_rows
+        self.clips.write(clips)
+        return np.arange(first, first + len(clips), dtype="u4")
+
+    def finish(self) -> ExampleTable:
+        """Return the table, of which nothing changes any more."""
+        columns, folder = self.columns.finish(), self.columns.folder
+        return ExampleTable(columns, digest_of(columns, folder), folder)
+
+
+def open_table(dataset: Dataset, root: str | Path) -> ExampleTable:
+    """Read the examples of a data set under a folder, or map the table that was made of the same files before."""
+    folder = table_folder(dataset, root)
+    if folder and (table := unchanged_table(folder, dataset)):
+        log.info("%s: %s examples from %s", dataset, f"{len(table):,}", folder)
+        return table
+    writer = TableWriter(ColumnWriter())
+    with recorded_inputs() as inputs:
+        parts = chunks(dataset.examples(Path(root)))
+        for part in parts:
+            writer.write(part)
+            if folder and writer.num_rows > SPILL:
+                break
+        if folder is None or writer.num_rows <= SPILL:
+            return writer.finish()
+        # This is a large one. Of several processes that begin at the same time, the first to get here writes it.
+        with only_process(folder, wait=True):
+            if table := unchanged_table(folder, dataset):
+                return table
+            with whole_folder(folder) as new:
+                writer.columns.spill(new)
+                for part in parts:
+                    writer.write(part)
+                about = {"format": FORMAT, "of": repr(dataset), "reader": code_digest(dataset)}
+                # What is opened in the cache folder is no input.
+                about["inputs"] = {path: at for path, at in inputs.items() if not path.startswith(str(folder.parent))}
+                write_json(new / ABOUT, about | {"digest": writer.finish().digest})
+            return ExampleTable.open(folder)
+
+
+def table_folder(dataset: Dataset, root: str | Path) -> Path | None:
+    """Where a large table of this reader, with its settings, is kept.
+
+    None if it is made again in each process: a reader that is no dataclass has no settings that could be compared.
+    """
+    if not dataclasses.is_dataclass(dataset):
+        return None
+    identity = f"{type(dataset).__module__}.{type(dataset).__qualname__} {dataset!r} {Path(root).resolve()}"
+    try:
+        return cache_folder("examples") / blake2b(identity.encode(*ENCODING), digest_size=12).hexdigest()
+    except OSError as error:
+        log.warning("examples stay in memory, since the cache folder cannot be made (set XDG_CACHE_HOME): %s", error)
+        return None
+
+
+def unchanged_table(folder: Path, dataset: Dataset) -> ExampleTable | None:
+    """The table in a folder, if nothing that it was made of has changed."""
+    try:
+        about = json.loads((folder / ABOUT).read_text())
+        is_same = about["format"] == FORMAT and about["reader"] == code_digest(dataset)
+        return ExampleTable.open(folder) if is_same and are_unchanged(about["inputs"]) else None
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def code_digest(dataset: Dataset) -> str:
+    """A fingerprint of the code that reads: the module of the reader, and all that come with this package."""
+    own = inspect.getsourcefile(type(dataset))
+    shared = sorted((Path(__file__).parents[1] / "datasets").glob("*.py"))
+    return blake2b(b"".join(path.read_bytes() for path in (*shared, Path(own or __file__)))).hexdigest()[:16]
+
+
+def digest_of(columns: Columns, folder: Path | None) -> str:
+    """A fingerprint of the content but for the paths: a data set may be moved while a training is interrupted."""
+    digest = blake2b(digest_size=8)
+    for name in sorted(columns):
+        own_name = name.split("clips.")[-1]
+        if own_name != "video" and not own_name.startswith(("paths.", "videos.")):
+            kind = columns[name].dtype.str[1:]
+            if folder is None:
+                content = blake2b(np.ascontiguousarray(columns[name]).data).digest()
+            else:  # by reads and not by the map, whose pages would count as memory of this process
+                with (folder / f"{name}.{kind}").open("rb") as file:
+                    content = file_digest(file, blake2b).digest()
+            digest.update(f"{name} {kind} ".encode() + content)
+    return digest.hexdigest()
+
+
+def chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    """Lists of up to `CHUNK` examples."""
+    stream = iter(examples)
+    while part := list(islice(stream, CHUNK)):
+        yield part
+
+
+def count_tokens(texts: Iterable[str], tokenizer: Tokenizer) -> np.ndarray:
+    """How many tokens each text has, with [CLS] and [SEP]; at most `MAX_COUNT`."""
+    counts, stream = [np.empty(0, "u2")], iter(texts)
+    while part := list(islice(stream, CHUNK)):
+        counts.append(np.array([min(len(ids), MAX_COUNT) for ids in tokenizer.rows(part)], "<u2"))
+    return np.concatenate(counts)
+
+
+def encode_regions(regions: Sequence[Region]) -> str:
+    """Regions as JSON: few data sets have any, and JSON gives back every number as it was."""
+    return json.dumps([[region.color, region.polygons] for region in regions])
+
+
+def decode_regions(text: str) -> tuple[Region, ...]:
+    return tuple(
+        Region(tuple(tuple((x, y) for x, y in polygon) for polygon in polygons), color)
+        for color, polygons in json.loads(text)
+    )
