@@ -89,7 +89,7 @@ def measure_size(size: str, batch_size: int, peak: float | None, want_profile: b
 
     def joint() -> torch.Tensor:
         with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
-            return encoder.pool(encoder(batch.frames, batch.text_ids, batch.text_mask, keep=1).text)
+            return encoder.pool(encoder(batch.frames, batch.text_ids, batch.text_mask, num_out_tokens=1).text)
 
     begin = time.perf_counter()
     joint()

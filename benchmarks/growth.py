@@ -49,7 +49,7 @@ class TimeModels(nn.Module):
         self.after_time = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(config.depth))
 
     def inputs(self, frames: Tensor, ids: Tensor) -> tuple[Float[Tensor, "B L D"], Tokens]:
-        vision, _ = self.encoder.vision(self.encoder.normalize(frames))
+        vision = self.encoder.vision(self.encoder.normalize(frames))
         return self.encoder.text(ids), vision
 
     def rolling(self, frames: Tensor, ids: Tensor, mask: Bool[Tensor, "B L"]) -> Tensor:
@@ -60,7 +60,7 @@ class TimeModels(nn.Module):
         x = torch.cat([words, vision.flatten(1, 2)], dim=1)
         key_mask = torch.cat([mask, mask.new_ones(vision.flatten(1, 2).shape[:2])], dim=1)
         for block in self.encoder.blocks:
-            x, _ = block(x, key_mask)
+            x = block(x, key_mask)
         return self.encoder.norm(x)
 
     def divided(self, frames: Tensor, ids: Tensor, mask: Bool[Tensor, "B L"]) -> Tensor:
@@ -71,10 +71,10 @@ class TimeModels(nn.Module):
         key_mask = key_mask.repeat_interleave(num_frames, dim=0)
         for block, over_time, after_time in zip(self.encoder.blocks, self.over_time, self.after_time, strict=True):
             patches = x[:, :, num_words:].transpose(1, 2).flatten(0, 1)  # [B x N, T, D]
-            moved, _ = over_time(patches, None)
+            moved = over_time(patches, None)
             patches = (patches + after_time(moved)).unflatten(0, (batch, -1)).transpose(1, 2)
             x = torch.cat([x[:, :, :num_words], patches], dim=2)
-            x = block(x.flatten(0, 1), key_mask)[0].unflatten(0, (batch, num_frames))
+            x = block(x.flatten(0, 1), key_mask).unflatten(0, (batch, num_frames))
         return self.encoder.norm(x).mean(dim=1)
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from allinone.model.config import ModelConfig
-from allinone.model.cpu import PackedLinear
+from allinone.model.packed import PackedLinear
 
 Work = Callable[[], Any]
 ROOT = Path(__file__).parents[1]

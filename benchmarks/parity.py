@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,9 +22,10 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from allinone.model.encoder import Trace
+from allinone.model.encoder import VideoTextEncoder
+from allinone.model.features import features
 from allinone.model.heads import AnswerHead, ChoiceHead, ContrastiveHead, MatchingHead, MLMHead, RankingHead
-from allinone.model.rolling import token_rolling
+from allinone.model.time import token_rolling
 from allinone.model.weights import convert_released, read_tensors, released_name
 from allinone.objectives.alignment import inner_words, transport_distance
 from allinone.objectives.vtc import info_nce
@@ -85,33 +87,32 @@ def computed_outputs(fixture: Fixture) -> Iterator[tuple[str, Tensor]]:
     matching, mlm, contrastive = require(MatchingHead), require(MLMHead), require(ContrastiveHead)
     ranking, answer, choice = require(RankingHead), require(AnswerHead), require(ChoiceHead)
 
-    vision, _ = encoder.vision(frames)
+    vision = encoder.vision(frames)
     yield "embed.text", encoder.text(ids)
     yield "embed.image", vision.flatten(0, 1)
     yield "embed.image_masks", torch.ones(batch * num_frames, vision.shape[2])
     yield "embed.patch_index", torch.cartesian_prod(*[torch.arange(config.grid)] * 2).expand(batch * num_frames, -1, -1)
 
-    trace = Trace()
-    joint = encoder(frames, ids, mask, patch_perm=raster, trace=trace)
+    joint = encoder(frames, ids, mask, patch_order=raster)
     pooled = encoder.pool(joint.text)
     yield "joint.text_feats", joint.text
     yield "joint.image_feats", joint.video
     yield "joint.cls_feats", pooled
     yield "joint.image_masks", torch.ones(joint.video.shape[:2])
-    for i, block in enumerate(trace.blocks):
-        yield f"joint.block{i}_clip0", block[0]
+    for block in features(encoder, frames, ids, mask, layers=range(config.depth), patch_order=raster):
+        yield f"joint.block{block.block}_clip0", block.tokens[0]
 
     perm = inputs["patch_perm"].unflatten(0, (batch, num_frames))
-    permuted = encoder(frames, ids, mask, patch_perm=perm)
+    permuted = encoder(frames, ids, mask, patch_order=perm)
     yield "joint_perm.text_feats", permuted.text
     yield "joint_perm.image_feats", permuted.video
     yield "joint_perm.cls_feats", encoder.pool(permuted.text)
 
     padded, real_grid = pad_last_clip(frames, config.patch_size)
-    in_padded = encoder(padded, ids, mask, patch_perm=raster, real_grid=real_grid)
-    yield "joint_padded.text_feats", in_padded.text
-    yield "joint_padded.cls_feats", encoder.pool(in_padded.text)
-    yield "joint_padded.image_masks", encoder.vision(padded, None, real_grid)[1]
+    text, masks = joint_of_padded(encoder, padded, ids, mask, real_grid)
+    yield "joint_padded.text_feats", text
+    yield "joint_padded.cls_feats", encoder.pool(text)
+    yield "joint_padded.image_masks", masks
 
     text, video = encoder.encode_text(ids, mask), encoder.encode_video(frames)
     yield "text_only.feats", text
@@ -135,7 +136,7 @@ def computed_outputs(fixture: Fixture) -> Iterator[tuple[str, Tensor]]:
         texts = [(ids, mask)]
         while f"{prefix}_{len(texts) - 1}_ids" in inputs:
             texts.append(fixture.text(f"{prefix}_{len(texts) - 1}"))
-        joints = [encoder(frames, *text, patch_perm=raster) for text in texts]
+        joints = [encoder(frames, *text, patch_order=raster) for text in texts]
         return torch.stack([head(encoder.pool(joint.text)) for joint in joints], dim=1)
 
     scores = options("false_text", ranking)
@@ -149,19 +150,19 @@ def computed_outputs(fixture: Fixture) -> Iterator[tuple[str, Tensor]]:
     yield "ot.distance", transport_distance(joint.text, joint.video[:, 1:], words)
     yield "ot.distance_deit", transport_distance(joint.text, joint.video[:, 2:], words)
     yield from pretraining(fixture)
-    yield "mlm.logits", mlm(encoder(frames, inputs["text_ids_mlm"], mask, patch_perm=raster).text)
+    yield "mlm.logits", mlm(encoder(frames, inputs["text_ids_mlm"], mask, patch_order=raster).text)
 
 
 def pretraining(fixture: Fixture) -> Iterator[tuple[str, Tensor]]:
     """The losses of pre-training, on the clips that the fixture mixed."""
     encoder, inputs, raster = fixture.model.encoder, fixture.inputs, fixture.raster
     ids, mask = fixture.text()
-    masked = encoder(inputs["image"], inputs["text_ids_mlm"], mask, patch_perm=raster)
+    masked = encoder(inputs["image"], inputs["text_ids_mlm"], mask, patch_order=raster)
     logits = fixture.model.require(MLMHead)(masked.text)
     mlm = F.cross_entropy(logits.flatten(0, 1), inputs["text_labels_mlm"].flatten(), ignore_index=IGNORE)
     matched = inputs["itm_labels"].bool()
     frames = torch.where(matched[:, None, None, None, None], inputs["image"], inputs["false_image_0"])
-    joint = encoder(frames, ids, mask, patch_perm=raster)
+    joint = encoder(frames, ids, mask, patch_order=raster)
     logits = fixture.model.require(MatchingHead)(encoder.pool(joint.text))
     itm = F.cross_entropy(logits, inputs["itm_labels"])
     yield "itm.logits", logits
@@ -184,6 +185,39 @@ def pad_last_clip(frames: Tensor, patch: int) -> tuple[Tensor, Tensor]:
     real_grid = torch.full((len(frames), 2), grid)
     real_grid[-1] = grid - 1
     return padded, real_grid
+
+
+def joint_of_padded(
+    encoder: VideoTextEncoder, frames: Tensor, ids: Tensor, mask: Tensor, real_grid: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The joint mode on frames of which only `real_grid` rows and columns of patches (from the top left) are real.
+
+    The position embedding is resized to the real grid, and the other patches move to the end and are masked. Returns
+    the features of the text, and which vision tokens are real. Ours never pads frames.
+    """
+    config, num_text, num_frames = encoder.config, ids.shape[1], frames.shape[1]
+    vision = encoder.vision
+    special_position, position = vision.position.split([config.num_special, config.num_patches])
+    places, real = [], []
+    for rows, columns in real_grid.tolist():
+        square = position.T.reshape(1, -1, config.grid, config.grid)
+        small = F.interpolate(square, size=(rows, columns), mode="bilinear", align_corners=True)
+        padding = (0, config.grid - columns, 0, config.grid - rows)
+        places.append(F.pad(small, padding)[0].flatten(1).T)
+        real.append(F.pad(torch.ones(rows, columns, dtype=torch.bool), padding).flatten())
+    is_real = torch.stack(real)
+    real_first = (~is_real).int().argsort(dim=1, stable=True)
+    patches = vision.patch(frames.flatten(0, 1)).flatten(2).transpose(1, 2).unflatten(0, frames.shape[:2])
+    patches = patches + torch.stack(places)[:, None]
+    patches = patches.gather(2, real_first[:, None, :, None].expand_as(patches))
+    if vision.time is not None:
+        patches = patches + vision.time[:num_frames, None]
+    special = (vision.special + special_position).expand(*frames.shape[:2], -1, -1)
+    words = (encoder.text(ids) + encoder.modality[0])[:, None].expand(-1, num_frames, -1, -1)
+    tokens = torch.cat([words, torch.cat([special, patches], dim=2) + encoder.modality[1]], dim=2)
+    vision_mask = F.pad(is_real.gather(1, real_first), (config.num_special, 0), value=True)
+    key_mask = torch.cat([mask, vision_mask], dim=1)
+    return encoder.run(tokens, key_mask, partial(encoder.time, num_text=num_text))[:, :num_text], vision_mask
 
 
 def compare(fixture: Fixture) -> Iterator[Comparison]:

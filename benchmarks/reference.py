@@ -86,7 +86,7 @@ class Reference:
 
     def roll(self, x: Float[Tensor, "M S D"], num_frames: int, num_text: int) -> Float[Tensor, "M S D"]:
         tokens = x.unflatten(0, (-1, num_frames))
-        first, fold = num_text + 1, self.config.num_rolled
+        first, fold = num_text + 1, (tokens.shape[2] - num_text) // 8
         rolled = tokens.clone()
         rolled[:, :, first : first + fold] = tokens[:, :, first : first + fold].roll(1, dims=1)
         rolled[:, :, -fold:] = tokens[:, :, -fold:].roll(-1, dims=1)

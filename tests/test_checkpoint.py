@@ -4,7 +4,7 @@ import pickle
 import signal
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from allinone.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, st
 from allinone.model.config import ModelConfig
 from allinone.model.heads import AnswerHead, ContrastiveHead, Head, MatchingHead, MLMHead, RankingHead
 from allinone.model.model import AllInOne
+from allinone.model.time import TIMES, Rolling, Time
 from allinone.text.tokenizer import Tokenizer
 from allinone.train.optim import Optim, parameter_groups
 
@@ -173,7 +174,7 @@ def edit(folder: Path, **changes) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "format 2, but this version of allinone reads 1 to 1"),
+        ({"format": 3}, "format 3, but this version of allinone reads 1 to 2"),
         ({"format": None}, "format None"),
         ({"model": None}, "model: expected an object, got NoneType"),
         ({"model": {"width": 32}}, "model: .*missing"),
@@ -374,6 +375,44 @@ def test_a_head_of_a_users_own_code_is_loaded_where_that_is_imported_and_left_ou
     assert caplog.messages == [f"{folder}: without its head speed, which is of code that is not imported"]
     with pytest.raises(ValueError, match="kind 'matching' is that of MatchingHead"):
         type("Matching", (Head,), {"kind": "matching"})
+
+
+def test_a_way_of_time_is_saved_by_kind_and_an_unknown_one_asks_for_its_file(tmp_path):
+    rolling = CONFIG.replace(time=Rolling.Config(video=True))
+    folder = save_checkpoint(tmp_path / "rolls", AllInOne.build(rolling), TOKENIZER)
+    assert json.loads((folder / "config.json").read_text())["model"]["time"] == {"kind": "rolling", "video": True}
+    assert load_checkpoint(folder).model.config == rolling
+
+    class Scaled(Time):
+        kind = "scaled"
+
+        @dataclass(frozen=True, kw_only=True)
+        class Config:
+            start: float = 0.5
+
+        def __init__(self, config, model):
+            super().__init__(config, model)
+            self.scale = torch.nn.Parameter(torch.tensor(config.start))
+
+        def forward(self, tokens, num_text, block):
+            return tokens * self.scale
+
+    model = AllInOne.build(CONFIG.replace(time=Scaled.Config(start=0.25)))
+    folder = save_checkpoint(tmp_path / "mine", model, TOKENIZER)
+    assert same(load_checkpoint(folder).model, model)
+    assert load_checkpoint(folder).model.config == model.config
+    del TIMES["scaled"]
+    with pytest.raises(ValueError, match=r"unknown kind 'scaled'; there are: rolling, none.* import the file that"):
+        load_checkpoint(folder)
+
+
+def test_a_checkpoint_of_format_1_still_loads(folder, model):
+    config = json.loads((folder / "config.json").read_text())
+    del config["model"]["time"]
+    edit(folder, format=1, model=config["model"])
+    assert load_checkpoint(folder).model.config == model.config
+    edit(folder, format=1, model=config["model"] | {"roll_video": True})
+    assert load_checkpoint(folder).model.config.time == Rolling.Config(video=True)
 
 
 def test_a_tokenizer_that_is_gone_or_has_another_word_is_damage(folder, tmp_path, model):

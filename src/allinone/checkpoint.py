@@ -26,13 +26,15 @@ from allinone.files.whole import old_name, recover, whole_folder, write_json
 from allinone.model.config import ModelConfig
 from allinone.model.heads import HEADS, AnswerHead, Head, LabelHead, MatchingHead, RankingHead, known_heads
 from allinone.model.model import AllInOne, resize_position, resize_time
+from allinone.model.time import TIMES, Rolling
 from allinone.model.weights import Report, load_all
 from allinone.text.tokenizer import FILE_NAME as TOKENIZER
 from allinone.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
+"""Format 2 names the way of time. Format 1 had only `roll_video`, in the model's fields."""
 CONFIG, WEIGHTS, EXPERIMENT, CARD, TRAINING = (
     "config.json",
     "model.safetensors",
@@ -94,7 +96,7 @@ def save_checkpoint(
         heads = {kind: asdict(head.config) for kind, head in named_heads(model).items()}
         config = {
             "format": FORMAT,
-            "model": asdict(model.config),
+            "model": asdict(model.config) | {"time": {"kind": model.encoder.time.kind, **asdict(model.config.time)}},
             "heads": {kind: fields for kind, fields in heads.items() if kind in HEADS},
             OWN: {kind: fields for kind, fields in heads.items() if kind not in HEADS},
             FILES: {name: file_checksum(new / name) for name in written},
@@ -358,7 +360,7 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any], list[str]]:
     written = config.get("format")
     if type(written) is not int or not 1 <= written <= FORMAT:
         raise ValueError(f"{path}: format {written!r}, but this version of allinone reads 1 to {FORMAT}")
-    model = from_json(ModelConfig, config.get("model"), f"{path}: model")
+    model = model_from_json(config.get("model"), written, f"{path}: model")
     heads, own, known = config.get("heads", {}), config.get(OWN, {}), known_heads()
     for name, value in (("heads", heads), (OWN, own)):
         if not isinstance(value, dict):
@@ -372,6 +374,23 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any], list[str]]:
         if kind in known
     }
     return model, configs, sorted(own.keys() - known.keys())
+
+
+def model_from_json(fields: Any, written: int, where: str) -> ModelConfig:
+    """The model's config, of any format."""
+    fields = dict(fields) if isinstance(fields, Mapping) else fields
+    if isinstance(fields, dict) and written == 1:
+        fields["time"] = {"kind": Rolling.kind, "video": fields.pop("roll_video", False)}
+    if isinstance(fields, dict) and isinstance(fields.get("time"), Mapping):
+        time = dict(fields["time"])
+        kind = time.pop("kind", None)
+        if kind not in TIMES:
+            raise ValueError(
+                f"{where}: time: unknown kind {kind!r}; there are: {', '.join(TIMES)}. If it is your own, import the "
+                "file that defines it before loading the checkpoint"
+            )
+        fields["time"] = from_json(TIMES[kind].Config, time, f"{where}: time")
+    return from_json(ModelConfig, fields, where)
 
 
 def check_sizes(

@@ -26,6 +26,7 @@ from allinone.inference import Predictor, evaluation_transform, load
 from allinone.model.config import SIZES, ModelConfig
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.model import AllInOne, MissingHead
+from allinone.model.time import Rolling
 from allinone.objectives.base import BuildContext, ObjectiveConfig
 from allinone.progress import Progress, is_first_process, progress_lines, show_logs
 from allinone.text.answers import AnswerVocabulary
@@ -137,7 +138,8 @@ class Answers:
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One run. `init` is a checkpoint to start from: then the sizes of the model, and the words, are those of that one,
-    and of `model` only the number of frames, the dropout, and a greater length of texts count.
+    and of `model` only the number of frames, the dropout, a greater length of texts, and a way of time other than the
+    default count.
 
     `chosen` are the keys that a user has set: where such a one would not count, it is refused.
     """
@@ -354,11 +356,14 @@ def adopt(experiment: Experiment, start: Checkpoint) -> Experiment:
     if transform.crop != model.image_size:
         sizes = evaluation_transform(model.image_size)
         transform = replace(transform, resize=sizes.resize, crop=sizes.crop)
+    # The default way of time gives way to the checkpoint's, so that fine-tuning goes on with what was pre-trained.
+    has_own_time = own.time != Rolling.Config() or any(key.startswith("model.time.") for key in experiment.chosen)
     model = replace(
         model,
         num_frames=own.num_frames,
         dropout=own.dropout,
         max_text_len=max(model.max_text_len, own.max_text_len),
+        time=own.time if has_own_time else model.time,
     )
     replaced = require_unchosen(experiment, model, transform, experiment.init)
     if replaced:

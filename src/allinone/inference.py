@@ -20,7 +20,6 @@ from allinone.checkpoint import load_checkpoint
 from allinone.data.clip_reader import ClipReader, Span
 from allinone.data.example import Example, option_texts
 from allinone.data.loader import ClipLoader, DataConfig
-from allinone.model.cpu import bfloat16_pays, pack
 from allinone.model.device import choose_device
 from allinone.model.heads import (
     AnswerHead,
@@ -34,6 +33,7 @@ from allinone.model.heads import (
     RankingHead,
 )
 from allinone.model.model import AllInOne
+from allinone.model.packed import bfloat16_pays, pack
 from allinone.model.weights import check_finite
 from allinone.progress import Progress
 from allinone.text.notes import notes_on
@@ -451,7 +451,7 @@ class Predictor:
         for batch in batched(shortest_first(rows), self.data.batch_size):
             ids, mask = self.pad([rows[i] for i in batch])
             vectors[batch] = self.compute(
-                lambda ids, mask: head.embed_text(encoder.encode_text(ids, mask, keep=1)), ids, mask
+                lambda ids, mask: head.embed_text(encoder.encode_text(ids, mask, num_out_tokens=1)), ids, mask
             )
             num_done += len(batch)
             if on_progress:
@@ -524,7 +524,7 @@ class Predictor:
         ids, mask = self.pad([row])
         logits = [
             self.compute(
-                lambda frames, ids, mask: head(encoder(frames, ids, mask, keep=place + 1).text[:, place]),
+                lambda frames, ids, mask: head(encoder(frames, ids, mask, num_out_tokens=place + 1).text[:, place]),
                 part,
                 ids.expand(len(part), -1),
                 mask.expand(len(part), -1),
@@ -556,7 +556,7 @@ class Predictor:
     def video_only(self, head: Callable[[Tensor], Tensor], clips: UInt8[Tensor, "G V T C H W"]) -> Float[Tensor, "G X"]:
         """What a head says of clips without any text, averaged over the views of each; in batches."""
         outputs = [
-            self.compute(lambda frames: head(self.encoder.encode_video(frames, keep=1)), part)
+            self.compute(lambda frames: head(self.encoder.encode_video(frames, num_out_tokens=1)), part)
             for part in clips.flatten(0, 1).split(self.data.batch_size)
         ]
         return torch.cat(outputs).unflatten(0, clips.shape[:2]).mean(dim=1)
@@ -579,7 +579,7 @@ class Predictor:
             chosen, texts = pairs[batch].unbind(dim=1)
             ids, mask = self.pad([rows[i] for i in texts.tolist()])
             output = self.compute(
-                lambda frames, ids, mask: head(encoder.pool(encoder(frames, ids, mask, keep=1).text)),
+                lambda frames, ids, mask: head(encoder.pool(encoder(frames, ids, mask, num_out_tokens=1).text)),
                 clips[chosen].flatten(0, 1),
                 ids.repeat_interleave(num_views, dim=0),
                 mask.repeat_interleave(num_views, dim=0),

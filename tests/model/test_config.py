@@ -13,17 +13,12 @@ from allinone.model.model import AllInOne
         ({"distilled": True, "text_time": True}, "text_time needs the temporal embedding"),
         ({"dropout": 1.0}, "dropout must be in"),
         ({"image_std": (1.0, 0.0, 1.0)}, "image_std must be positive"),
+        ({"time": "rolling"}, r"time must be the Config of a way of time \(rolling, none"),
     ],
 )
 def test_wrong_combinations_fail_with_a_sentence(changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         NANO.replace(**changes)
-
-
-def test_frames_of_224_pixels_roll_24_tokens_each_way():
-    assert BASE.num_patches == 196
-    assert BASE.num_rolled == SMALL_DISTILLED.num_rolled == 24
-    assert NANO.num_rolled == 2
 
 
 @pytest.mark.parametrize(("config", "millions"), [(TINY, 11.43), (SMALL_DISTILLED, 33.55), (BASE, 109.9)])

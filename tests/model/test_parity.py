@@ -7,7 +7,7 @@ import torch
 from parity import Fixture, compare, left_out
 from reference import Reference
 
-from allinone.model.cpu import pack
+from allinone.model.packed import pack
 from real import SHARED, needs_parity
 
 SMALL = Path(__file__).parents[1] / "data" / "parity_small"
@@ -47,7 +47,7 @@ def test_weights_packed_in_bfloat16_give_them_but_for_rounding(folder):
     fixture = Fixture(folder)
     encoder, frames, (ids, mask) = pack(fixture.model.eval().encoder), fixture.inputs["image"], fixture.text()
     with torch.inference_mode():
-        joint = encoder(frames, ids, mask, patch_perm=fixture.raster)
+        joint = encoder(frames, ids, mask, patch_order=fixture.raster)
         outputs = {
             "joint.text_feats": joint.text,
             "joint.image_feats": joint.video,

@@ -59,7 +59,7 @@ class OnVideo(nn.Module):
         self.head = head.embed_video if isinstance(head, ContrastiveHead) else head
 
     def forward(self, frames: UInt8[Tensor, "B T C H W"]) -> Float[Tensor, "B X"]:
-        return self.head(self.encoder.encode_video(frames, keep=1))
+        return self.head(self.encoder.encode_video(frames, num_out_tokens=1))
 
 
 class OnText(nn.Module):
@@ -69,7 +69,7 @@ class OnText(nn.Module):
         self.head = head
 
     def forward(self, text_ids: Int[Tensor, "B L"], text_mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B E"]:
-        return self.head.embed_text(self.encoder.encode_text(text_ids, text_mask, keep=1))
+        return self.head.embed_text(self.encoder.encode_text(text_ids, text_mask, num_out_tokens=1))
 
 
 class OnPairs(nn.Module):
@@ -86,7 +86,9 @@ class OnPairs(nn.Module):
         self, frames: UInt8[Tensor, "B T C H W"], text_ids: Int[Tensor, "B L"], text_mask: Bool[Tensor, "B L"]
     ) -> Float[Tensor, "B ..."]:
         order = None if self.order is None else self.order.expand(frames.shape[0], -1, -1)
-        return self.head(self.encoder.pool(self.encoder(frames, text_ids, text_mask, patch_perm=order, keep=1).text))
+        return self.head(
+            self.encoder.pool(self.encoder(frames, text_ids, text_mask, patch_order=order, num_out_tokens=1).text)
+        )
 
 
 def export(model: AllInOne | Predictor | str | Path, folder: str | Path) -> list[Exported]:

@@ -1,23 +1,27 @@
 """`ModelConfig`: every number that fixes what the Transformer computes, and the sizes of the paper."""
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from allinone.checks import check_literals
+from allinone.model.time import Rolling, time_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The shape of a `VideoTextEncoder`. Checks itself when made; `replace` makes a variant.
 
-    `distilled` gives each frame DeiT's second special token; such a model has no temporal embedding (as released).
-    `patch_order` is the order of a frame's patches, which decides what token rolling moves: `random` (the released
-    weights were trained so: fresh in training, drawn from `patch_seed` in evaluation) or `raster`.
-    `init="fan_in"` scales the random start so that small models learn order in time from scratch, where the usual
-    0.02 (`"vit"`) does not (see `encoder.initialise`).
-    Two options that no released model uses: `roll_video` rolls in the video-only mode too, and `text_time` adds the
-    temporal embedding to each frame's copy of the text.
+    Args:
+        distilled: each frame has DeiT's distillation token too, and there is no temporal embedding (as released:
+            modules/base_vision_transformer.py:865-960).
+        patch_order: order of a frame's patches, which decides which ones `Rolling` moves. The released weights were
+            trained with `random` (released: modules/base_vision_transformer.py:772): a new order for each forward pass
+            in training, one drawn from `patch_seed` in evaluation. `raster` is row by row.
+        init: scale of the random start (`encoder.initialize`). With `fan_in` small models learn order in time from
+            scratch, which they do not with the usual 0.02 (`vit`).
+        time: how frames exchange information: the `Config` of a class of `model/time.py`, or of your own.
+        text_time: add the temporal embedding to each frame's copy of the text too. No released model does.
     """
 
     width: int
@@ -35,13 +39,14 @@ class ModelConfig:
     patch_seed: int = 0
     dropout: float = 0.1
     init: Literal["vit", "fan_in"] = "vit"
-    roll_video: bool = False
+    time: Any = field(default_factory=Rolling.Config)
     text_time: bool = False
     image_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     image_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self):
         check_literals(self)
+        time_of(self.time)
         at_least_one = ("width", "num_heads", "depth", "mlp_ratio", "image_size", "patch_size", "num_frames")
         least = dict.fromkeys((*at_least_one, "vocab_size", "shared_dim"), 1)
         for name, minimum in {**least, "max_text_len": 2}.items():  # [CLS] and [SEP]
@@ -67,19 +72,16 @@ class ModelConfig:
 
     @property
     def num_patches(self) -> int:
+        """Patches of a frame."""
         return self.grid**2
 
     @property
     def num_special(self) -> int:
-        """Tokens of a frame that are no patches: the class token, and DeiT's distillation token."""
+        """Tokens of a frame that are not patches: the class token and, if distilled, the distillation token."""
         return 2 if self.distilled else 1
 
-    @property
-    def num_rolled(self) -> int:
-        """Tokens rolled in each direction: an eighth of the frame's tokens, rounded down (as released)."""
-        return (self.num_special + self.num_patches) // 8
-
     def replace(self, **changes) -> "ModelConfig":
+        """Return a copy with these fields changed, checked again."""
         return replace(self, **changes)
 
 
@@ -87,7 +89,7 @@ NANO = ModelConfig(
     width=96, num_heads=4, depth=3, image_size=64, num_frames=3, vocab_size=1000, shared_dim=128,
     patch_order="raster", dropout=0.0, init="fan_in", text_time=True,
 )  # fmt: skip
-"""Half a million parameters, for tests and the demo: learns a made world from scratch on a CPU."""
+"""Half a million parameters, for tests and the demo: learns the synthetic world from scratch on a CPU."""
 
 TINY = ModelConfig(width=192, num_heads=3, depth=12)
 """The paper's All-in-One-Ti; starts from DeiT-Ti/16."""
@@ -103,4 +105,4 @@ BASE = ModelConfig(width=768, num_heads=12, depth=12)
 
 PAPER_SIZES = {"tiny": TINY, "small": SMALL, "small_distilled": SMALL_DISTILLED, "base": BASE}
 SIZES = {"nano": NANO, **PAPER_SIZES}
-"""By the names that a user types."""
+"""Sizes by the name that a user types (`--set model=tiny`)."""

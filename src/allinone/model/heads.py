@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from allinone.model.config import ModelConfig
+from allinone.model.init import initialize
 
 
 class Head(nn.Module):
@@ -60,7 +61,7 @@ class MLMHead(Head):
         self.dense = nn.Linear(model.width, model.width)
         self.norm = nn.LayerNorm(model.width, eps=1e-12)
         self.decoder = nn.Linear(model.width, model.vocab_size)
-        start(self, model)
+        initialize(self, model)
 
     def forward(self, text: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape V"]:
         return self.decoder(self.norm(F.gelu(self.dense(text))))
@@ -81,7 +82,7 @@ class MatchingHead(Head):
     def __init__(self, config: Config, model: ModelConfig):
         super().__init__(config, model)
         self.linear = nn.Linear(model.width, 2)
-        start(self, model)
+        initialize(self, model)
 
     def forward(self, pooled: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape 2"]:
         return self.linear(pooled)
@@ -102,7 +103,7 @@ class RankingHead(Head):
     def __init__(self, config: Config, model: ModelConfig):
         super().__init__(config, model)
         self.linear = nn.Linear(model.width, 1)
-        start(self, model)
+        initialize(self, model)
 
     @torch.no_grad()
     def start_from(self, matching: MatchingHead) -> None:
@@ -140,7 +141,7 @@ class ContrastiveHead(Head):
             self.log_scale = nn.Parameter(log_scale)
         else:
             self.register_buffer("log_scale", log_scale, persistent=False)
-        start(self, model)
+        initialize(self, model)
 
     @property
     def scale(self) -> Float[Tensor, ""]:
@@ -180,7 +181,7 @@ class AnswerHead(Head):
     def __init__(self, config: Config, model: ModelConfig):
         super().__init__(config, model)
         self.layers = two_layers(model.width, config.hidden or model.width // 2, len(config.answers), config.dropout)
-        start(self, model)
+        initialize(self, model)
 
     def forward(self, pooled: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape A"]:
         return self.layers(pooled)
@@ -202,7 +203,7 @@ class OneNumber(Head):
     def __init__(self, config: Config, model: ModelConfig):
         super().__init__(config, model)
         self.layers = two_layers(model.width, config.hidden, 1, config.dropout)
-        start(self, model)
+        initialize(self, model)
 
     def forward(self, pooled: Float[Tensor, "*shape D"]) -> Shaped[Tensor, "*shape"]:
         return self.layers(pooled)[..., 0]
@@ -247,7 +248,7 @@ class LabelHead(Head):
     def __init__(self, config: Config, model: ModelConfig):
         super().__init__(config, model)
         self.linear = nn.Linear(model.width, len(config.classes))
-        start(self, model)
+        initialize(self, model)
 
     def forward(self, video: Float[Tensor, "B N D"]) -> Float[Tensor, "B A"]:
         return self.linear(video[:, 0])
@@ -283,15 +284,6 @@ def two_layers(width: int, hidden: int, out: int, dropout: float) -> nn.Sequenti
     return nn.Sequential(
         nn.Dropout(dropout), nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, out)
     )
-
-
-def start(head: nn.Module, model: ModelConfig) -> None:
-    """Random weights as the encoder's; zero biases."""
-    for module in head.modules():
-        if isinstance(module, nn.Linear):
-            std = 0.02 if model.init == "vit" else module.in_features**-0.5
-            nn.init.trunc_normal_(module.weight, std=std)
-            nn.init.zeros_(module.bias)
 
 
 def known_heads() -> dict[str, type[Head]]:

@@ -33,7 +33,7 @@ class Answering(Objective):
 
     def forward(self, encoder: VideoTextEncoder, batch: Batch, step: Step) -> Losses:
         assert batch.labels is not None
-        encoded = encoder(batch.frames, batch.text_ids, batch.text_mask, keep=1)
+        encoded = encoder(batch.frames, batch.text_ids, batch.text_mask, num_out_tokens=1)
         logits = self.head(encoder.pool(encoded.text)).float()
         count = (batch.labels != IGNORE).sum().clamp(min=1)
         loss = F.cross_entropy(logits, batch.labels, ignore_index=IGNORE, reduction="sum") / count

@@ -52,7 +52,7 @@ class Choice(Objective):
             batch = with_foreign_captions(batch, self.num_options, step.rng)
         assert batch.labels is not None
         frames = batch.frames.repeat_interleave(len(batch.text_ids) // len(batch), dim=0)
-        encoded = encoder(frames, batch.text_ids, batch.text_mask, keep=1)
+        encoded = encoder(frames, batch.text_ids, batch.text_mask, num_out_tokens=1)
         logits = self.head(encoder.pool(encoded.text)).float().unflatten(0, (len(batch), -1))  # [B, O]
         count = (batch.labels != IGNORE).sum().clamp(min=1)
         loss = F.cross_entropy(logits, batch.labels, ignore_index=IGNORE, reduction="sum") / count

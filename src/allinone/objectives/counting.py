@@ -28,7 +28,7 @@ class Counting(Objective):
 
     def forward(self, encoder: VideoTextEncoder, batch: Batch, step: Step) -> Losses:
         assert batch.labels is not None
-        encoded = encoder(batch.frames, batch.text_ids, batch.text_mask, keep=1)
+        encoded = encoder(batch.frames, batch.text_ids, batch.text_mask, num_out_tokens=1)
         counted = self.head(encoder.pool(encoded.text)).float()
         exact = (counted.detach().round() == batch.labels).float().mean() * 100
         return Losses(F.mse_loss(counted, batch.labels.float()), {"accuracy": exact})

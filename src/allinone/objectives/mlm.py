@@ -40,7 +40,7 @@ class MLM(Objective):
         rows = slice(self.config.max_pairs)
         text_ids, text_mask = batch.text_ids[rows], batch.text_mask[rows]
         masked = mask_tokens(text_ids, text_mask, self.tokenizer, self.config.mask_prob, step.rng)
-        encoded = encoder(batch.frames[rows], masked.ids, text_mask, keep=text_ids.shape[1])
+        encoded = encoder(batch.frames[rows], masked.ids, text_mask, num_out_tokens=text_ids.shape[1])
         hidden = masked.labels != IGNORE
         logits, labels = self.head(encoded.text[hidden]).float(), masked.labels[hidden]
         count = max(len(labels), 1)  # a batch of empty captions has no word to recover

@@ -30,6 +30,6 @@ class Recognition(Objective):
 
     def forward(self, encoder: VideoTextEncoder, batch: Batch, step: Step) -> Losses:
         assert batch.labels is not None
-        logits = self.head(encoder.encode_video(batch.frames, keep=1)).float()
+        logits = self.head(encoder.encode_video(batch.frames, num_out_tokens=1)).float()
         accuracy = (logits.argmax(-1) == batch.labels).float().mean() * 100
         return Losses(F.cross_entropy(logits, batch.labels), {"accuracy": accuracy})

@@ -35,8 +35,8 @@ class VTC(Objective):
         self.head = ContrastiveHead(head, ingredients.model)
 
     def forward(self, encoder: VideoTextEncoder, batch: Batch, step: Step) -> Losses:
-        text = self.head.embed_text(encoder.encode_text(batch.text_ids, batch.text_mask, keep=1))
-        video = self.head.embed_video(encoder.encode_video(batch.frames, keep=1))
+        text = self.head.embed_text(encoder.encode_text(batch.text_ids, batch.text_mask, num_out_tokens=1))
+        video = self.head.embed_video(encoder.encode_video(batch.frames, num_out_tokens=1))
         step.similarity = (text @ video.T).detach().float()
         keys = pair_keys(batch)
         all_text, all_video = gather(text), gather(video)

@@ -51,7 +51,7 @@ class VTM(Objective):
         text, video, matched = self.choose_pairs(batch, step)
         text_mask = batch.text_mask[text]
         keep = None if step.pairs_are_read else 1
-        encoded = encoder(batch.frames[video], batch.text_ids[text], text_mask, keep=keep)
+        encoded = encoder(batch.frames[video], batch.text_ids[text], text_mask, num_out_tokens=keep)
         logits = self.head(encoder.pool(encoded.text))
         step.pairs = Pairs(encoded, text_mask, matched) if step.pairs_are_read else None
         accuracy = (logits.argmax(-1) == matched).float().mean() * 100

@@ -5,11 +5,12 @@ import pickle
 import pytest
 import torch
 
-from allinone.model import cpu, layers
+from allinone.model import cpu, packed
 from allinone.model.config import BASE, NANO
-from allinone.model.cpu import bfloat16_pays, pack
-from allinone.model.encoder import Trace, VideoTextEncoder
-from allinone.model.layers import Dropout, attend
+from allinone.model.cpu import Dropout
+from allinone.model.encoder import VideoTextEncoder
+from allinone.model.layers import attend
+from allinone.model.packed import bfloat16_pays, pack
 
 CONFIG = NANO.replace(width=64, depth=2, num_heads=2, patch_order="random", vocab_size=100, max_text_len=12)
 IDS = torch.tensor([[1, 7, 9, 2], [1, 5, 2, 0]])
@@ -27,36 +28,38 @@ def frames():
     return torch.randint(0, 256, (2, 3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
-def outputs(encoder: VideoTextEncoder, frames: torch.Tensor, keep: int | None = None) -> list[torch.Tensor]:
+def outputs(encoder: VideoTextEncoder, frames: torch.Tensor, num_out_tokens: int | None = None) -> list[torch.Tensor]:
     with torch.inference_mode():
-        joint = encoder(frames, IDS, MASK, keep=keep).text
+        joint = encoder(frames, IDS, MASK, num_out_tokens=num_out_tokens).text
         return [
             joint,
-            encoder.encode_video(frames, keep=keep),
-            encoder.encode_text(IDS, MASK, keep=keep),
+            encoder.encode_video(frames, num_out_tokens=num_out_tokens),
+            encoder.encode_text(IDS, MASK, num_out_tokens=num_out_tokens),
         ]
 
 
 def test_token_0_alone_is_the_token_0_of_all(encoder, frames):
-    for first, everything in zip(outputs(encoder, frames, keep=1), outputs(encoder, frames), strict=True):
+    for first, everything in zip(outputs(encoder, frames, num_out_tokens=1), outputs(encoder, frames), strict=True):
         assert first.shape[1] == 1
         assert torch.allclose(first, everything[:, :1], atol=1e-5)
 
 
 def test_token_0_alone_gives_the_same_gradient(encoder, frames):
     gradients = []
-    for keep in (None, 1):
+    for num_out_tokens in (None, 1):
         encoder.zero_grad()
-        encoder.pool(encoder(frames, IDS, MASK, keep=keep).text).sum().backward()
+        encoder.pool(encoder(frames, IDS, MASK, num_out_tokens=num_out_tokens).text).sum().backward()
         gradients.append([p.grad.clone() for p in encoder.parameters() if p.grad is not None])
     for with_all, alone in zip(*gradients, strict=True):
         assert torch.allclose(with_all, alone, atol=1e-3 * with_all.abs().max().item() + 1e-6)
 
 
-@pytest.mark.parametrize("keep", [None, 1])
-def test_packed_weights_give_the_features_of_float32_up_to_rounding(encoder, frames, keep):
+@pytest.mark.parametrize("num_out_tokens", [None, 1])
+def test_packed_weights_give_the_features_of_float32_up_to_rounding(encoder, frames, num_out_tokens):
     packed = pack(encoder)
-    for wanted, got in zip(outputs(encoder, frames), outputs(packed, frames, keep=keep), strict=True):
+    for wanted, got in zip(
+        outputs(encoder, frames), outputs(packed, frames, num_out_tokens=num_out_tokens), strict=True
+    ):
         assert got.dtype == torch.float32
         assert torch.cosine_similarity(wanted[:, : got.shape[1]], got, dim=-1).min() > 0.999
 
@@ -69,21 +72,17 @@ def test_packing_leaves_the_encoder_as_it_was_and_can_be_pickled(encoder, frames
     assert all(torch.equal(a, b) for a, b in zip(outputs(packed, frames), outputs(again, frames), strict=True))
 
 
-def test_a_packed_encoder_says_that_it_gives_no_attention_weights(encoder, frames):
-    with pytest.raises(ValueError, match="trace the one that it was made of"), torch.inference_mode():
-        pack(encoder)(frames, IDS, MASK, trace=Trace())
-
-
-@pytest.mark.parametrize("module", [layers, cpu])
+@pytest.mark.parametrize("module", [cpu, packed])
 def test_attention_in_bfloat16_by_parts_is_that_of_float32(monkeypatch, module):
-    monkeypatch.setattr(module, "LOGITS_AT_ONCE", 2 * 2 * 6 * 6)  # two rows at a time
+    monkeypatch.setattr(module, "LOGITS_IN_CHUNK", 2 * 2 * 6 * 6)  # two rows at a time
     query, key, value = torch.randn(3, 5, 2, 6, 16, generator=torch.Generator().manual_seed(0)).unbind(0)
     mask = torch.ones(5, 6, dtype=torch.bool)
     mask[1, 4:] = mask[4, 2:] = False
     for key_mask in (None, mask, torch.ones_like(mask)):
         wanted = attend(query, key, value, key_mask)
-        got = module.attend(query.bfloat16(), key.bfloat16(), value.bfloat16(), key_mask).float()
-        wanted = wanted.transpose(1, 2).flatten(2) if module is cpu else wanted
+        in_chunks = cpu.attend_in_chunks if module is cpu else packed.attend
+        got = in_chunks(query.bfloat16(), key.bfloat16(), value.bfloat16(), key_mask).float()
+        wanted = wanted.transpose(1, 2).flatten(2) if module is packed else wanted
         assert torch.allclose(wanted, got, atol=0.03)
 
 

@@ -1,0 +1,155 @@
+"""Look inside an encoder: the tokens of any block, their attention, and which patch each token comes from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor, nn
+
+from allinone.model.encoder import VideoTextEncoder
+from allinone.model.layers import Block
+from allinone.model.packed import shallow_copy
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockFeatures:
+    """Tokens that leave one block, for each frame, before the last norm and the mean over frames.
+
+    `text` is None in the video-only mode, `special` (the class token and, if distilled, the distillation token) and
+    `patches` in the text-only mode, where T is 1. `attention` (None unless asked for) is from each token (a row) to
+    each other inside this block, with the tokens in the order text, special, patches.
+
+    In the joint mode the patches of a frame are in the model's patch order, and some come from its neighbors. `sources`
+    holds the frame and the raster patch that each was embedded from, and is None where frames mix tokens instead of
+    moving them (`Time.is_permutation`). `on_grid` puts them back.
+    """
+
+    block: int
+    text: Float[Tensor, "B T L D"] | None
+    special: Float[Tensor, "B T K D"] | None
+    patches: Float[Tensor, "B T P D"] | None
+    attention: Float[Tensor, "B T heads S S"] | None
+    sources: Int[Tensor, "B T P 2"] | None
+
+    @property
+    def tokens(self) -> Float[Tensor, "B T S D"]:
+        """All tokens in the order of the encoder: text, special, patches."""
+        return torch.cat([x for x in (self.text, self.special, self.patches) if x is not None], dim=2)
+
+    @property
+    def cls(self) -> Float[Tensor, "B T D"] | None:
+        """The class token of each frame."""
+        return None if self.special is None else self.special[:, :, 0]
+
+    def on_grid(self) -> Float[Tensor, "B T rows columns D"]:
+        """Return the patches in the frame and at the position that they were embedded from.
+
+        Raises:
+            ValueError: there are no patches, or they cannot be followed.
+        """
+        if self.patches is None or self.sources is None:
+            raise ValueError("no patches to put back: a mode without video, or a way of time that mixes tokens")
+        num_frames, num_patches, width = self.patches.shape[1:]
+        places = (self.sources[..., 0] * num_patches + self.sources[..., 1]).flatten(1)  # [B, T x P]
+        grid = torch.empty_like(self.patches).flatten(1, 2)
+        grid = grid.scatter(1, places[..., None].expand(-1, -1, width), self.patches.flatten(1, 2))
+        side = round(num_patches**0.5)
+        return grid.unflatten(1, (num_frames, side, side))
+
+
+class Recorder(nn.Module):
+    """A block that keeps its output and, if asked for, its attention."""
+
+    def __init__(self, block: Block, with_attention: bool):
+        super().__init__()
+        self.block = block
+        self.with_attention = with_attention
+        self.attention: Tensor | None = None
+
+    def forward(
+        self, x: Float[Tensor, "M S D"], key_mask: Bool[Tensor, "M S"] | None, num_out_tokens: int | None = None
+    ) -> Float[Tensor, "M Q D"]:
+        if self.with_attention:
+            self.attention = self.block.attn.weights(self.block.norm1(x), key_mask)
+        self.tokens = self.block(x, key_mask, num_out_tokens)
+        return self.tokens
+
+
+def features(
+    encoder: VideoTextEncoder,
+    frames: UInt8[Tensor, "B T C H W"] | Float[Tensor, "B T C H W"] | None = None,
+    text_ids: Int[Tensor, "B L"] | None = None,
+    text_mask: Bool[Tensor, "B L"] | None = None,
+    *,
+    layers: Sequence[int] = (-1,),
+    attention: bool = False,
+    patch_order: Int[Tensor, "B T P"] | None = None,
+) -> list[BlockFeatures]:
+    """Run an encoder once and return what leaves the blocks in `layers` (negative ones count from the end).
+
+    The mode is joint, video-only or text-only, by what is given. The encoder is not changed, so other threads may use
+    it at the same time. `encoder` must not be packed, because packed blocks give no attention.
+
+    Raises:
+        ValueError: neither frames nor text are given, or there is no such block.
+    """
+    if frames is None and text_ids is None:
+        raise ValueError("features of what? Give a video, a text, or both")
+    depth = len(encoder.blocks)
+    if outside := [layer for layer in layers if not -depth <= layer < depth]:
+        raise ValueError(f"no block {outside[0]}: this model has blocks 0 to {depth - 1}, or -{depth} to -1")
+    wanted = [layer % depth for layer in layers]
+    recorders = [Recorder(block, attention and i in wanted) for i, block in enumerate(encoder.blocks)]  # pyright: ignore[reportArgumentType]
+    recorded = shallow_copy(encoder)
+    recorded.blocks = nn.ModuleList(recorders)
+    if frames is None:
+        assert text_ids is not None
+        assert text_mask is not None
+        recorded.encode_text(text_ids, text_mask)
+    elif text_ids is None or text_mask is None:
+        recorded.encode_video(frames)
+    else:
+        if patch_order is None and encoder.config.patch_order == "random":
+            patch_order = encoder.draw_order(*frames.shape[:2])
+        recorded(frames, text_ids, text_mask, patch_order=patch_order)
+    num_frames = 1 if frames is None else frames.shape[1]
+    sizes = [0 if text_ids is None else text_ids.shape[1], 0 if frames is None else encoder.config.num_special]
+    found = []
+    for i in wanted:
+        tokens = recorders[i].tokens.unflatten(0, (-1, num_frames))
+        text, special, patches = tokens.split([*sizes, tokens.shape[2] - sum(sizes)], dim=2)
+        weights = recorders[i].attention
+        found.append(
+            BlockFeatures(
+                block=i,
+                text=None if text_ids is None else text,
+                special=None if frames is None else special,
+                patches=None if frames is None else patches,
+                attention=None if weights is None else weights.unflatten(0, (-1, num_frames)),
+                sources=None if frames is None else follow(encoder, frames, patch_order, i, text_ids is not None),
+            )
+        )
+    return found
+
+
+def follow(
+    encoder: VideoTextEncoder,
+    frames: Tensor,
+    patch_order: Int[Tensor, "B T P"] | None,
+    block: int,
+    is_joint: bool,
+) -> Int[Tensor, "B T P 2"] | None:
+    """Return (frame, raster patch) of the patches in this block; None where the way of time mixes tokens."""
+    if not encoder.time.is_permutation:
+        return None
+    batch, num_frames = frames.shape[:2]
+    num_special, num_patches = encoder.config.num_special, encoder.config.num_patches
+    if patch_order is None:
+        patch_order = torch.arange(num_patches, device=frames.device).expand(batch, num_frames, -1)
+    frame = torch.arange(num_frames, device=frames.device)[None, :, None].expand_as(patch_order)
+    held = F.pad(torch.stack([frame, patch_order], dim=-1), (0, 0, num_special, 0), value=-1)  # [B, T, N, 2]
+    for i in range(block + 1):
+        held = encoder.time(held, 0, i) if is_joint else encoder.time.video(held, i)
+    return held[:, :, num_special:]
