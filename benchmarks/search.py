@@ -30,6 +30,7 @@ import torch
 from allinone.apps.search import Filters, VideoIndex, Windows
 from allinone.apps.search.embedding import plan_chunks, read_ahead
 from allinone.apps.search.files import VideoFile
+from allinone.apps.search.recall import measure_recall
 from allinone.apps.search.table import schema
 from allinone.inference import Predictor
 from allinone.model.config import NANO, SIZES
@@ -72,8 +73,7 @@ def run_scale(folder: Path, options: argparse.Namespace) -> None:
     show("a tenth by name", index, queries, Filters(name="7.mp4"))
     for name, where in (("all", None), ("one folder", topic), ("a tenth by name", Filters(name="7.mp4"))):
         print(f"check_recall, {name}: {index.check_recall(where=where)}")
-    recall, _ = index.store.recall(queries[:100], 10, None)
-    print(f"recall@10 of queries like words: {recall:.4f}")
+    print(f"queries like words: {measure_recall(index.store, queries[:100], 10, None)}")
     print(f"peak memory {peak_mb()} MB", flush=True)
 
 
@@ -122,9 +122,9 @@ def built(folder: Path, options: argparse.Namespace) -> tuple[VideoIndex, np.nda
     written = time.perf_counter()
     index.store.tidy()
     print(
-        f"{options.rows} {options.kind} segments of {WIDTH}: written in {written - started:.0f} s, grouped and tuned "
+        f"{options.rows} {options.kind} segments of {WIDTH}: written in {written - started:.0f} s, vector index built "
         f"in {time.perf_counter() - written:.0f} s, {index.store.num_bytes() / 1e6:.0f} MB on disk, "
-        f"{index.store.tuning()}, peak memory {peak_mb()} MB",
+        f"{index.store.search_method()}, peak memory {peak_mb()} MB",
         flush=True,
     )
     return index, world.queries(200)
@@ -187,7 +187,7 @@ class World:
             "thumbnail": [noise[i : i + thumbnail_bytes] for i in range(len(videos))],
             "vector": pa.FixedSizeListArray.from_arrays(pa.array(self.vectors(begin, end).ravel()), WIDTH),
         }
-        return pa.table(columns, schema=schema(index.made, WIDTH))
+        return pa.table(columns, schema=schema(index.info, WIDTH))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -72,11 +72,13 @@ def index(
         stats: show the contents and size of the index
         verbose: list missing files, and files that were unreadable before
     """
+    from allinone.apps.search import VideoIndex
+
     if not (videos or remove or remove_missing or verify or compact or check_recall or stats):
         raise ValueError("nothing to do: give VIDEOS to add, or --verify, --remove, --compact, --check-recall, --stats")
     if engine == "local" and address is not None:
         raise ValueError("--address is for --engine ray")
-    opened = open_index(to, model, segmentation(cut, window_sec, overlap_sec))
+    opened = VideoIndex.open(to, model, segmentation(cut, window_sec, overlap_sec))
     if videos:
         add(opened, videos, threads, ray(address, ray_log) if engine == "ray" else None, verbose)
     if remove:
@@ -169,10 +171,10 @@ def show_stats(index: "VideoIndex") -> None:
         ("segments", f"{stats.num_segments:,}"),
         ("hours", f"{stats.duration_sec / 3600:,.1f}"),
         ("on disk", f"{stats.bytes / 1e6:,.1f} MB"),
-        ("model", stats.made.model_name),
-        ("cut into", str(stats.made.cut)),
+        ("model", stats.info.model_name),
+        ("cut into", str(stats.info.cut)),
         ("search", stats.ann),
-        ("not grouped yet", f"{stats.num_ungrouped:,}"),
+        ("not in the vector index yet", f"{stats.num_unindexed:,}"),
         ("added", added),
     ):
         table.add_row(name, value)
@@ -231,7 +233,7 @@ def search(
         save_clips (DIR): save the hits as files in DIR, copied from the keyframe before
         exact: with --save-clips, cut exactly and encode again as H.264 and AAC
     """
-    from allinone.apps.search import Filters
+    from allinone.apps.search import Filters, VideoIndex
 
     if bool(words) == (like is not None):
         raise ValueError("give words to search for, or --like EXAMPLE, and not both")
@@ -243,7 +245,7 @@ def search(
         min_duration_sec=min_duration_sec,
         max_duration_sec=max_duration_sec,
     )
-    opened = open_index(index, model)
+    opened = VideoIndex.open(index, model)
     page: dict[str, Any] = {"top_k": top_k, "offset": offset, "where": where, "merge": not no_merge}
     if like is not None:
         hits = {f"like {like}": opened.similar(example(opened, like), **page)}
@@ -299,14 +301,6 @@ def save(hits: "dict[str, list[Hit]]", folder: Path, exact: bool) -> None:
 
     for clip in save_clips([hit for found in hits.values() for hit in found], folder, exact=exact):
         print(f"no clip: {clip}" if isinstance(clip, ValueError) else clip, file=sys.stderr)
-
-
-def open_index(path: str, model: str | None, cut: "Windows | Shots | None" = None) -> "VideoIndex":
-    """Open an index with the model that made it, unless another path of the model is given."""
-    from allinone.apps.search import VideoIndex, model_of
-    from allinone.inference import load
-
-    return VideoIndex.open(path, load(model or model_of(path)), cut)
 
 
 def segmentation(cut: str | None, window_sec: float | None, overlap_sec: float | None) -> "Windows | Shots | None":

@@ -90,7 +90,7 @@ def test_a_filter_that_leaves_nothing_is_named_in_every_format(made: Path, capsy
     for form in ("table", "json", "csv", "edl", "html"):
         search(made, "red", "--folder", "gym", "--name", "01", "--format", form)
         told = capsys.readouterr()
-        assert told.err == f"note: no video in the index passes: folder 'gym'; the videos lie in {made}/videos\n"
+        assert told.err == f"note: no video in the index passes: folder 'gym'; the videos are in {made}/videos\n"
     search(made, "red", "--folder", "videos", "--format", "csv")
     assert len(capsys.readouterr().out.splitlines()) > 4
 
@@ -229,13 +229,14 @@ def test_a_damaged_index_is_one_sentence_in_every_command(
         assert "The videos are not touched by this: remove that folder" in told
 
 
-def test_damaged_groups_are_told_from_a_damaged_index(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_damaged_list_of_unreadable_files_is_told_from_a_damaged_index(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     index = shutil.copytree(made / "my.index", tmp_path / "my.index")
-    (index / "tuning.lance").write_bytes(b"no folder")
-    told = fails(capsys, "search", "red", "--index", str(index))
-    assert f"{index}/tuning.lance: damaged (" in told
-    assert "It only makes searches fast: remove that folder" in told
-    (index / "tuning.lance").unlink()
+    (index / "unreadable.lance").write_bytes(b"no folder")
+    told = fails(capsys, "index", str(made / "videos"), "--to", str(index))
+    assert f"{index}/unreadable.lance: damaged (" in told
+    assert "It only names unreadable files: remove that folder" in told
     main(["search", "red", "--index", str(index)])
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allinone.apps.search.hits import MARGIN, Filters, Hit, merged, sql_text
+from allinone.apps.search.filters import Filters, sql_text
+from allinone.apps.search.hits import MARGIN, Hit, merge
 
 segments = st.lists(
     st.builds(
@@ -28,12 +29,12 @@ def test_neighbours_that_fit_nearly_as_well_are_one_moment():
         Hit("a", 40, 50, 0.47),  # does not
         Hit("a", 0, 10, 0.50 - 2 * MARGIN),  # touches, but fits far worse
     ]
-    assert merged(found) == [Hit("a", 10, 30, 0.50), found[1], found[3], found[4]]
+    assert merge(found) == [Hit("a", 10, 30, 0.50), found[1], found[3], found[4]]
 
 
 @given(segments, st.integers(0, 12))
 def test_what_follows_changes_neither_which_hits_there_are_nor_their_order(found: list[Hit], count: int):
-    fewer, more = merged(found[:count]), merged(found)
+    fewer, more = merge(found[:count]), merge(found)
     assert len(fewer) <= len(more)
     for a, b in zip(fewer, more, strict=False):
         assert (a.video, a.score) == (b.video, b.score)
@@ -43,7 +44,7 @@ def test_what_follows_changes_neither_which_hits_there_are_nor_their_order(found
 
 @given(segments)
 def test_every_segment_lies_in_a_hit_and_the_best_scores_stay(found: list[Hit]):
-    hits = merged(found)
+    hits = merge(found)
     assert hits[:1] == [] or hits[0].score == found[0].score
     for segment in found:
         assert any(

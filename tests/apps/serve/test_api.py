@@ -244,7 +244,7 @@ def test_folders_are_found_by_their_ending_and_a_filter_that_leaves_nothing_is_n
     nothing = found(folder="deos", name="00")
     assert nothing == {
         "hits": [],
-        "notes": [f"no video in the index passes: folder 'deos'; the videos lie in {served.folder}/videos"],
+        "notes": [f"no video in the index passes: folder 'deos'; the videos are in {served.folder}/videos"],
     }
 
 

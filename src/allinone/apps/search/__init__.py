@@ -1,17 +1,19 @@
-"""`VideoIndex`: videos, cut into segments that are embedded and kept on disk (LanceDB), to be found by words.
+"""`VideoIndex`: videos, cut into segments that are embedded and stored on disk (LanceDB), searched by text or example.
 
-`files` finds videos and knows them by content, `segments` cuts them, `embedding` makes rows of them (`scale` on many
-machines), `adding` decides which, `table` keeps them; `hits` is what comes out, `export` and `clips` write it.
+To add videos, `files` finds them and hashes their content, `segments` cuts them, `embedding` makes rows of them
+(`scale` does on many machines), `adding` decides what is written, and `table` stores it. To search, `hits` and
+`filters` say what for; `export` and `clips` write what is found.
 """
 
-from allinone.apps.search.adding import AddReport
 from allinone.apps.search.faults import DamagedIndex
 from allinone.apps.search.files import find_videos
-from allinone.apps.search.hits import Filters, Hit
-from allinone.apps.search.index import Recall, Segment, Stats, Verified, Video, VideoIndex
+from allinone.apps.search.filters import Filters
+from allinone.apps.search.hits import Hit
+from allinone.apps.search.index import VideoIndex
+from allinone.apps.search.records import AddReport, Recall, Segment, Stats, Verified, Video
 from allinone.apps.search.scale import Ray
 from allinone.apps.search.segments import Shots, Windows
-from allinone.apps.search.table import model_of, require_lancedb
+from allinone.apps.search.table import require_lancedb
 
 __all__ = [
     "AddReport",
@@ -28,6 +30,5 @@ __all__ = [
     "VideoIndex",
     "Windows",
     "find_videos",
-    "model_of",
     "require_lancedb",
 ]

@@ -1,65 +1,75 @@
-"""One `add` under way: which files are new, which are known by their content, what is written and when."""
+"""One call of `add`: which files are new, which have known content, and what is written when."""
 
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from allinone.apps.search.embedding import Embedded, segment_id
 from allinone.apps.search.files import Listing, VideoFile, printable
-from allinone.apps.search.hits import sql_in
-from allinone.apps.search.table import FILE_COLUMNS, Store, Unreadable
+from allinone.apps.search.filters import sql_in
+from allinone.apps.search.records import AddReport, Unreadable
+from allinone.apps.search.table import FILE_COLUMNS, Store, schema
 from allinone.files.faults import explain
+from allinone.progress import Progress
+
+if TYPE_CHECKING:
+    from allinone.apps.search.index import VideoIndex
 
 WRITE_SEC = 10
-"""Rows wait no longer than this to be written, so that being killed costs little."""
+"""Longest time that rows wait to be written, because a killed process loses them."""
 
 TIDY_WRITES = 64
+"""Writes after which small files are merged."""
+
+Embed = Callable[..., Iterable[Embedded]]
+"""Embeds `videos`, except those with one of the `contents`, and reports to `on_segments`; in any order."""
 
 
-@dataclass(frozen=True)
-class AddReport:
-    """How many videos were embedded (new or changed) or there already; which failed, and why.
-
-    `moved` ones were known by their content under another path, or only touched: their rows were taken over. What is
-    told besides does not count where two reports are compared.
-    """
-
-    added: int
-    skipped: int
-    failed: tuple[tuple[str, str], ...]
-    moved: int = 0
-    before: frozenset[str] = field(default=frozenset(), compare=False)
-    """Of those that failed the ones that had failed already: they have not changed, and were not read again."""
-    stale: tuple[str, ...] = field(default=(), compare=False)
-    """Of those that failed the ones that the index still has as they were."""
-    gone: tuple[str, ...] = field(default=(), compare=False)
-    """Videos in the index that were in these folders, and are no longer there."""
-    others: Mapping[str, int] = field(default_factory=dict, compare=False)
-    """How many files of other kinds were left alone in the folders, by ending."""
-    hidden: Mapping[str, int] = field(default_factory=dict, compare=False)
-    """How many videos and pictures were left alone in bins and hidden folders, or are hidden, by ending."""
+def add(index: "VideoIndex", listing: Listing, embed: Embed, rows_per_write: int, report: Progress) -> AddReport:
+    """Add the listed files to an index; see `VideoIndex.add`."""
+    store, info = index.store, index.info
+    with store.only_writer():
+        existing = store.info()
+        if existing is not None and (existing.model, existing.cut) != (info.model, info.cut):
+            raise ValueError(f"{store}: made by another process meanwhile, with another model or cut; open it again")
+        columns = schema(info, index.predictor.model.config.shared_dim)
+        adding = Adding(store, columns, rows_per_write, listing)
+        todo, contents = adding.new_files(), frozenset(adding.path_of)
+        report("videos", adding.num_done, len(listing.files))
+        while todo:
+            for result in embed(videos=todo, contents=contents, on_segments=partial(report, "segments")):
+                adding.take(result)
+                report("videos", adding.num_done, len(listing.files))
+            adding.flush()
+            todo, contents, adding.lost = adding.lost, frozenset(), []
+        adding.remember()
+        if len(index):
+            store.tidy()
+    return adding.report()
 
 
 class Adding:
-    """What one `add` knows, has done, and holds to be written."""
+    """The state of one `add`: what the index had before, what was done, and rows that wait to be written.
+
+    The caller holds the index's lock.
+    """
 
     def __init__(self, store: Store, schema: Any, rows_per_write: int, listing: Listing):
         self.store = store
         self.listing = listing
         self.schema = schema
         self.rows_per_write = rows_per_write
-        self.added = self.skipped = self.moved = self.writes = self.num_rows = 0
+        self.added = self.skipped = self.moved = self.num_writes = self.num_rows = 0
         self.failed: dict[str, str] = {}
         self.pending: list[Embedded] = []
         self.lost: list[VideoFile] = []
-        """Known by content when they were looked at, but these rows have been replaced since."""
-        self.written = time.monotonic()
+        """Files of known content, for which the rows to copy have been deleted since: they must be embedded."""
+        self.written_at = time.monotonic()
         table = store.rows(FILE_COLUMNS)
         files = [] if table is None else table.group_by(FILE_COLUMNS).aggregate([]).to_pylist()
         self.state = {row["video"]: (row["size"], row["mtime_ns"]) for row in files}
@@ -74,7 +84,7 @@ class Adding:
 
     def report(self) -> AddReport:
         folders = tuple(str(folder).rstrip("/") + "/" for folder in self.listing.folders)
-        left = self.state.keys() - set(map(str, self.listing.files))
+        not_listed = self.state.keys() - set(map(str, self.listing.files))
         return AddReport(
             self.added,
             self.skipped,
@@ -82,13 +92,13 @@ class Adding:
             self.moved,
             before=frozenset(self.before),
             stale=tuple(sorted(self.unreadable.keys() & self.failed.keys() & self.state.keys())),
-            gone=tuple(sorted(path for path in left if path.startswith(folders) and not os.path.exists(path))),
+            gone=tuple(sorted(path for path in not_listed if path.startswith(folders) and not os.path.exists(path))),
             others=self.listing.others,
             hidden=self.listing.hidden,
         )
 
     def new_files(self) -> list[VideoFile]:
-        """Those that are not in the index as they are, and may be readable."""
+        """Return the files that are not in the index in their present state, except known unreadable ones."""
         new = []
         for path in self.listing.files:
             try:
@@ -108,13 +118,8 @@ class Adding:
                 new.append(file)
         return new
 
-    def remember(self) -> None:
-        """Keep which files could not be read, for the next time."""
-        files = [file for path, file in sorted(self.unreadable.items()) if os.path.exists(path)]
-        if files != self.remembered:
-            self.store.write_unreadable(files)
-
     def take(self, result: Embedded) -> None:
+        """Count one result, and hold its rows until a write is due."""
         self.unreadable.pop(result.video.path, None)
         if result.failure is not None:
             self.failed[result.video.path] = result.failure
@@ -124,20 +129,20 @@ class Adding:
         self.added, self.moved = self.added + (not result.is_known), self.moved + result.is_known
         self.pending.append(result)
         self.num_rows += max(1, len(result.rows))
-        # A large index is written in larger steps: each makes a file, and a version that lists all files.
-        full = self.num_rows >= max(self.rows_per_write, len(self.state) // 64)
-        if full or time.monotonic() - self.written > WRITE_SEC:
+        # Each write makes a file and a version that lists all files, so a large index is written in larger steps.
+        is_due = self.num_rows >= max(self.rows_per_write, len(self.state) // 64)
+        if is_due or time.monotonic() - self.written_at > WRITE_SEC:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held, in one step."""
+        """Write the held rows in one commit, which also deletes the rows that they replace."""
         import pyarrow as pa
 
         if not self.pending:
             return
         now = datetime.now(UTC)
-        copies = self.copies([result for result in self.pending if result.is_known])
-        rows, written, replaced = [], [], set()
+        copies = self.copied_rows([result for result in self.pending if result.is_known])
+        rows, written, replaced = [], [], set[str]()
         for result in self.pending:
             video = result.video
             if result.is_known and video not in copies:
@@ -146,33 +151,42 @@ class Adding:
                 continue
             written.append(result)
             rows += [{"added": now, **row} for row in copies.get(video, result.rows)]
-            before = {video.path, self.path_of.get(result.content, video.path)}
-            replaced |= {path for path in before if path in self.state and gone(path, video)}
+            # Its own older rows give way, and those at the path from which the file has moved away.
+            old_path = self.path_of.get(result.content, video.path)
+            replaced |= {video.path} if old_path == video.path or os.path.exists(old_path) else {video.path, old_path}
+        replaced &= self.state.keys()
         if rows:
             self.store.write(pa.Table.from_pylist(rows, schema=self.schema), sorted(replaced))
         for path in replaced:
-            self.state.pop(path, None)
+            del self.state[path]
         for result in written:
             self.state[result.video.path] = result.video.state
             self.path_of[result.content] = result.video.path
-        self.pending, self.num_rows, self.written, self.writes = [], 0, time.monotonic(), self.writes + 1
-        if self.writes % TIDY_WRITES == 0:
+        self.pending, self.num_rows, self.written_at = [], 0, time.monotonic()
+        self.num_writes += 1
+        if self.num_writes % TIDY_WRITES == 0:
             self.store.tidy()
 
-    def copies(self, results: list[Embedded]) -> dict[VideoFile, list[dict[str, Any]]]:
-        """The rows that the index has of the same content, as rows of these videos."""
+    def copied_rows(self, results: list[Embedded]) -> dict[VideoFile, list[dict[str, Any]]]:
+        """Return, for files of known content, the index's rows of that content, changed to be rows of these files."""
         if not results:
             return {}
-        table = self.store.existing()
-        there = table.search().where(sql_in("content", {result.content for result in results})).to_arrow().to_pylist()
+        condition = sql_in("content", {result.content for result in results})
         by_content: dict[str, dict[str, list[dict[str, Any]]]] = {}
-        for row in there:
+        for row in self.store.existing().search().where(condition).to_arrow().to_pylist():
             by_content.setdefault(row["content"], {}).setdefault(row["video"], []).append(row)
-        copies = {}
-        for result in results:
-            for rows in list(by_content.get(result.content, {}).values())[:1]:
-                copies[result.video] = [moved(row, result.video) for row in rows]
-        return copies
+        return {
+            # Several videos may have this content; the rows of any one are a whole video.
+            result.video: [moved_row(row, result.video) for row in next(iter(by_content[result.content].values()))]
+            for result in results
+            if result.content in by_content
+        }
+
+    def remember(self) -> None:
+        """Store which files could not be read, so that the next `add` does not read them again."""
+        files = [file for path, file in sorted(self.unreadable.items()) if os.path.exists(path)]
+        if files != self.remembered:
+            self.store.write_unreadable(files)
 
 
 def unreadable(file: VideoFile, cause: str) -> Unreadable:
@@ -181,16 +195,12 @@ def unreadable(file: VideoFile, cause: str) -> Unreadable:
 
 @cache
 def reader_version() -> str:
-    """What decides which files can be read."""
+    """Return the versions of the packages that decide which files can be read."""
     return ", ".join(f"{package} {version(package)}" for package in ("allinone", "av", "pillow", "pi-heif"))
 
 
-def moved(row: dict[str, Any], video: VideoFile) -> dict[str, Any]:
+def moved_row(row: dict[str, Any], video: VideoFile) -> dict[str, Any]:
+    """Return a row as a row of another file with the same content."""
     id = segment_id(video.path, row["content"], row["start_sec"], row["end_sec"])
-    place = {"id": id, "video": video.path, "name": Path(video.path).name}
-    return {**row, **place, "size": video.size, "mtime_ns": video.mtime_ns}
-
-
-def gone(path: str, video: VideoFile) -> bool:
-    """Whether the rows of a path give way to those of a video: its own older ones, or those of where it lay before."""
-    return path == video.path or not os.path.exists(path)
+    return {**row, "id": id, "video": video.path, "name": Path(video.path).name,
+            "size": video.size, "mtime_ns": video.mtime_ns}  # fmt: skip

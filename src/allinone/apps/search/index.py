@@ -1,142 +1,105 @@
-"""`VideoIndex`: add videos, find moments in them, keep the index in order."""
+"""`VideoIndex`: add videos, find moments in them, and maintain the index."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from allinone.apps.search.adding import Adding, AddReport
-from allinone.apps.search.embedding import Embedded, default_threads, embed_videos, lasts
 from allinone.apps.search.faults import explains_faults
 from allinone.apps.search.files import VideoFile, list_files, no_videos
-from allinone.apps.search.hits import Filters, Hit, merged, sql_in, sql_text
-from allinone.apps.search.scale import Ray
-from allinone.apps.search.segments import Cut
-from allinone.apps.search.table import FILE_COLUMNS, IndexInfo, Store, schema
-from allinone.data.clip_reader import Span
-from allinone.inference import Predictor, Source, all_pairs
+from allinone.apps.search.filters import Filters, sql_in
+from allinone.apps.search.hits import Hit, Options, Query, merge
+from allinone.apps.search.records import (
+    FORMAT,
+    AddReport,
+    IndexInfo,
+    Recall,
+    Segment,
+    Stats,
+    Verified,
+    Video,
+)
+from allinone.apps.search.segments import Cut, Windows
+from allinone.apps.search.table import FILE_COLUMNS, Store, model_identity
+from allinone.inference import Predictor, Source, all_pairs, load
 from allinone.model.heads import ContrastiveHead, MatchingHead
 from allinone.progress import Progress
-from allinone.video.decode import VideoError
 from allinone.video.names import nfc
 
-SEGMENT_COLUMNS = ["id", "video", "start_sec", "end_sec", "duration_sec", "size", "mtime_ns", "added"]
+if TYPE_CHECKING:
+    from allinone.apps.search.scale import Ray
 
+SEGMENT_COLUMNS = ["video", "start_sec", "end_sec", "duration_sec", "size", "mtime_ns", "added"]
+HIT_COLUMNS = ["id", "video", "start_sec", "end_sec", "duration_sec", "content"]
 
-@dataclass(frozen=True)
-class Segment:
-    """A row of the index. `duration_sec` is the whole video's, 0 of an image; `size` and `mtime_ns` are its file's."""
-
-    id: str
-    video: str
-    start_sec: float
-    end_sec: float
-    duration_sec: float
-    size: int
-    mtime_ns: int
-    added: datetime
-
-
-@dataclass(frozen=True)
-class Video:
-    """A file in the index, in the state in which it was added; `content` is the hash of its bytes."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    content: str
-    duration_sec: float
-    num_segments: int
-    added: datetime
-
-
-@dataclass(frozen=True)
-class Verified:
-    """Videos that are gone, or no longer what was added; ids of segments that double others or belong to no whole.
-
-    `unreadable` are those of the changed ones that cannot be read any more.
-    """
-
-    missing: tuple[str, ...]
-    changed: tuple[str, ...]
-    orphaned: tuple[str, ...]
-    unreadable: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        return not (self.missing or self.changed or self.orphaned)
-
-
-@dataclass(frozen=True)
-class Stats:
-    """The state of an index. `ann` is "exact", or how its groups are searched; `bytes` those on disk."""
-
-    num_videos: int
-    num_segments: int
-    duration_sec: float
-    bytes: int
-    made: IndexInfo
-    ann: str
-    num_ungrouped: int
-    first_added: datetime | None
-    last_added: datetime | None
-
-
-@dataclass(frozen=True)
-class Recall:
-    """Which part of the exactly nearest segments a search finds, and its median time, without embedding."""
-
-    recall: float
-    num_queries: int
-    top_k: int
-    search_ms: float
+Skip = Callable[[dict[str, Any]], bool]
+"""Whether a search leaves a row out."""
 
 
 @explains_faults
 class VideoIndex:
-    """Videos in segments, to be found by words. Open one with `VideoIndex.open`; `len` is the number of segments.
+    """Videos in segments, to be searched by text. Open one with `VideoIndex.open`; `len` is the number of segments.
 
-    A video is known by its absolute path, whatever the working folder was when it was added, and counts as changed
-    when its size or its time of change differ. All segments of a video are written in one step: killed at any moment,
-    an index holds whole videos, each once, and `add` goes on where it stopped. One process may write while others
-    search; each search sees what the last finished write left.
+    A video is known by its absolute path, whatever the working folder was when it was added, and counts as changed if
+    its size or modification time differs. All segments of a video are written in one commit, so an index that was
+    killed at any moment has whole videos, each once, and `add` continues. One process may write while others search;
+    each search sees the last finished write.
     """
 
-    def __init__(self, store: Store, predictor: Predictor, made: IndexInfo):
+    def __init__(self, store: Store, predictor: Predictor, info: IndexInfo):
         self.store = store
-        # LanceDB's threads do not survive a fork, so videos are read by threads here and not by worker processes.
+        # LanceDB's threads do not survive a fork, so threads and not worker processes read videos here.
         self.predictor = predictor.using(replace(predictor.data, num_workers=0))
-        self.made = made
+        self.info = info
 
     @classmethod
-    def open(cls, path: str | Path, model: Predictor, cut: Cut | None = None) -> "VideoIndex":
-        """Open the index in a folder or at a URL (s3://bucket/my.index); where there is none, the first `add` makes it.
+    def open(
+        cls, path: str | Path, model: Predictor | str | Path | None = None, cut: Cut | None = None
+    ) -> "VideoIndex":
+        """Open the index in a folder or at a URL (s3://bucket/my.index); a new one is created by its first `add`.
 
-        `cut`, by default windows of 10 s, is how videos are cut, fixed when the index is made. Raises ValueError where
-        the index was made with another model, and where something else is in the folder.
+        Args:
+            model: by default the one that the index was made with, loaded from where it was then; or another place of
+                it (folder or hub id), or a loaded one.
+            cut: how videos are cut, fixed when the index is created; windows of 10 s by default.
+
+        Raises:
+            ValueError: the index was made with another model or cut, or something else is in the folder.
         """
+        store = Store(path)
+        existing = store.info()
+        if model is None:
+            if existing is None:
+                raise ValueError(f"{path}: no index there; make one with `allinone index VIDEOS --model M --to {path}`")
+            if existing.name is None:
+                raise ValueError(f"{path}: its model has no name; give it with --model")
+            model = existing.name
+        if not isinstance(model, Predictor):
+            model = load(model)
         model.model.require(ContrastiveHead)
-        store, made = Store(path), IndexInfo.of(model, cut)
-        there = store.made()
-        if there is None:
-            return cls(store, model, made)
-        if there.model != made.model:
+        info = IndexInfo(FORMAT, model_identity(model), model.name, model.num_frames, cut or Windows())
+        if existing is None:
+            return cls(store, model, info)
+        if existing.model != info.model:
             raise ValueError(
-                f"{path}: made with another model ({there.model_name}) than this one ({made.model_name}), and their "
+                f"{path}: made with another model ({existing.model_name}) than this one ({info.model_name}), and their "
                 "vectors cannot be compared; open it with that model, or choose another folder and add the videos there"
             )
-        if cut is not None and cut != there.cut:
-            raise ValueError(f"{path}: its videos are cut into {there.cut}, not {cut}; choose another folder for that")
-        return cls(store, model, there)
+        if cut is not None and cut != existing.cut:
+            raise ValueError(
+                f"{path}: its videos are cut into {existing.cut}, not {cut}; choose another folder for that"
+            )
+        return cls(store, model, existing)
 
     def __repr__(self) -> str:
-        return f"VideoIndex({self.path}: {len(self):,} segments; model {self.made.model_name})"
+        return f"VideoIndex({self.path}: {len(self):,} segments; model {self.info.model_name})"
 
     @property
     def path(self) -> str:
@@ -155,88 +118,65 @@ class VideoIndex:
         *,
         rows_per_write: int = 256,
         num_threads: int | None = None,
-        engine: Ray | None = None,
+        engine: "Ray | None" = None,
     ) -> AddReport:
-        """Add files, the videos in folders, and what globs match; those that are there and unchanged are left alone.
+        """Add files, the videos in folders, and matches of globs; unchanged ones that are in the index are skipped.
 
-        A video that cannot be read is reported and holds up nothing. `on_progress` is told ("videos", done, total) and
-        ("segments", done, known of so far). `num_threads` threads (by default one for each processor, at most 8) read
-        videos while others are embedded; or an `engine` embeds on many machines. Raises ValueError where a path does
-        not exist or there is no video, before anything is done. Files that could not be read are not read again until
-        they change.
+        A video that cannot be read is reported and stops nothing; it is not read again until the file changes.
+
+        Args:
+            on_progress: called with ("videos", done, total) and ("segments", done, planned until now).
+            rows_per_write: rows that are collected for one commit.
+            num_threads: threads that read videos while others are embedded; one per processor by default, at most 8.
+            engine: embeds on many machines instead.
+
+        Raises:
+            ValueError: a path does not exist, or there is no video; nothing was done.
         """
+        from allinone.apps.search.adding import add
+        from allinone.apps.search.embedding import default_threads, embed_videos
+
         listing = list_files(paths, without=self.store.folder)
         if not listing.files and not any(self.below(folder) for folder in listing.folders):
             raise no_videos(listing)
         report = on_progress or (lambda what, done, total: None)
-        with self.store.only_writer():
-            there = self.store.made()
-            if there is not None and (there.model, there.cut) != (self.made.model, self.made.cut):
-                raise ValueError(
-                    f"{self.path}: made by another process meanwhile, with another model or cut; open it again"
-                )
-            width, num_files = self.predictor.model.config.shared_dim, len(listing.files)
-            adding = Adding(self.store, schema(self.made, width), rows_per_write, listing)
-            todo, contents = adding.new_files(), frozenset(adding.path_of)
-            report("videos", adding.num_done, num_files)
-            while todo:
-                for result in self.embedded(todo, contents, num_threads or default_threads(), engine, report):
-                    adding.take(result)
-                    report("videos", adding.num_done, num_files)
-                adding.flush()
-                todo, contents = adding.lost, frozenset()
-                adding.lost = []
-            adding.remember()
-            if len(self):
-                self.store.tidy()
-        return adding.report()
-
-    def embedded(
-        self, videos: list[VideoFile], contents: frozenset[str], num_threads: int, engine: Ray | None, report: Progress
-    ) -> Iterator[Embedded]:
-        def on_segments(done: int, planned: int) -> None:
-            report("segments", done, planned)
-
-        if engine is not None:
-            return engine.embed_videos(videos, self.predictor, self.made.cut, contents, on_segments)
-        return embed_videos(
-            videos, self.predictor, self.made.cut, contents, num_threads=num_threads, on_segments=on_segments
-        )
+        embed = engine.embed_videos if engine else partial(embed_videos, num_threads=num_threads or default_threads())
+        return add(self, listing, partial(embed, predictor=self.predictor, cut=self.info.cut), rows_per_write, report)
 
     def remove(self, paths: str | Path | Sequence[str | Path]) -> int:
-        """Take videos out, given as files or folders, there or gone; the number of videos taken out.
+        """Remove videos, given as files or folders that may no longer exist; return the number of videos removed.
 
-        ValueError where one of them is not in the index, before anything is done.
+        ValueError if one of them is not in the index; then nothing is removed.
         """
         named = [paths] if isinstance(paths, str | Path) else list(paths)
         table = self.store.existing()
         with self.store.only_writer():
-            known = set(table.search().select(["video"]).to_arrow()["video"].to_pylist())
+            known = set(self.store.rows(["video"])["video"].to_pylist())
             by_nfc = {nfc(video): video for video in known}
-            found: set[str] = set()
-            strange = []
+            removed: set[str] = set()
+            unknown = []
             for path in (os.path.abspath(path) for path in named):
                 matches = {path} & known or {by_nfc[nfc(path)]} if nfc(path) in by_nfc else self.below(path)
                 if not matches:
-                    strange.append(path)
-                found |= matches
-            if strange or not found:
-                raise ValueError(f"{self.path}: not in the index: {', '.join(strange) or 'nothing, no path was given'}")
-            table.delete(sql_in("video", sorted(found)))
-        return len(found)
+                    unknown.append(path)
+                removed |= matches
+            if unknown or not removed:
+                raise ValueError(f"{self.path}: not in the index: {', '.join(unknown) or 'nothing, no path was given'}")
+            table.delete(sql_in("video", sorted(removed)))
+        return len(removed)
 
     def below(self, folder: str | Path) -> set[str]:
-        """The videos that lie in a folder, or below it."""
+        """Return the videos in a folder or below it."""
         rows = self.store.rows(["video"], Filters(folder=os.path.abspath(folder)).sql())
         return set() if rows is None else set(rows["video"].to_pylist())
 
     def compact(self, *, keep_sec: int | float = 60) -> Stats:
-        """Merge small files, bring the groups up to date, and drop versions that are older than `keep_sec`.
+        """Merge small files, update the vector index, and delete versions older than `keep_sec`.
 
-        A search that has taken longer than that would lose the files that it reads.
+        A search that takes longer than that fails, because the files it reads are deleted.
         """
         if not keep_sec > 0:
-            raise ValueError(f"keep_sec is above 0, since others may search at this moment; got {keep_sec}")
+            raise ValueError(f"keep_sec is above 0, because others may be searching; got {keep_sec}")
         self.store.existing()
         with self.store.only_writer():
             self.store.optimize(timedelta(seconds=keep_sec))
@@ -245,179 +185,135 @@ class VideoIndex:
 
     # Searching
 
-    def search(
-        self,
-        text: str,
-        top_k: int = 10,
-        rerank: int = 0,
-        *,
-        offset: int = 0,
-        where: Filters | None = None,
-        merge: bool = True,
-    ) -> list[Hit]:
-        """The moments that fit the words best, the best first: `top_k` of them from number `offset` on.
+    def search(self, text: str, top_k: int = 10, rerank: int = 0, **options: Unpack[Options]) -> list[Hit]:
+        """Return the moments that match the text, best first: hits `offset` to `offset + top_k`.
 
-        Neighbouring segments that fit nearly as well are one hit (not with `merge=False`). With `rerank` = k the
-        matching head reads the k best again, words and frames together, and puts them in its own order; those whose
-        video cannot be read any more come behind the others of the k.
+        Neighboring segments with nearly the same score are one hit (unless `merge=False`). With `rerank` = k, the
+        matching head reads the best k again, text and frames together, and reorders them; those with a video that can
+        no longer be read come last of the k. `where` limits the search (`Filters`).
         """
-        return self.search_many([text], top_k, rerank, offset=offset, where=where, merge=merge)[0]
+        return self.search_many([text], top_k, rerank, **options)[0]
 
     def search_many(
-        self,
-        texts: Sequence[str],
-        top_k: int = 10,
-        rerank: int = 0,
-        *,
-        offset: int = 0,
-        where: Filters | None = None,
-        merge: bool = True,
+        self, texts: Sequence[str], top_k: int = 10, rerank: int = 0, **options: Unpack[Options]
     ) -> list[list[Hit]]:
-        """What `search` finds for each of several texts."""
+        """Return the result of `search` for each text; they are embedded together."""
+        query = Query(top_k=top_k, rerank=rerank, **options)
         if isinstance(texts, str) or not texts or not all(text.strip() for text in texts):
             raise ValueError("nothing to search for: the text is empty")
-        if rerank < 0:
-            raise ValueError(f"rerank is a number of hits, 0 or more; got {rerank}")
         if rerank:
             self.predictor.model.require(MatchingHead)
-        check_page(top_k, offset)
         self.store.existing()
-        found = []
-        for text, vector in zip(texts, self.predictor.embed_text(texts), strict=True):
-            hits = self.best(vector.numpy(), max(offset + top_k, rerank), where, merge)
-            found.append(marked((self.reranked(text, hits[:rerank]) + hits[rerank:])[offset : offset + top_k]))
-        return found
+        vectors = self.predictor.embed_text(texts).numpy()
+        return [self.find(vector, query, text=text) for text, vector in zip(texts, vectors, strict=True)]
 
-    def search_vector(
-        self,
-        vector: Float[Tensor, " E"],
-        top_k: int = 10,
-        *,
-        offset: int = 0,
-        where: Filters | None = None,
-        merge: bool = True,
-    ) -> list[Hit]:
-        """The moments whose vectors have the largest cosine with this one."""
-        check_page(top_k, offset)
-        self.store.existing()
-        return marked(self.best(vector.numpy(), offset + top_k, where, merge)[offset:])
+    def search_vector(self, vector: Float[Tensor, " E"], top_k: int = 10, **options: Unpack[Options]) -> list[Hit]:
+        """Return the moments with the largest cosine to this vector."""
+        return self.find(vector.numpy(), Query(top_k=top_k, **options))
 
-    def similar(
-        self,
-        example: Source | Hit | Segment,
-        top_k: int = 10,
-        *,
-        offset: int = 0,
-        where: Filters | None = None,
-        merge: bool = True,
-    ) -> list[Hit]:
-        """More like this: a hit or segment of the index, or any clip or image.
+    def similar(self, example: Source | Hit | Segment, top_k: int = 10, **options: Unpack[Options]) -> list[Hit]:
+        """Return moments like this one: a hit or segment of the index, or any clip or image.
 
-        Left out is the hit or segment itself, and a photo with the same content as the file that is given.
+        The hit or segment itself is left out, and so are photos with the same content as a given file.
         """
-        check_page(top_k, offset)
-        table = self.store.existing()
-        if not isinstance(example, Hit | Segment):
-            vector = self.predictor.embed_video([example])[0].numpy()
-            without = VideoFile.of(Path(example)).content() if isinstance(example, str | Path) else None
-            return marked(self.best(vector, offset + top_k, where, merge, without_photo=without)[offset:])
-        id = example.segment if isinstance(example, Hit) else example.id
-        rows = table.search().where(sql_in("id", [id])).select(["vector"]).limit(1).to_arrow()
-        if not len(rows):
-            raise self.no_segment(id)
-        vector = rows["vector"].combine_chunks().flatten().to_numpy()
-        return marked(self.best(vector, offset + top_k, where, merge, without=example)[offset:])
+        query = Query(top_k=top_k, **options)
+        self.store.existing()
+        if isinstance(example, Hit | Segment):
+            [row] = self.segment_rows([segment_of(example)], ["vector"])
+            vector = np.asarray(row["vector"], np.float32)
+            return self.find(vector, query, skip=lambda row: overlaps(row, example))
+        vector, skip = self.predictor.embed_video([example])[0].numpy(), None
+        if isinstance(example, str | Path):
+            content = VideoFile.of(Path(example)).content()
+            skip = lambda row: row["duration_sec"] == 0 and row["content"] == content  # noqa: E731
+        return self.find(vector, query, skip=skip)
 
-    def best(
-        self,
-        vector: np.ndarray,
-        count: int,
-        where: Filters | None,
-        merge: bool,
-        without: Hit | Segment | None = None,
-        without_photo: str | None = None,
-    ) -> list[Hit]:
-        condition, depth = where.sql() if where is not None else None, 2 * count if merge else count + bool(without)
-        if without_photo is not None:
-            other = f"(duration_sec > 0 OR content != {sql_text(without_photo)})"
-            condition = other if condition is None else f"{condition} AND {other}"
+    def find(self, vector: np.ndarray, query: Query, *, text: str | None = None, skip: Skip | None = None) -> list[Hit]:
+        """Return one page of hits by cosine, re-ranked by `text` if the query says so."""
+        hits = self.best(vector, query, skip)
+        if text is not None and query.rerank:
+            hits = self.reranked(text, hits[: query.rerank]) + hits[query.rerank :]
+        return query.page(hits)
+
+    def best(self, vector: np.ndarray, query: Query, skip: Skip | None) -> list[Hit]:
+        """Return the first `query.num_hits` hits by cosine. Rows are read until there are enough hits."""
+        num_rows = query.num_hits * (2 if query.merge else 1) + (skip is not None)
         while True:
-            rows = self.store.nearest(vector, depth, condition)
-            segments = [
+            rows = self.store.nearest(vector, num_rows, query.condition, HIT_COLUMNS)
+            hits = [
                 Hit(row["video"], row["start_sec"], row["end_sec"], 1 - row["_distance"], segment=row["id"])
                 for row in rows
-                if without is None or not overlap(row, without)
+                if skip is None or not skip(row)
             ]
-            hits = merged(segments) if merge else segments
-            if len(hits) >= count or len(rows) < depth:
-                return hits[:count]
-            depth *= 4
+            hits = merge(hits) if query.merge else hits
+            if len(hits) >= query.num_hits or len(rows) < num_rows:
+                return hits[: query.num_hits]
+            num_rows *= 4
 
     def reranked(self, text: str, hits: list[Hit]) -> list[Hit]:
+        """Return the hits in the order of the matching head, with `match` set; unreadable ones last."""
+        from allinone.data.clip_reader import Span
+
         rows, log_odds = self.predictor.rows([text]), dict.fromkeys(range(len(hits)), float("-inf"))
         spans = [Span(hit.video, hit.start_sec, hit.end_sec) for hit in hits]
-        for numbers, frames in self.predictor.clips(spans, allow_missing=True):
-            scores = self.predictor.log_odds(frames, rows, all_pairs(len(numbers), 1))
-            log_odds |= dict(zip(numbers, scores.tolist(), strict=True))
-            for number, probability in zip(numbers, scores.sigmoid().tolist(), strict=True):
-                hits[number] = replace(hits[number], match=probability)
+        for indices, frames in self.predictor.clips(spans, allow_missing=True):
+            scores = self.predictor.log_odds(frames, rows, all_pairs(len(indices), 1))
+            log_odds |= dict(zip(indices, scores.tolist(), strict=True))
+            for index, probability in zip(indices, scores.sigmoid().tolist(), strict=True):
+                hits[index] = replace(hits[index], match=probability)
         return [hits[i] for i in sorted(log_odds, key=lambda i: -log_odds[i])]
 
     def left_nothing(self, where: Filters | None) -> list[str]:
-        """Which filters no video passes, in words; empty where one passes them all."""
+        """Name the filters that no video passes, in one sentence; return [] if a video passes them all."""
         table, conditions = self.store.table(), where.conditions() if where is not None else {}
-        if table is None or not conditions or table.count_rows(" AND ".join(conditions.values())):
+        if table is None or where is None or not conditions or table.count_rows(where.sql()):
             return []
-        alone = [name for name, condition in conditions.items() if not table.count_rows(condition)]
-        place = f"; the videos lie in {self.common_folder()}" if any(n.startswith("folder ") for n in alone) else ""
-        if alone:
-            return [f"no video in the index passes: {', '.join(alone)}{place}"]
-        return [f"no video in the index passes all of these together: {', '.join(conditions)}"]
+        failing = [name for name, condition in conditions.items() if not table.count_rows(condition)]
+        if not failing:
+            return [f"no video in the index passes all of these together: {', '.join(conditions)}"]
+        is_folder = any(name.startswith("folder ") for name in failing)
+        folder = f"; the videos are in {self.common_folder()}" if is_folder else ""
+        return [f"no video in the index passes: {', '.join(failing)}{folder}"]
 
     def common_folder(self) -> str:
-        """The folder that all videos lie in or below."""
+        """Return the deepest folder that all videos are in or below."""
         rows = self.store.rows(["video"])
         videos = [] if rows is None else rows["video"].to_pylist()
         if not videos:
             return os.sep
-        # What the first and the last in order have in common, all between them have too.
+        # In sorted order, all paths between the first and the last share what these two share.
         return os.path.commonpath([os.path.dirname(min(videos)), os.path.dirname(max(videos))])
 
     # What is in it
 
+    def segment_rows(self, ids: Sequence[str], columns: list[str]) -> list[dict[str, Any]]:
+        """Return columns of the segments with these ids; ValueError if one is not there."""
+        self.store.existing()
+        rows = self.store.rows(["id", *columns], sql_in("id", ids), limit=len(ids)).to_pylist()
+        if missing := set(ids) - {row["id"] for row in rows}:
+            raise ValueError(f"{self.path}: no segment {min(missing)!r}; the index has changed, so search again")
+        return rows
+
     def segment(self, id: str) -> Segment:
-        """The segment of this id; ValueError where there is none."""
-        rows = self.store.existing().search().where(sql_in("id", [id])).select(SEGMENT_COLUMNS).limit(1).to_arrow()
-        if not len(rows):
-            raise self.no_segment(id)
-        return Segment(**rows.to_pylist()[0])
+        """Return the segment with this id; ValueError if there is none."""
+        [row] = self.segment_rows([id], SEGMENT_COLUMNS)
+        return Segment(**row)
 
     def thumbnail(self, id: str) -> bytes:
-        """The middle frame of a segment, a JPEG of at most 256 pixels a side; ValueError where there is none."""
-        found = self.thumbnails([id])
-        if id not in found:
-            raise self.no_segment(id)
-        return found[id]
+        """Return the middle frame of a segment, a JPEG of at most 256 pixels a side; ValueError if there is none."""
+        [row] = self.segment_rows([id], ["thumbnail"])
+        return row["thumbnail"]
 
     def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes]:
-        """Those of several segments in one read; ids that are not there are left out."""
+        """Return the thumbnails of several segments, read together; unknown ids are left out."""
         if not ids:
             return {}
-        rows = (
-            self.store.existing()
-            .search()
-            .where(sql_in("id", ids))
-            .select(["id", "thumbnail"])
-            .limit(len(ids))
-            .to_arrow()
-        )
+        self.store.existing()
+        rows = self.store.rows(["id", "thumbnail"], sql_in("id", ids), limit=len(ids))
         return dict(zip(rows["id"].to_pylist(), rows["thumbnail"].to_pylist(), strict=True))
 
-    def no_segment(self, id: str) -> ValueError:
-        return ValueError(f"{self.path}: no segment {id!r}; the index has changed, so search again")
-
     def videos(self, where: Filters | None = None, *, offset: int = 0, limit: int | None = None) -> list[Video]:
-        """The files in the index, by path."""
+        """Return the files in the index, sorted by path."""
         columns = [*FILE_COLUMNS, "duration_sec", "added"]
         table = self.store.rows([*columns, "id"], where.sql() if where is not None else None)
         if table is None:
@@ -427,56 +323,22 @@ class VideoIndex:
         return [Video(**row) for row in rows]
 
     def verify(self, *, contents: bool = False, on_progress: Progress | None = None) -> Verified:
-        """Compare the index with the files: their size and time of change, or, with `contents`, every byte."""
-        table = self.store.rows([*FILE_COLUMNS, "id", "added"])
-        if table is None:
-            return Verified((), (), ())
-        seen: set[str] = set()
-        newest: dict[str, dict[str, Any]] = {}
-        rows = table.sort_by([("added", "descending")]).to_pylist()
-        orphaned = []
-        for row in rows:
-            file = newest.setdefault(row["video"], row)
-            if row["id"] in seen or any(row[name] != file[name] for name in FILE_COLUMNS):
-                orphaned.append(row["id"])
-            seen.add(row["id"])
-        missing, changed = [], list[VideoFile]()
-        for number, (path, row) in enumerate(sorted(newest.items()), start=1):
-            try:
-                file = VideoFile.of(Path(path))
-                same = file.content() == row["content"] if contents else file.state == (row["size"], row["mtime_ns"])
-            except OSError:
-                missing.append(path)
-            else:
-                if not same:
-                    changed.append(file)
-            if on_progress:
-                on_progress("files", number, len(newest))
-        known = {(file.video, file.size, file.mtime_ns) for file in self.store.unreadable()}
-        broken = [f.path for f in changed if (f.path, *f.state) in known or not self.is_readable(f.path)]
-        return Verified(tuple(missing), tuple(file.path for file in changed), tuple(orphaned), tuple(broken))
+        """Compare the index with the files: their size and modification time, or, with `contents`, every byte."""
+        from allinone.apps.search.verifying import verify
 
-    def is_readable(self, path: str) -> bool:
-        try:
-            self.predictor.reader().look_up(Path(path))
-        except VideoError as error:
-            return not lasts(error)
-        return True
+        return verify(self.store, self.predictor.reader(), contents, on_progress or (lambda what, done, total: None))
 
     def stats(self) -> Stats:
-        videos, tuning = self.videos(), self.store.tuning()
+        videos = self.videos()
         added = sorted(video.added for video in videos)
-        ann = "exact"
-        if tuning is not None:
-            ann = f"IVF_SQ, {tuning.nprobes} of {tuning.num_partitions} groups, refined {tuning.refine} times"
         return Stats(
             num_videos=len(videos),
             num_segments=sum(video.num_segments for video in videos),
             duration_sec=sum(video.duration_sec for video in videos),
             bytes=self.store.num_bytes(),
-            made=self.made,
-            ann=ann,
-            num_ungrouped=self.store.num_ungrouped(),
+            info=self.info,
+            ann=self.store.search_method(),
+            num_unindexed=self.store.num_unindexed(),
             first_added=added[0] if added else None,
             last_added=added[-1] if added else None,
         )
@@ -489,26 +351,22 @@ class VideoIndex:
         top_k: int = 10,
         where: Filters | None = None,
     ) -> Recall:
-        """How much of what is exactly best `search` finds, for `texts`, or else for vectors made from stored ones."""
-        self.store.existing()
-        check_page(top_k, 0)
-        queries = self.store.made_queries(num_queries) if texts is None else self.predictor.embed_text(texts).numpy()
-        recall, search_ms = self.store.recall(queries, top_k, where.sql() if where is not None else None)
-        return Recall(recall, len(queries), top_k, search_ms)
+        """Measure which share of the exact top k a search returns, for `texts`, or else for synthetic queries."""
+        from allinone.apps.search.recall import measure_recall, synthetic_queries
+
+        query = Query(top_k=top_k, where=where)
+        if texts is None:
+            queries = synthetic_queries(self.store, num_queries)
+        else:
+            queries = self.predictor.embed_text(texts).numpy()
+        return measure_recall(self.store, queries, top_k, query.condition)
 
 
-def marked(hits: list[Hit]) -> list[Hit]:
-    """The hits, with those marked whose files are gone."""
-    gone = {video for video in {hit.video for hit in hits} if not os.path.exists(video)}
-    return [replace(hit, gone=True) if hit.video in gone else hit for hit in hits]
+def segment_of(example: Hit | Segment) -> str:
+    return example.segment if isinstance(example, Hit) else example.id
 
 
-def overlap(row: dict[str, Any], example: Hit | Segment) -> bool:
-    same = row["video"] == example.video
-    inside = row["start_sec"] < example.end_sec and row["end_sec"] > example.start_sec
-    return same and (inside or row["id"] == (example.segment if isinstance(example, Hit) else example.id))
-
-
-def check_page(top_k: int, offset: int) -> None:
-    if top_k < 1 or offset < 0:
-        raise ValueError(f"top_k must be at least 1 and offset at least 0, got {top_k} and {offset}")
+def overlaps(row: dict[str, Any], example: Hit | Segment) -> bool:
+    """Return whether the row is of the same video at the same time, or is the very segment (an image has no time)."""
+    is_inside = row["start_sec"] < example.end_sec and row["end_sec"] > example.start_sec
+    return row["video"] == example.video and (is_inside or row["id"] == segment_of(example))

@@ -1,8 +1,8 @@
-"""The LanceDB table of an index: what a row is, where it lies, what made it, and how near vectors are found in it.
+"""The LanceDB tables of an index: rows, writing, locking, and nearest-neighbor search.
 
-Up to `EXACT_UP_TO` rows a search compares every vector. Above, vectors are grouped and coded (IVF), a query looks into
-the nearest groups, and the best by their codes are compared again in full. How many groups and how many candidates is
-measured when the groups are made, against exact search, and kept beside the table.
+Up to `EXACT_UP_TO` rows a search compares the query with every vector. Above, there is an IVF-SQ index: vectors are
+clustered into partitions and stored as 8-bit codes; a query scans the nearest partitions (`nprobes`) by these codes,
+and compares the best candidates again by their full vectors (`refine_factor`).
 """
 
 import hashlib
@@ -10,10 +10,9 @@ import json
 import logging
 import os
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,81 +23,42 @@ import numpy as np
 import torch
 
 from allinone.apps.search.faults import Unfit, explained
-from allinone.apps.search.hits import sql_in
-from allinone.apps.search.segments import KINDS, Cut, Windows
+from allinone.apps.search.filters import sql_in
+from allinone.apps.search.records import FORMAT, IndexInfo, Unreadable
 from allinone.files.lock import only_process
 from allinone.inference import Predictor
 from allinone.model.heads import ContrastiveHead
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
-"""Raised with every change of what a row holds or of which frames a segment shows."""
-
-TABLE, TUNING, UNREADABLE, META, LOCK = "segments", "tuning", "unreadable", b"allinone", "adding.lock"
-FILE_COLUMNS = ["video", "size", "mtime_ns", "content"]
-VERSION_HINT = "_versions/latest_version_hint.json"
-"""LanceDB writes it after the first write is done."""
+TABLE, UNREADABLE, LOCK = "segments", "unreadable", "adding.lock"
 OLD_TABLE = "windows"  # of format 1
+META, BUILT_WITH = b"allinone", "allinone.num_rows"
+"""Metadata keys: of the table, for `IndexInfo`; of the column `vector`, for the rows when its index was built."""
+
+VERSION_HINT = "_versions/latest_version_hint.json"
+"""LanceDB writes this file when its first write is complete."""
+
+FILE_COLUMNS = ["video", "size", "mtime_ns", "content"]
 
 EXACT_UP_TO = 20_000
-"""So many rows are compared one by one in some 20 ms."""
+"""Rows up to which there is no index: comparing all takes some 20 ms."""
 
-RECALL = 0.99
-"""What tuning aims at, so that 0.98 holds for other queries."""
+PARTITION_ROWS, NPROBES, REFINE = 4096, 64, 5
+"""Rows of a partition, partitions that a query scans, and candidates re-scored, per hit asked for.
 
-MAX_FILES = 64
-"""With more small ones than this they are merged."""
+So up to 262,144 rows every partition is scanned. Measured on clustered vectors of 512 (`benchmarks/search.py`):
+recall@10 is 1.000 at 100,000, 200,000 and 1,000,000 rows; with 24 partitions it was 0.992 at 200,000.
+"""
 
-NUM_TUNING, TOP_K, REFINES = 50, 10, (2, 5, 20)
-"""Tuned with so many queries, for so many hits, among these."""
+NEAR_ROWS = 24
+"""Rows asked for up to which `NPROBES` partitions suffice: a page of 12 hits, twice that for merging. The hundredth
+best row, and rows that pass a filter, may be in any partition: then all are scanned."""
 
-TUNED_EVERY_SEC = 2.0
-"""A reader looks so often whether the groups have been made anew."""
+ALL_PARTITIONS = 1_000_000
 
-
-@dataclass(frozen=True)
-class IndexInfo:
-    """What an index was made with, kept with its table. Vectors of another `model` cannot be compared with its own."""
-
-    format: int
-    model: str
-    name: str | None
-    num_frames: int
-    cut: Cut
-
-    @property
-    def model_name(self) -> str:
-        return f"{self.name or 'unnamed'}, {self.num_frames} frames, {self.model}"
-
-    def to_json(self) -> bytes:
-        kind = next(kind for kind, cls in KINDS.items() if isinstance(self.cut, cls))
-        return json.dumps({**asdict(self), "cut": {"kind": kind, **asdict(self.cut)}}).encode()
-
-    @classmethod
-    def of(cls, predictor: Predictor, cut: Cut | None) -> "IndexInfo":
-        return cls(FORMAT, model_identity(predictor), predictor.name, predictor.num_frames, cut or Windows())
-
-
-@dataclass(frozen=True)
-class IvfParams:
-    """How the groups are searched, and of how many rows they were made."""
-
-    num_rows: int
-    num_partitions: int
-    nprobes: int
-    refine: int
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A file that could not be read, in which state, why, and by which version: another one may be able to."""
-
-    video: str
-    size: int
-    mtime_ns: int
-    cause: str
-    reader: str
+MAX_SMALL_FILES = 64
+"""Small files of a table above which they are merged."""
 
 
 class Store:
@@ -107,29 +67,30 @@ class Store:
     def __init__(self, path: str | Path):
         self.path = str(path)
         url = urlparse(self.path)
-        is_local = url.scheme in ("", "file") or len(url.scheme) == 1
+        is_local = url.scheme in ("", "file") or len(url.scheme) == 1  # a drive letter of Windows
         self.folder = Path(unquote(url.path) if url.scheme == "file" else self.path) if is_local else None
         self.guard = threading.RLock()
         self.database: Any = None
         self.handle: Any = None
         self.inode: int | None = None
-        self.tuned: tuple[float, IvfParams | None] = (float("-inf"), None)
 
     def __str__(self) -> str:
         return self.path
+
+    # Opening
 
     def connect(self) -> Any:
         with self.guard:
             if self.database is None:
                 module = lancedb()
                 session = module.Session(index_cache_size_bytes=2 << 30, metadata_cache_size_bytes=256 << 20)
-                place = self.folder if self.folder is not None else self.path
-                # Every read asks for the newest version: what another process has finished is seen at once.
-                self.database = module.connect(place, read_consistency_interval=timedelta(0), session=session)
+                uri = self.folder if self.folder is not None else self.path
+                # With an interval of 0, every read sees the writes that other processes have finished.
+                self.database = module.connect(uri, read_consistency_interval=timedelta(0), session=session)
             return self.database
 
     def table(self) -> Any:
-        """The rows, as the last write left them; None before the first."""
+        """Return the table of segments as the last write left it; None before the first write."""
         inode = None
         if self.folder is not None:
             try:
@@ -137,14 +98,15 @@ class Store:
             except (FileNotFoundError, NotADirectoryError):
                 return None
         with self.guard:
+            # Another inode: the index was removed and built again while this process had it open.
             if self.handle is None or inode != self.inode:
-                self.handle, self.inode = self.opened(TABLE), inode
+                self.handle, self.inode = self.open_table(TABLE), inode
             return self.handle
 
-    def opened(self, name: str) -> Any:
+    def open_table(self, name: str) -> Any:
         try:
             return self.connect().open_table(name)
-        except ValueError as error:  # also where a process was killed before its first write was done
+        except ValueError as error:  # also if a process was killed before its first write was complete
             if "not found" not in str(error):
                 raise
         if self.folder is not None and (self.folder / f"{name}.lance" / VERSION_HINT).exists():
@@ -152,45 +114,14 @@ class Store:
         return None
 
     def existing(self) -> Any:
+        """Return the table of segments; ValueError if there is none."""
         table = self.table()
         if table is None:
             raise ValueError(f"{self}: no index there yet; add videos first")
         return table
 
-    def rows(self, columns: list[str], condition: str | None = None) -> Any:
-        """Some columns of all rows (an Arrow table); None where there is no index."""
-        table = self.table()
-        if table is None:
-            return None
-        query = table.search().select(columns)
-        return (query if condition is None else query.where(condition)).to_arrow()
-
-    def write(self, rows: Any, replaced: Iterable[str]) -> None:
-        """Write all rows of some videos in one step, in place of those of the paths that they replace."""
-        table = self.table()
-        replaced = list(replaced)
-        if table is None:
-            self.connect().create_table(TABLE, rows, schema=rows.schema)
-        elif not replaced:
-            table.add(rows)
-        else:
-            merge = table.merge_insert(["id"]).when_matched_update_all().when_not_matched_insert_all()
-            merge.when_not_matched_by_source_delete(sql_in("video", replaced)).execute(rows)
-
-    def unreadable(self) -> list[Unreadable]:
-        """The files that `add` could not read, as they were then."""
-        return [Unreadable(**row) for row in self.extra_rows(UNREADABLE, Unreadable, "It only names unreadable files")]
-
-    def write_unreadable(self, files: Iterable[Unreadable]) -> None:
-        import pyarrow as pa
-
-        kinds = {str: pa.string(), int: pa.int64()}
-        schema = pa.schema([(field.name, kinds[field.type]) for field in fields(Unreadable)])
-        rows = pa.Table.from_pylist([asdict(file) for file in files], schema=schema)
-        self.connect().create_table(UNREADABLE, rows, mode="overwrite")
-
-    def made(self) -> IndexInfo | None:
-        """What the index was made with; None where there is none. ValueError where something else is there."""
+    def info(self) -> IndexInfo | None:
+        """Return how the index was made; None if there is none. ValueError if something else is in the folder."""
         with self.explained():
             table = self.table()
             if table is None:
@@ -203,35 +134,18 @@ class Store:
                 values = json.loads(written)
                 if values["format"] != FORMAT:
                     raise self.wrong_format(values["format"])
-                cut = values.pop("cut")
-                return IndexInfo(**values, cut=KINDS[cut.pop("kind")](**cut))
+                return IndexInfo.from_values(values)
             except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-                raise Unfit("it does not say what it was made with") from error
-
-    def explained(self) -> AbstractContextManager[None]:
-        advice = "The videos are not touched by this: remove that folder, or put back a copy, and index them again"
-        return explained(self.path, self.folder, advice)
-
-    def extra_rows(self, name: str, kind: type, purpose: str) -> list[dict[str, Any]]:
-        """The rows of a table beside that of the segments, with the fields of `kind`; none where it is not there."""
-        folder = None if self.folder is None else self.folder / f"{name}.lance"
-        if folder is not None and not folder.exists():
-            return []
-        advice = f"{purpose}: remove that folder, and the next `allinone index` makes it again"
-        with explained(self.path, folder, advice):
-            table = self.opened(name)
-            rows = [] if table is None else table.search().to_arrow().to_pylist()
-            if rows and rows[0].keys() != {field.name for field in fields(kind)}:
-                raise Unfit(f"it holds {', '.join(rows[0])}")
-        return rows
+                raise Unfit("it does not say how it was made") from error
 
     def check_empty(self) -> None:
+        """Raise ValueError unless the folder may become an index: it is absent, or empty but for our own files."""
         if self.folder is None or not self.folder.exists():
             return
-        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        names = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set[str]()
         if f"{OLD_TABLE}.lance" in names:
             raise self.wrong_format(1)
-        if not self.folder.is_dir() or set(names) - {LOCK, *(f"{name}.lance" for name in (TABLE, TUNING, UNREADABLE))}:
+        if not self.folder.is_dir() or names - {LOCK, f"{TABLE}.lance", f"{UNREADABLE}.lance"}:
             raise ValueError(f"{self}: no index, and not an empty folder; choose another for the index")
 
     def wrong_format(self, number: int) -> ValueError:
@@ -240,133 +154,125 @@ class Store:
             "choose another folder and add the videos there"
         )
 
+    def explained(self) -> AbstractContextManager[None]:
+        """Return a context in which errors of LanceDB say what to do; see `faults`."""
+        advice = "The videos are not touched by this: remove that folder, or put back a copy, and index them again"
+        return explained(self.path, self.folder, advice)
+
+    # Reading and writing rows
+
+    def rows(self, columns: list[str], condition: str | None = None, limit: int | None = None) -> Any:
+        """Return columns of all rows, or of those that pass, as an Arrow table; None if there is no index."""
+        table = self.table()
+        if table is None:
+            return None
+        query = table.search().select(columns).limit(limit)
+        return (query if condition is None else query.where(condition)).to_arrow()
+
+    def write(self, rows: Any, replaced: Iterable[str]) -> None:
+        """Write all rows of some videos in one commit, which also deletes the rows of the paths in `replaced`."""
+        table = self.table()
+        replaced = list(replaced)
+        if table is None:
+            self.connect().create_table(TABLE, rows, schema=rows.schema)
+        elif not replaced:
+            table.add(rows)
+        else:
+            merge = table.merge_insert(["id"]).when_matched_update_all().when_not_matched_insert_all()
+            merge.when_not_matched_by_source_delete(sql_in("video", replaced)).execute(rows)
+
+    def unreadable(self) -> list[Unreadable]:
+        """Return the files that earlier calls of `add` could not read."""
+        folder = None if self.folder is None else self.folder / f"{UNREADABLE}.lance"
+        if folder is not None and not folder.exists():
+            return []
+        advice = "It only names unreadable files: remove that folder, and the next `allinone index` makes it again"
+        with explained(self.path, folder, advice):
+            table = self.open_table(UNREADABLE)
+            rows = [] if table is None else table.search().to_arrow().to_pylist()
+            if rows and rows[0].keys() != {field.name for field in fields(Unreadable)}:
+                raise Unfit(f"it holds {', '.join(rows[0])}")
+        return [Unreadable(**row) for row in rows]
+
+    def write_unreadable(self, files: Iterable[Unreadable]) -> None:
+        import pyarrow as pa
+
+        types = {str: pa.string(), int: pa.int64()}
+        schema = pa.schema([(field.name, types[field.type]) for field in fields(Unreadable)])
+        rows = pa.Table.from_pylist([asdict(file) for file in files], schema=schema)
+        self.connect().create_table(UNREADABLE, rows, mode="overwrite")
+
     @contextmanager
     def only_writer(self) -> Iterator[None]:
-        """Refuse to write while another process does; a killed one holds nothing up. Object storage has no lock."""
+        """Hold the index's lock, which ends with the process; ValueError if another one writes.
+
+        Object storage has no lock.
+        """
         if self.folder is None:
             yield
             return
         with only_process(self.folder, self.folder / LOCK):
             yield
 
-    # Near vectors
+    # Nearest neighbors
 
-    def nearest(self, vector: np.ndarray, count: int, condition: str | None) -> list[dict[str, Any]]:
-        """The rows with the largest cosine, the best first; equal ones by video and time."""
-        table = self.table()
-        tuning = self.tuning()
-        query = table.search(vector, vector_column_name="vector").distance_type("cosine").limit(count)
+    def nearest(self, vector: np.ndarray, count: int, condition: str | None, columns: list[str]) -> list[dict]:
+        """Return the rows with the largest cosine, best first, ties by video and time; `_distance` is 1 - cosine."""
+        query = self.existing().search(vector, vector_column_name="vector").distance_type("cosine").limit(count)
         if condition is not None:
             query = query.where(condition)
-        if tuning is None:
-            query = query.bypass_vector_index()
-        else:
-            # What passes a filter may lie in groups that are not near, and so may the hundredth: all are looked into.
-            is_tuned = condition is None and count <= 2 * TOP_K
-            query = query.nprobes(tuning.nprobes if is_tuned else tuning.num_partitions).refine_factor(tuning.refine)
-        rows = query.select(["id", "video", "start_sec", "end_sec", "_distance"]).to_arrow().to_pylist()
+        is_near = condition is None and count <= NEAR_ROWS
+        # Both settings have no effect while there is no index, and on rows that are not in it yet.
+        query = query.nprobes(NPROBES if is_near else ALL_PARTITIONS).refine_factor(REFINE)
+        rows = query.select([*columns, "_distance"]).to_arrow().to_pylist()
         return sorted(rows, key=lambda row: (row["_distance"], row["video"], row["start_sec"]))
 
-    def tuning(self) -> IvfParams | None:
-        """How to search the groups; None while there are none."""
-        read_at, tuning = self.tuned
-        if time.monotonic() - read_at > TUNED_EVERY_SEC:
-            rows = self.extra_rows(TUNING, IvfParams, "It only makes searches fast")
-            tuning = IvfParams(**rows[0]) if rows else None
-            self.tuned = time.monotonic(), tuning
-        return tuning
+    def built_with(self) -> int:
+        """Return how many rows the table had when the vector index was built; 0 while there is none."""
+        metadata = self.table().schema.field("vector").metadata or {}
+        return int(metadata.get(BUILT_WITH.encode(), 0))
 
-    def tidy(self) -> None:
-        """Merge small files, take new rows into the groups, and make these (anew) where the index has grown for it."""
-        table, tuning = self.table(), self.tuning()
-        num_rows = table.count_rows()
-        grown = num_rows > EXACT_UP_TO and (tuning is None or num_rows > 2 * tuning.num_rows)
-        scattered = table.stats()["fragment_stats"]["num_small_fragments"] > MAX_FILES
-        if scattered or (not grown and self.num_ungrouped() > EXACT_UP_TO):
-            self.optimize(timedelta(minutes=5))
-        if grown:
-            self.group(table, num_rows)
-
-    def optimize(self, older_than: timedelta) -> None:
-        """Old versions go, and what killed writers left: there is none at work but the caller, who holds the lock."""
-        self.table().optimize(cleanup_older_than=older_than, delete_unverified=self.folder is not None)
-
-    def num_ungrouped(self) -> int:
-        stats = self.table().index_stats("vector_idx") if self.tuning() else None
+    def num_unindexed(self) -> int:
+        """Return how many rows are not in the vector index yet, and so compared one by one; 0 while there is none."""
+        stats = self.table().index_stats("vector_idx") if self.built_with() else None
         return 0 if stats is None else stats.num_unindexed_rows
 
-    def group(self, table: Any, num_rows: int) -> None:
-        import pyarrow as pa
+    def search_method(self) -> str:
+        """Say how vectors are searched, for people."""
+        num_partitions = self.built_with() // PARTITION_ROWS or 1
+        if self.table() is None or not self.built_with():
+            return "exact"
+        return f"IVF_SQ, {min(NPROBES, num_partitions)} of {num_partitions} partitions, refined {REFINE} times"
+
+    def tidy(self) -> None:
+        """Merge small files, take new rows into the index, and build it (again) when the table has doubled."""
+        table = self.table()
+        num_rows, built_with = table.count_rows(), self.built_with()
+        outgrown = num_rows > max(EXACT_UP_TO, 2 * built_with)
+        scattered = table.stats()["fragment_stats"]["num_small_fragments"] > MAX_SMALL_FILES
+        if scattered or (not outgrown and self.num_unindexed() > EXACT_UP_TO):
+            self.optimize(timedelta(minutes=5))
+        if outgrown:
+            self.build_index(table, num_rows)
+
+    def optimize(self, older_than: timedelta) -> None:
+        """Merge files, update the indices, and delete versions older than that and files of killed writers.
+
+        Such files are deleted at any age (`delete_unverified`), because the caller holds the lock: no writer is at
+        work. Object storage has no lock, so there they stay.
+        """
+        self.table().optimize(cleanup_older_than=older_than, delete_unverified=self.folder is not None)
+
+    def build_index(self, table: Any, num_rows: int) -> None:
         from lancedb.index import BTree, IvfSq
 
-        log.info("%s: grouping %d segments", self, num_rows)
-        num_partitions = max(1, num_rows // 4096)
-        table.create_index("vector", config=IvfSq(distance_type="cosine", num_partitions=num_partitions), replace=True)
+        log.info("%s: building the vector index of %d segments", self, num_rows)
+        config = IvfSq(distance_type="cosine", num_partitions=max(1, num_rows // PARTITION_ROWS))
+        table.create_index("vector", config=config, replace=True)
         for column in ("id", "video"):
             table.create_index(column, config=BTree(), replace=True)
-        tuning = self.tuned_on(table, num_rows, num_partitions)
-        self.connect().create_table(TUNING, pa.Table.from_pylist([asdict(tuning)]), mode="overwrite")
-        self.tuned = time.monotonic(), tuning
-
-    def tuned_on(self, table: Any, num_rows: int, num_partitions: int) -> IvfParams:
-        """The least work that reaches `RECALL`: how many candidates to compare in full, then in how many groups."""
-        queries = self.made_queries(NUM_TUNING)
-        wanted = self.exact_scores(queries, TOP_K, None)
-        tuning = IvfParams(num_rows, num_partitions, num_partitions, REFINES[-1])
-
-        def reaches(tried: IvfParams) -> bool:
-            self.tuned = time.monotonic() + 3600, tried
-            return self.recall(queries, TOP_K, None, wanted)[0] >= RECALL
-
-        for refine in REFINES:
-            tried = replace(tuning, refine=refine)
-            if reaches(tried):
-                tuning = tried
-                break
-        for share in (16, 8, 4, 2):
-            tried = replace(tuning, nprobes=max(1, num_partitions // share))
-            if reaches(tried):
-                return tried
-        return tuning
-
-    def recall(
-        self, queries: np.ndarray, top_k: int, condition: str | None, wanted: np.ndarray | None = None
-    ) -> tuple[float, float]:
-        """The part of the `top_k` best that is found, and the median milliseconds of a query.
-
-        What scores like the last of these is as good as it, so copies of a video do no harm.
-        """
-        wanted = self.exact_scores(queries, top_k, condition) if wanted is None else wanted
-        num_wanted = num_found = 0
-        times = []
-        for query, scores in zip(queries, wanted, strict=True):
-            started = time.perf_counter()
-            rows = self.nearest(query, 2 * top_k, condition)[:top_k]
-            times.append(time.perf_counter() - started)
-            scores = scores[np.isfinite(scores)]
-            num_wanted += len(scores)
-            num_found += sum(1 - row["_distance"] >= scores[-1] - 1e-5 for row in rows[: len(scores)])
-        return float(num_found / max(1, num_wanted)), 1000 * float(np.median(times))
-
-    def exact_scores(self, queries: np.ndarray, count: int, condition: str | None) -> np.ndarray:
-        """The `count` largest cosines of each query, descending, -inf where there are fewer: by plain arithmetic."""
-        best = np.full((len(queries), count), -np.inf, np.float32)
-        rows = self.table().search().select(["vector"])
-        for batch in (rows if condition is None else rows.where(condition)).to_batches(8192):
-            vectors = batch["vector"].flatten().to_numpy().reshape(len(batch), -1)
-            best = np.concatenate([best, queries @ vectors.T], axis=1)
-            best = -np.partition(-best, count - 1, axis=1)[:, :count]
-        return -np.sort(-best, axis=1)
-
-    def made_queries(self, count: int) -> np.ndarray:
-        """Unit vectors to try a search with: stored ones and as much noise, since words do not lie on clips either."""
-        table, rng = self.table(), np.random.default_rng(0)
-        numbers = rng.integers(table.count_rows(), size=count)
-        rows = table.take_offsets(sorted(set(numbers.tolist()))).select(["vector"]).to_arrow()
-        vectors = rows["vector"].combine_chunks().flatten().to_numpy().reshape(len(rows), -1)
-        noise = rng.normal(size=vectors.shape).astype(np.float32)
-        queries = vectors + noise / np.linalg.norm(noise, axis=1, keepdims=True)
-        return queries / np.linalg.norm(queries, axis=1, keepdims=True)
+        # Last: a process that is killed before builds the index again, which does no harm.
+        table.update_field_metadata({"path": "vector", "metadata": {BUILT_WITH: str(num_rows)}})
 
     def num_bytes(self) -> int:
         if self.folder is None:
@@ -374,8 +280,8 @@ class Store:
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
 
-def schema(made: IndexInfo, width: int) -> Any:
-    """What a row is; with it goes what the index was made with."""
+def schema(info: IndexInfo, width: int) -> Any:
+    """Return the Arrow schema of a row, with `info` as its metadata; vectors have `width` numbers."""
     import pyarrow as pa
 
     columns = {
@@ -392,11 +298,11 @@ def schema(made: IndexInfo, width: int) -> Any:
         "thumbnail": pa.binary(),
         "vector": pa.list_(pa.float32(), width),
     }
-    return pa.schema(list(columns.items()), metadata={META: made.to_json()})
+    return pa.schema(list(columns.items()), metadata={META: json.dumps(info.to_values()).encode()})
 
 
 def lancedb() -> Any:
-    """The module, imported when an index is used: it is an extra, and slow to import."""
+    """Import LanceDB, which is an extra and slow to import, when an index is first used."""
     os.environ.setdefault("LANCEDB_LOG", "error")  # it warns of every table that is made
     try:
         import lancedb
@@ -406,7 +312,7 @@ def lancedb() -> Any:
 
 
 def require_lancedb() -> None:
-    """ModuleNotFoundError where it is not installed. It is not imported: after that nothing should fork."""
+    """Raise ModuleNotFoundError if LanceDB is not installed, without importing it: after that, no process may fork."""
     if find_spec("lancedb") is None:
         raise missing_extra("lancedb")
 
@@ -415,18 +321,8 @@ def missing_extra(package: str) -> ModuleNotFoundError:
     return ModuleNotFoundError(f"an index needs {package}: pip install 'allinone[search]'")
 
 
-def model_of(path: str | Path) -> str:
-    """The folder or hub id of the model that an index was made with. ValueError where there is no index."""
-    made = Store(path).made()
-    if made is None:
-        raise ValueError(f"{path}: no index there; make one with `allinone index VIDEOS --model M --to {path}`")
-    if made.name is None:
-        raise ValueError(f"{path}: its model has no name; give it with --model")
-    return made.name
-
-
 def model_identity(predictor: Predictor) -> str:
-    """A fingerprint of all that decides about a vector: weights, sizes, vocabulary, and which pixels are seen."""
+    """Return a fingerprint of what decides about a vector: weights, sizes, vocabulary, and the transform of frames."""
     model, tokenizer = predictor.model, predictor.tokenizer
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps(asdict(model.config), sort_keys=True).encode())

@@ -44,12 +44,11 @@ def serve(
         from allinone.apps.serve.service import Service
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"a server needs {error.name}: pip install 'allinone[app]'") from error
-    from allinone.apps.search import VideoIndex, model_of
-    from allinone.inference import load
+    from allinone.apps.search import VideoIndex
 
     listening = listen(host, port)
     with listening:
-        service = Service(VideoIndex.open(index, load(model or model_of(index))), limits)
+        service = Service(VideoIndex.open(index, model), limits)
         app = build_app(service, hosts=LOOPBACK if is_loopback(host) else None, password=password)
         config = uvicorn.Config(
             app,

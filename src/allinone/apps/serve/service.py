@@ -145,7 +145,7 @@ class Service:
             duration_sec=stats.duration_sec,
             num_bytes=stats.bytes,
             last_added=stats.last_added,
-            cut=str(stats.made.cut),
+            cut=str(stats.info.cut),
             search=stats.ann,
             model=self.predictor.name or "unnamed",
             abilities=self.abilities,
