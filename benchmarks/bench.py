@@ -50,7 +50,7 @@ from allinone.inference import Predictor
 from allinone.model.config import SIZES, ModelConfig
 from allinone.model.heads import ContrastiveHead, MatchingHead
 from allinone.model.model import AllInOne
-from allinone.video.decode import probe
+from allinone.video import probe
 from allinone.video.sampling import segment_times
 from allinone.video.transforms import Transform
 

@@ -14,7 +14,7 @@ import av
 import numpy as np
 from videos import write_video
 
-from allinone.video.decode import probe, read_frames
+from allinone.video import probe, read_frames
 from allinone.video.sampling import segment_times
 
 

@@ -12,7 +12,7 @@ from allinone.cli import main
 from allinone.data.clip_reader import Span
 from allinone.inference import Predictor
 from allinone.model.heads import AnswerHead, ContrastiveHead, MatchingHead, MLMHead
-from allinone.video.decode import VideoError
+from allinone.video import VideoError
 from tiny import ANSWERS, HEADS, TEXTS, tiny_frames, tiny_predictor, write_videos
 
 LABELS = ["red", "a dark green ball", "a dog"]

@@ -19,7 +19,7 @@ from allinone.inference import Predictor, all_pairs, is_one, load
 from allinone.model.device import choose_device
 from allinone.model.heads import ChoiceHead, ContrastiveHead, MatchingHead, RankingHead
 from allinone.model.model import AllInOne
-from allinone.video.decode import VideoError, read_frames
+from allinone.video import VideoError, read_frames
 from allinone.video.in_memory import to_tensor
 from allinone.video.transforms import Transform
 from tiny import ANSWERS, CONFIG, HEADS, TEXTS, tiny_frames, tiny_predictor, tiny_tokenizer, write_videos

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from allinone.apps.search import VideoIndex as VideoIndex
     from allinone.inference import Predictor as Predictor
     from allinone.inference import load as load
-    from allinone.video.decode import VideoError as VideoError
+    from allinone.video import VideoError as VideoError
 
 __all__ = ["Filters", "Hit", "Predictor", "VideoError", "VideoIndex", "load"]
 
@@ -22,7 +22,7 @@ _MODULES = {
     "Filters": "apps.search",
     "Hit": "apps.search",
     "Predictor": "inference",
-    "VideoError": "video.decode",
+    "VideoError": "video",
     "VideoIndex": "apps.search",
     "load": "inference",
 }

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from allinone.data.cache import FrameCache
-from allinone.video.decode import VideoError, read_frames
+from allinone.video import VideoError, read_frames
 from allinone.video.encode import write_mp4
 from real import DATA, needs_data
 

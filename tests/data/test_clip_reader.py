@@ -8,7 +8,7 @@ from PIL import Image
 from allinone.data.cache import FrameCache
 from allinone.data.clip_reader import ClipReader, Control, Span, unique_clips
 from allinone.data.example import Example, Region
-from allinone.video.decode import VideoError
+from allinone.video import VideoError
 from allinone.video.transforms import Transform
 from real import DATA, needs_data
 

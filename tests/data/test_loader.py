@@ -16,7 +16,7 @@ from allinone.data.loader import DataConfig
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import Tokenizer
 from allinone.types import IGNORE, Batch
-from allinone.video.decode import VideoError
+from allinone.video import VideoError
 from allinone.video.transforms import Transform
 
 CONFIG = DataConfig(batch_size=4, transform=Transform.Config(resize=32, crop=28, random_crop=True))

@@ -25,7 +25,7 @@ from allinone.datasets.synthetic import (
     plan_world,
     render,
 )
-from allinone.video.decode import probe, read_frames
+from allinone.video import probe, read_frames
 
 PLAN = plan_world(num_train=1200, num_pairs=100, seed=0)
 TEST = [*PLAN.gallery, *PLAN.quiz, *PLAN.pairs]

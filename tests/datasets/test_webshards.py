@@ -10,7 +10,7 @@ from allinone.data.presence import missing
 from allinone.datasets import find
 from allinone.datasets.webshards import Captions
 from allinone.files.shards import index_of_tar
-from allinone.video.decode import read_frames
+from allinone.video import read_frames
 from allinone.video.encode import write_mp4
 from layouts.item import Item
 from layouts.shards import write_shard, write_webshards

@@ -17,7 +17,7 @@ from allinone.evaluators.recognition import RecognitionAccuracy
 from allinone.evaluators.retrieval import Retrieval
 from allinone.evaluators.time_order import Order
 from allinone.inference import Predictor
-from allinone.video.decode import VideoError
+from allinone.video import VideoError
 from fixed import Fixed, evaluated, example, values
 from tiny import TEXTS, tiny_predictor
 

@@ -7,7 +7,7 @@ from allinone.data.example import Example
 from allinone.data.loader import DataConfig
 from allinone.evaluators.time_order import Order
 from allinone.inference import Predictor
-from allinone.video.decode import VideoError
+from allinone.video import VideoError
 from allinone.video.encode import write_mp4
 from fixed import Fixed, evaluated, example, values
 from tiny import tiny_frames

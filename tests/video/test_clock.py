@@ -12,11 +12,8 @@ import pytest
 import torch
 
 from allinone.apps.search.segments import Windows
-from allinone.apps.tools.check import readable_sec
 from allinone.data.clip_reader import ClipReader
-from allinone.video import decode
-from allinone.video.decode import VideoFile, probe, read_frames
-from allinone.video.packets import PacketTable
+from allinone.video import VideoFile, file, probe, read_frames, source
 from allinone.video.transcode import transcode
 from allinone.video.transforms import Transform
 
@@ -76,6 +73,11 @@ def colors(path: Path, times_sec: Sequence[float]) -> list[str]:
     return ["RGB"[int(frame.float().mean((1, 2)).argmax())] for frame in frames]
 
 
+def complete_sec(path: Path) -> float:
+    with VideoFile(path) as video:
+        return video.length_sec(complete=True)
+
+
 def joined(folder: Path, parts: Sequence[Path]) -> Path:
     path = folder / f"joined{parts[0].suffix}"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
@@ -106,14 +108,14 @@ def test_a_still_of_15_s_in_a_silent_screen_recording_is_neither_a_jump_nor_dama
     path = write_film(tmp_path / f"screen{suffix}", frames, codec=codec)
     assert probe(path).duration_sec == pytest.approx(last_red_sec + 37, abs=0.15)
     assert colors(path, [last_red_sec + t for t in (-0.5, 1, 14, 15.5, 30)]) == list("RRRBB")
-    assert readable_sec(path, 60, lambda: None) == pytest.approx(last_red_sec + 37, abs=0.15)
+    assert complete_sec(path) == pytest.approx(last_red_sec + 37, abs=0.15)
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".avi"])
 def test_few_frames_far_apart_are_shown_when_the_file_says(tmp_path, suffix):
     path = write_film(tmp_path / f"few{suffix}", [(0, RED), (1, RED), (2, GREEN), (20, BLUE), (40, RED), (59, GREEN)])
     assert colors(path, [1.5, 3, 19.5, 20.5, 39, 41, 58, 59.5]) == list("RGGBBRRG")
-    assert readable_sec(path, 60, lambda: None) == pytest.approx(60, abs=1)
+    assert complete_sec(path) == pytest.approx(60, abs=1)
 
 
 def test_the_last_frame_of_matroska_lasts_no_longer_than_its_header_says(tmp_path):
@@ -166,13 +168,13 @@ def test_the_last_frame_lasts_as_long_as_its_packet_says(tmp_path, suffix):
     plan = [(0.2 * i, RED) for i in range(5)] + [(8, GREEN), (20, BLUE)]
     path = write_film(tmp_path / f"screen{suffix}", plan, sound=(0, 30), last_sec=16)
     reader = ClipReader(3, Transform(Transform.Config()))
-    with VideoFile(path) as file:
-        assert file.duration_sec == file.decodable_sec == pytest.approx(36)
-        assert reader.measure(file).duration_sec == pytest.approx(36)
+    with VideoFile(path) as video:
+        assert video.length_sec() == video.length_sec(decodable=True) == video.length_sec(complete=True) == 36
+        assert reader.measure(video).duration_sec == pytest.approx(36)
     facts = reader.look_up(path)
     assert probe(path).duration_sec == facts.duration_sec == pytest.approx(36)
     assert Windows(length_sec=10).cut(str(path), facts)[-1] == (30, pytest.approx(36))
-    assert readable_sec(path, 60, lambda: None) == pytest.approx(36)
+    assert complete_sec(path) == pytest.approx(36)
     assert transcode(path, tmp_path / "copy.mp4", short_side=48) is None
     assert probe(tmp_path / "copy.mp4").duration_sec == pytest.approx(36, abs=0.01)
     assert colors(tmp_path / "copy.mp4", [7.9, 8, 19.9, 35]) == ["R", "G", "G", "B"]
@@ -197,13 +199,13 @@ def test_packets_are_read_through_once_and_windows_then_found_by_seeking(tmp_pat
     mux = {"movflags": "frag_keyframe+empty_moov"} if suffix == ".mp4" else {}
     path = write_film(tmp_path / f"a{suffix}", steady(RED, 20), codec=codec, mux=mux)
     read_frames(path, times_sec=[1])
-    monkeypatch.setattr(PacketTable, "read", lambda *args: pytest.fail("read through again"))
-    monkeypatch.setattr(decode._Video, "frames", lambda self: pytest.fail("read in order"))
+    monkeypatch.setattr(source, "read_table", lambda *args: pytest.fail("read through again"))
+    monkeypatch.setattr(file, "timed_frames", lambda source: pytest.fail("read in order"))
     read_frames(path, times_sec=[18.2, 3.5])
 
 
 def test_limits_are_on_lack_of_progress(tmp_path, monkeypatch):
     path = write_film(tmp_path / "a.ts", steady(RED, 10))
     now = iter(range(1_000_000))
-    monkeypatch.setattr(decode, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(source, "time", SimpleNamespace(monotonic=lambda: next(now)))
     assert len(read_frames(path, indices=[99], timeout_sec=2).frames) == 1  # more than 200 "seconds" of work

@@ -11,8 +11,8 @@ from av.video.reformatter import ColorPrimaries, ColorTrc
 from av.video.stream import VideoStream
 from PIL import Image
 
+from allinone.video import probe, read_frames
 from allinone.video.color import HLG, PQ, SWSCALE_ONE, tone_mapped
-from allinone.video.decode import probe, read_frames
 from allinone.video.transcode import transcode
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)

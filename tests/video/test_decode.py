@@ -18,9 +18,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from allinone.video import decode
-from allinone.video.decode import VideoError, VideoFile, probe, read_frames
+from allinone.video import VideoError, VideoFile, file, probe, read_frames, seek
 from allinone.video.encode import write_mp4
+from allinone.video.pixels import ClipBuilder
+from allinone.video.source import MAX_PIXELS
 
 NUM_FRAMES = 50
 
@@ -145,14 +146,14 @@ def test_any_list_of_indices_or_times_gives_what_decoding_in_order_gives(made, d
 def test_seeking_is_used_where_it_is_safe_and_only_there(made, monkeypatch):
     kind, path, frames, times = made
     seen = []
-    sparse = decode._read_sparse
+    sparse = VideoFile._read_sparse
 
     def spy(*args):
         result = sparse(*args)
         seen.append(result is not None)
         return result
 
-    monkeypatch.setattr(decode, "_read_sparse", spy)
+    monkeypatch.setattr(VideoFile, "_read_sparse", spy)
     middle = len(times) * 5 // 8
     clip = read_frames(path, times_sec=[times[middle]])
     assert torch.equal(clip.frames[0], frames[middle])
@@ -163,16 +164,16 @@ def test_seeking_is_used_where_it_is_safe_and_only_there(made, monkeypatch):
 def test_a_sparse_read_decodes_and_converts_little(tmp_path, monkeypatch):
     path = encode(tmp_path / "a.mp4", "libx264", X264, gop=12)
     converted, sent = [], []
-    put, marked = decode._Pictures.put, decode._marked
+    put, resolve = ClipBuilder.put, seek.resolve
 
     def spy(packets, ticks):
-        for packet, answers in marked(packets, ticks):
+        for packet, answers in resolve(packets, ticks):
             sent.append(packet.pts)
             yield packet, answers
 
-    monkeypatch.setattr(decode._Video, "frames", lambda self: pytest.fail("read in order"))
-    monkeypatch.setattr(decode._Pictures, "put", lambda self, shown: (converted.append(shown.tick), put(self, shown)))
-    monkeypatch.setattr(decode, "_marked", spy)
+    monkeypatch.setattr(file, "timed_frames", lambda source: pytest.fail("read in order"))
+    monkeypatch.setattr(ClipBuilder, "put", lambda self, shown: (converted.append(shown.tick), put(self, shown)))
+    monkeypatch.setattr(seek, "resolve", spy)
     read_frames(path, times_sec=[1.5, 0.5, 0.51])
     assert len(converted) == 2
     assert len(sent) < 12  # of 50: those between a keyframe and the frame wanted
@@ -387,7 +388,7 @@ def test_a_header_that_claims_a_huge_frame_allocates_nothing():
     for data in [*claims, gif]:
         tracemalloc.start()
         begin = time.monotonic()
-        with pytest.raises(VideoError, match=f"{decode.MAX_PIXELS} pixels"):
+        with pytest.raises(VideoError, match=f"{MAX_PIXELS} pixels"):
             read_frames(data, indices=[0])
         assert tracemalloc.get_traced_memory()[1] < 1 << 22
         tracemalloc.stop()

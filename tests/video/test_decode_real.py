@@ -11,7 +11,7 @@ import torch
 from av.error import InvalidDataError
 from av.video.stream import VideoStream
 
-from allinone.video.decode import VideoError, probe, read_frames
+from allinone.video import VideoError, probe, read_frames
 from real import DATA, needs_data
 
 pytestmark = needs_data

@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 
-from allinone.video.decode import probe, read_frames
+from allinone.video import probe, read_frames
 from allinone.video.encode import write_mp4
 
 

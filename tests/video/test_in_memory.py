@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from allinone.video.decode import read_frames
+from allinone.video import read_frames
 from allinone.video.in_memory import to_tensor
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 24, 32, 3), dtype=np.uint8)

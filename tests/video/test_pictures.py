@@ -12,8 +12,7 @@ import torch
 from av.video.stream import VideoStream
 from PIL import AvifImagePlugin, Image
 
-from allinone.video import decode
-from allinone.video.decode import VideoError, probe, read_frames
+from allinone.video import VideoError, probe, read_frames, source
 
 TILE, WIDTH, HEIGHT = 64, 120, 100
 COLORS = ((220, 30, 30), (30, 30, 220), (30, 200, 30), (250, 250, 250))
@@ -120,8 +119,8 @@ def test_a_photo_of_tiles_is_read_whole_and_upright(tmp_path, kind, turned):
     height, width = (WIDTH, HEIGHT) if turned else (HEIGHT, WIDTH)
     info = probe(path)
     assert (info.width, info.height, info.is_image, info.duration_sec) == (width, height, True, None)
-    for source in (path, path.read_bytes()):
-        clip = read_frames(source, times_sec=[0, 3])
+    for given in (path, path.read_bytes()):
+        clip = read_frames(given, times_sec=[0, 3])
         assert clip.frames.shape == (2, 3, height, width)
         assert torch.equal(clip.frames[0], clip.frames[1])
         assert np.abs(np.array(corners(clip.frames[0])) - colors).max() < 12
@@ -151,7 +150,7 @@ def test_damaged_and_huge_photos_of_tiles_are_one_clear_error(tmp_path, kind, mo
     for damaged in (data[: len(data) // 2], data.replace(CODECS[kind][3], b"free"), data[:-200] + bytes(200)):
         with pytest.raises(VideoError, match=r"^<bytes>: [^\n]+$"):
             read_frames(damaged, indices=[0])
-    monkeypatch.setattr(decode, "MAX_PIXELS", WIDTH * HEIGHT - 1)
+    monkeypatch.setattr(source, "MAX_PIXELS", WIDTH * HEIGHT - 1)
     with pytest.raises(VideoError, match=f"{WIDTH} x {HEIGHT}"):
         read_frames(path, indices=[0])
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allinone.video.decode import read_frames
+from allinone.video import read_frames
 from allinone.video.encode import write_mp4
 from allinone.video.sampling import segment_times
 

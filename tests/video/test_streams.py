@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 
 from allinone.apps.search.clips import save_clips
 from allinone.apps.search.hits import Hit
-from allinone.video.decode import probe, read_frames
+from allinone.video import probe, read_frames
 from allinone.video.transcode import transcode
 
 FILM, OTHER = (30, 60, 200), (220, 40, 40)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from allinone.video.decode import VideoError, probe, read_frames
+from allinone.video import VideoError, probe, read_frames
 from allinone.video.encode import write_mp4
 from allinone.video.transcode import transcode
 from real import DATA, needs_data

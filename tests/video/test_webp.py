@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from allinone.video.decode import VideoError, probe, read_frames
+from allinone.video import VideoError, probe, read_frames
 
 
 def pictures(num_frames: int, alpha: bool) -> list[Image.Image]:

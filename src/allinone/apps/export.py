@@ -35,7 +35,7 @@ from allinone.model.heads import (
 )
 from allinone.model.model import AllInOne
 from allinone.text.tokenizer import FILE_NAME
-from allinone.video.decode import TOLERANCE_SEC
+from allinone.video.source import TOLERANCE_SEC
 
 TOLERANCE = 1e-4
 POOLED = (MatchingHead, RankingHead, AnswerHead, ChoiceHead, NumberHead)

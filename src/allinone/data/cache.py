@@ -11,7 +11,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from allinone.processes import worker_context
-from allinone.video.decode import TOLERANCE_SEC, VideoError, probe, read_frames
+from allinone.video import VideoError, probe, read_frames
+from allinone.video.source import TOLERANCE_SEC
 
 NOT_TRIED, DOES_NOT_FIT, READY = range(3)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from allinone.data.cache import FrameCache, decoding_size
 from allinone.data.example import Example, Region
-from allinone.video.decode import VideoError, VideoFile, read_frames
+from allinone.video import VideoError, VideoFile, read_frames
 from allinone.video.sampling import segment_times
 from allinone.video.tint import tint
 from allinone.video.transforms import Transform
@@ -129,8 +129,7 @@ class ClipReader:
         side, resize = file.short_side, self.transform.config.resize
         if side is None:
             side = min(file.read(times_sec=[0]).frames.shape[-2:])
-        duration_sec = file.decodable_sec if until_last_decodable else file.duration_sec
-        return VideoMeta(duration_sec or 0.0, decoding_size(side, resize))
+        return VideoMeta(file.length_sec(decodable=until_last_decodable), decoding_size(side, resize))
 
 
 def bounds(span: Span, duration_sec: float) -> tuple[float, float]:

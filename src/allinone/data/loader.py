@@ -26,7 +26,7 @@ from allinone.processes import worker_context
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import Tokenizer, cut_note, pad
 from allinone.types import IGNORE, Batch
-from allinone.video.decode import VideoError
+from allinone.video import VideoError
 from allinone.video.transforms import Transform
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
-"""Frames that a file should have and does not: told from its packets, since damage often decodes without an error.
+"""Frames that a file should have and does not, by its packets: damage often decodes without an error.
 
-A gap between two frames is no damage where the packet before it says that it lasts, or where the sound goes on.
+A gap between two frames is no damage if the packet before it says that it lasts, or if the sound goes on.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,25 +16,25 @@ Ticks = tuple[int, int]
 """From when to when, in ticks of the table."""
 
 _MIN_GAP_SEC = 0.2
-"""Gaps that are shorter are not told of: cameras drop single frames."""
+"""Shorter gaps are not reported: cameras drop single frames."""
 
 _MIN_END_SEC = 1.0
-"""A header that claims so much more than packets hold is that of a file that was cut off; less comes from rounding."""
+"""A header that claims this much more than the packets hold belongs to a file that was cut off; less is rounding."""
 
 _MAX_UNREAD, _MAX_UNREAD_OF_WHOLE = 0.05, 0.5
 """Shares of a file that may follow its last packet: an index, padding. More where the header says that all was read."""
 
 _STEADY = 0.95
-"""A film in which so many steps from frame to frame are equal has a constant frame rate."""
+"""A film has a constant frame rate if at least this share of the steps from frame to frame are equal."""
 
 _CLUSTER_HEADER = 64
-"""Bytes, at most, with which a cluster of Matroska begins."""
+"""Maximum number of bytes with which a cluster of Matroska begins."""
 
 _START_CODE = b"\0\0\1"
 
 
 def missing_frames(table: PacketTable, num_bytes: int) -> list[Ticks]:
-    """Where packets are missing in a file of this size, or are torn."""
+    """Return where packets are missing in a file of this size, or are torn."""
     picture = table.picture
     rows = np.flatnonzero((picture.pts != UNKNOWN) & ~picture.is_hidden)
     rows = rows[rows >= table.first_row]
@@ -44,31 +44,34 @@ def missing_frames(table: PacketTable, num_bytes: int) -> list[Ticks]:
     times = picture.pts[rows]
     steps = np.diff(times)
     is_steady = len(steps) > 0 and float((np.abs(steps - table.step) <= 0.1 * table.step).mean()) >= _STEADY
-    found = []
-    for position in np.flatnonzero(steps > max(1.5 * table.step, _MIN_GAP_SEC / table.time_base)).tolist():
-        row, gap = int(rows[position]), (int(times[position]) + table.step, int(times[position + 1]))
-        if not _is_explained(table, row, int(rows[position + 1]), gap, is_steady):
-            found.append(gap)
-    return merged(found + _broken(table, rows, times) + _missing_end(table, num_bytes))
+    gaps = []
+    for index in np.flatnonzero(steps > max(1.5 * table.step, _MIN_GAP_SEC / table.time_base)).tolist():
+        row, gap = int(rows[index]), (int(times[index]) + table.step, int(times[index + 1]))
+        if not _is_explained(table, row, int(rows[index + 1]), gap, is_steady):
+            gaps.append(gap)
+    return merged(gaps + _broken(table, rows, times) + _missing_end(table, num_bytes))
 
 
 def merged(gaps: list[Ticks]) -> list[Ticks]:
-    """In order, those that overlap as one."""
-    found: list[Ticks] = []
+    """Return the gaps in order, with those that overlap as one."""
+    result: list[Ticks] = []
     for begin, end in sorted(gaps):
-        if found and begin <= found[-1][1]:
-            begin, end = found[-1][0], max(end, found.pop()[1])
-        found.append((begin, end))
-    return found
+        if result and begin <= result[-1][1]:
+            begin, end = result[-1][0], max(end, result.pop()[1])
+        result.append((begin, end))
+    return result
 
 
 def _is_explained(table: PacketTable, row: int, after: int, gap: Ticks, is_steady: bool) -> bool:
-    """Whether the frame of a packet is shown until the next by right, and not because others are missing."""
+    """Return whether a frame is rightly shown until the next, and not because others are missing."""
     begin, end = gap
+    # The packet, or an index of all packets, says how long the frame lasts.
     if table.is_listed or int(table.picture.duration[row]) >= 0.9 * (end - begin):
         return True
+    # AVI: the index lists no frame in between.
     if table.lost_times is not None:
         return not ((table.lost_times >= begin - table.step) & (table.lost_times < end)).any()
+    # The sound goes on for at least half of the gap.
     heard = np.sort(table.sound.pts[table.sound.pts != UNKNOWN])
     if len(heard) > 1 and heard[0] <= begin and heard[-1] >= end - table.step:
         usual = float(np.median(np.diff(heard)))
@@ -82,9 +85,9 @@ def _is_explained(table: PacketTable, row: int, after: int, gap: Ticks, is_stead
 
 
 def _is_seamless(table: PacketTable, first: int, last: int) -> bool:
-    """Whether packets from `first` to `last` lie in the file as close together as others, so that nothing was cut out.
+    """Return whether packets `first` to `last` are as close together in the file as others: nothing was cut out.
 
-    For silent films in formats whose packets have exact positions.
+    For silent films in formats that give exact positions of packets.
     """
     picture = table.picture
     if len(table.sound) or not table.format.startswith(("matroska", "flv", "mov")):
@@ -97,7 +100,7 @@ def _is_seamless(table: PacketTable, first: int, last: int) -> bool:
 
 
 def _missing_end(table: PacketTable, num_bytes: int) -> list[Ticks]:
-    """The end, where the file cannot be read to its end, or holds less than its header says."""
+    """Return the end, if the file cannot be read to its end or holds less than its header says."""
     assert table.end is not None
     picture, sound, end = table.picture, table.sound, table.end.end
     if table.format == "avi":
@@ -112,54 +115,54 @@ def _missing_end(table: PacketTable, num_bytes: int) -> list[Ticks]:
             return [(end, table.claimed_end)]
         if abs(missing) <= 2 * table.nominal_step:
             allowed = _MAX_UNREAD_OF_WHOLE
-    read = int(max((picture.position + picture.size).max(), (sound.position + sound.size).max(initial=0)))
-    lost = num_bytes - read
-    if table.is_listed or read <= 0 or lost < allowed * num_bytes:
+    num_read = int(max((picture.position + picture.size).max(), (sound.position + sound.size).max(initial=0)))
+    lost = num_bytes - num_read
+    if table.is_listed or num_read <= 0 or lost < allowed * num_bytes:
         return []
-    return [(end, end + round(lost / read * (end - table.start)))]  # as long as so many bytes are on the average
+    return [(end, end + round(lost / num_read * (end - table.start)))]  # as long as that many bytes are on average
 
 
 def _broken(table: PacketTable, rows: Int[np.ndarray, " M"], times: Int[np.ndarray, " M"]) -> list[Ticks]:
-    """Runs of packets that hold no frame, up to the next keyframe."""
+    """Return runs of packets that hold no frame, up to the next keyframe."""
     assert table.end is not None
-    found = []
+    gaps = []
     for first, after in _runs(table.picture.is_broken[rows]):
         ends = [*times[after:][table.picture.is_key[rows[after:]]].tolist()[:1], table.end.end]
-        found.append((int(times[first]), int(ends[0])))
-    return [(begin, end) for begin, end in found if end - begin > _MIN_GAP_SEC / table.time_base]
+        gaps.append((int(times[first]), int(ends[0])))
+    return [(begin, end) for begin, end in gaps if end - begin > _MIN_GAP_SEC / table.time_base]
 
 
 def describe(gaps: Sequence[tuple[float, float]], duration_sec: float) -> str:
-    """One line about gaps in seconds."""
-    told = " and ".join(f"from {begin:.1f} to {end:.1f} s" for begin, end in gaps[:3])
+    """Return one line about gaps in seconds."""
+    listed = " and ".join(f"from {begin:.1f} to {end:.1f} s" for begin, end in gaps[:3])
     more = f" (and {len(gaps) - 3} more)" if len(gaps) > 3 else ""
-    return f"damaged: no frame decodes {told}{more} of {max(duration_sec, gaps[-1][1]):.1f} s"
+    return f"damaged: no frame decodes {listed}{more} of {max(duration_sec, gaps[-1][1]):.1f} s"
 
 
 def undecoded(table: PacketTable, ticks: Sequence[int], until: int | None = None) -> list[Ticks]:
-    """Where frames are missing that packets promise, given the times of all that were decoded (up to a time)."""
+    """Return where frames are missing that packets promise, given the times of all that were decoded (`until` then)."""
     picture = table.picture
     promised = np.unique(picture.pts[(picture.pts >= table.start) & ~picture.is_hidden])
     if until is not None:
         promised = promised[promised <= until]
     last = until if until is not None else table.end.end if table.end else table.start
     is_missing = ~np.isin(promised, np.array(ticks, np.int64))
-    found = []
+    gaps = []
     for first, after in _runs(is_missing):
         end = int(promised[after]) if after < len(promised) else last
         if end - int(promised[first]) > max(0.5 / table.time_base, 4 * table.step):
-            found.append((int(promised[first]), end))
-    return found
+            gaps.append((int(promised[first]), end))
+    return gaps
 
 
 def _runs(flags: Bool[np.ndarray, " N"]) -> list[tuple[int, int]]:
-    """Where flags begin to be set, and where they cease."""
+    """Return the ranges in which flags are set."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return [(int(first), int(after)) for first, after in edges.reshape(-1, 2)]
 
 
 def inspector(stream: VideoStream) -> Callable[[av.Packet], bool] | None:
-    """Tells whether a packet cannot be a frame of the stream's codec; None where its structure is not known here."""
+    """Return a test that is true for packets that cannot be a frame of the stream; None if its codec has none here."""
     codec = stream.codec_context.codec.canonical_name if stream.codec_context else ""
     extra = bytes(stream.codec_context.extradata or b"") if stream.codec_context else b""
     if codec in ("h264", "hevc") and extra[:1] == b"\1":
@@ -173,11 +176,17 @@ def inspector(stream: VideoStream) -> Callable[[av.Packet], bool] | None:
 
 
 def _is_chain(data: bytes, length: int) -> bool:
-    """Whether units that begin with their own size fill the packet (H.264 and H.265 in MP4 and Matroska)."""
-    place = 0
-    while place + length < len(data):
-        size = int.from_bytes(data[place : place + length], "big")
-        if size == 0 or data[place + length] & 0x80:  # a bit that is always 0
-            return place > 0 and not any(data[place:])
-        place += length + size
-    return place <= len(data)
+    """Return whether units that begin with their size fill the packet (H.264 and H.265 in MP4 and Matroska)."""
+    position = 0
+    while position + length < len(data):
+        size = int.from_bytes(data[position : position + length], "big")
+        if size == 0 or data[position + length] & 0x80:  # a bit that is always 0
+            return position > 0 and not any(data[position:])
+        position += length + size
+    return position <= len(data)
+
+
+def is_cut_off(image: bytes) -> bool:
+    """Return whether a JPEG lacks its end, which decoders paint gray without an error; other kinds fail to decode."""
+    scan, end = b"\xff\xda", b"\xff\xd9"
+    return image.startswith(b"\xff\xd8") and image.rfind(end) < image.rfind(scan)

@@ -9,6 +9,8 @@ from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from allinone.video.errors import UnreadableError
+
 COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 """Pictures about a film, for example a cover, and never a film themselves."""
 
@@ -17,12 +19,8 @@ PARTS = Disposition.dependent | Disposition.still_image
 _NUM_PEEKED = 500  # packets: a second picture of a film comes long before
 
 
-class NoFilm(ValueError):
-    """The file has no video stream besides covers."""
-
-
 def open_film(open_file: Callable[[bool], InputContainer], quickly: bool) -> tuple[InputContainer, VideoStream]:
-    """Open a file, at its first packet, with the stream that is its film. Raises `NoFilm`.
+    """Open a file, at its first packet, with the stream that is its film. Raises `UnreadableError`.
 
     `open_file(quickly)` reads the header alone or probes packets too. Where several streams could be the film, the file
     is probed, which gives their sizes, frames are counted where the header doesn't do it, and it is opened once more.
@@ -32,7 +30,7 @@ def open_film(open_file: Callable[[bool], InputContainer], quickly: bool) -> tup
         streams = film_candidates(container)
         if not streams:
             others = ", ".join(sorted({stream.type for stream in container.streams})) or "no stream at all"
-            raise NoFilm(f"no video stream (found: {others})")
+            raise UnreadableError(f"no video stream (found: {others})")
         if len(streams) == 1:
             return container, streams[0]
         container.close()

@@ -1,4 +1,4 @@
-"""A video to a smaller MP4 with frequent keyframes, which reads at every moment as the source does, only faster."""
+"""A video to a smaller MP4 with frequent keyframes, which shows the same at every moment and reads faster."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -7,14 +7,14 @@ from pathlib import Path
 import av
 
 from allinone.files.whole import whole_file
-from allinone.video.decode import FrameStream
 from allinone.video.encode import add_stream, even_sides
+from allinone.video.file import FrameStream
 
 CLOCK = 90_000
 """Ticks a second of the written file: fine enough for any frame rate, variable ones included."""
 
 NO_EDIT_LIST = {"use_editlist": "0", "movflags": "negative_cts_offsets"}
-"""With one, FFmpeg leaves out the frames after a keyframe near the end, where the frame rate varies."""
+"""With an edit list, FFmpeg skips the frames after a keyframe near the end if the frame rate varies."""
 
 
 def transcode(
@@ -27,13 +27,18 @@ def transcode(
     timeout_sec: int | float = 60,
     on_progress: Callable[[], object] = lambda: None,
 ) -> str | None:
-    """Write every frame that decodes at its own time: upright, with square pixels, the short side `short_side` at most.
+    """Write every frame that decodes, at its time: upright, square pixels, the short side at most `short_side`.
 
     A keyframe comes every `gop` frames or sooner; there is no sound. The last frame stays for as long as its packet
-    says. `target` appears when it is complete. What did not decode is told (None where all did); where no
-    frame does, VideoError. `on_progress` is called at each packet.
+    says. `target` appears when it is complete. `on_progress` is called at each packet.
+
+    Returns:
+        What did not decode; None if everything did.
+
+    Raises:
+        VideoError: no frame decodes.
     """
-    stream_of_frames = FrameStream(source, short_side=short_side, timeout_sec=timeout_sec, on_progress=on_progress)
+    stream_of_frames = FrameStream(source, max_short_side=short_side, timeout_sec=timeout_sec, on_progress=on_progress)
     with stream_of_frames as frames, whole_file(target) as path:
         rate = Fraction(frames.fps or 25).limit_denominator(1001)
         stream = None
@@ -45,7 +50,7 @@ def transcode(
                     stream = add_stream(container, pixels.shape[0], pixels.shape[1], rate, gop, crf)
                     stream.codec_context.time_base = Fraction(1, CLOCK)
                 frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-                # What is asked for before the first frame is that frame: here it begins at 0.
+                # A time before the first frame gives that frame: here it begins at 0.
                 frame.pts = 0 if last < 0 else max(last + 1, round(time_sec * CLOCK))
                 last = frame.pts
                 frame.time_base = Fraction(1, CLOCK)
@@ -57,4 +62,4 @@ def transcode(
                 if packet.pts is not None:
                     packet.duration = end - packet.pts
                 container.mux(packet)
-        return frames.damage
+        return frames.describe_damage()

@@ -17,7 +17,7 @@ from allinone.apps.look.report import (
     percent,
     write_report,
 )
-from allinone.video.decode import VideoError
+from allinone.video import VideoError
 from allinone.video.encode import write_mp4
 
 EVIL = """</p><script src="//evil.example/x.js">alert(1)</script>"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"""

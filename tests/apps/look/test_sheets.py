@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from allinone.apps.look.sheets import GAP, LABEL, MIN_WIDTH, contact_sheet
-from allinone.video.decode import VideoError
+from allinone.video import VideoError
 from allinone.video.encode import write_mp4
 
 GREYS = (20, 120, 220)

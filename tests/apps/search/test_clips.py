@@ -11,7 +11,7 @@ from PIL import Image
 
 from allinone.apps.search import Hit
 from allinone.apps.search.clips import clip_name, save_clips
-from allinone.video.decode import VideoError, probe, read_frames
+from allinone.video import VideoError, probe, read_frames
 from allinone.video.encode import write_mp4
 from tiny import tiny_frames
 

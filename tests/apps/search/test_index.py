@@ -19,7 +19,7 @@ from PIL import Image
 from allinone.apps.search import AddReport, Filters, Hit, VideoIndex, Windows, require_lancedb
 from allinone.data.clip_reader import ClipReader, Span
 from allinone.inference import Predictor
-from allinone.video import decode
+from allinone.video import VideoError, VideoFile, read_frames
 from allinone.video.encode import write_mp4
 from tiny import CONFIG, HEADS, TEXTS, tiny_frames, tiny_predictor, write_videos
 
@@ -182,7 +182,7 @@ def test_a_failure_that_may_pass_is_tried_again(predictor: Predictor, tmp_path: 
     index = VideoIndex.open(tmp_path / "index", predictor)
 
     def fails(self: ClipReader, path: Path) -> None:
-        raise decode.VideoError(f"{path}: still reading after 300 s; given up (timeout_sec)")
+        raise VideoError(f"{path}: still reading after 300 s; given up (timeout_sec)")
 
     with monkeypatch.context() as patched:
         patched.setattr(ClipReader, "look_up", fails)
@@ -227,11 +227,11 @@ def test_the_index_itself_is_not_among_what_is_left_alone(predictor: Predictor, 
 def test_a_video_that_breaks_in_its_middle_is_left_out_whole(
     predictor: Predictor, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    real = decode.read_frames
+    real = read_frames
 
     def failing(source, *, times_sec, **options):
         if max(times_sec) > 1.5 and len(times_sec) > 1:
-            raise decode.VideoError(f"{source}: torn")
+            raise VideoError(f"{source}: torn")
         return real(source, times_sec=times_sec, **options)
 
     monkeypatch.setattr("allinone.apps.search.embedding.read_frames", failing)
@@ -245,7 +245,7 @@ def test_a_video_that_breaks_in_its_middle_is_left_out_whole(
 def test_a_header_that_claims_too_long_a_video_makes_no_windows_of_nothing(
     predictor: Predictor, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(decode.VideoFile, "duration_sec", 1e7)
+    monkeypatch.setattr(VideoFile, "duration_sec", 1e7)
     index = VideoIndex.open(tmp_path / "index", predictor, CUT)
     index.add(videos / "sub")
     assert [(start, end) for _, start, end in rows(index)] == [(0, 1), (1, 2), (2, 3)]
@@ -499,7 +499,7 @@ def test_thumbnails_are_small_jpegs(filled: VideoIndex, videos: Path):
             assert (picture.format, picture.size) == ("JPEG", (32, 32))
             seen = np.asarray(picture).astype(int)
         middle = (hit.start_sec + hit.end_sec) / 2 + 0.125
-        frame = decode.read_frames(hit.video, times_sec=[middle]).frames[0].permute(1, 2, 0)
+        frame = read_frames(hit.video, times_sec=[middle]).frames[0].permute(1, 2, 0)
         assert np.abs(seen - frame.numpy()).mean() < 10
     for id in ("of nothing", "' OR ''='"):
         with pytest.raises(ValueError, match=r"no segment .*search again"):
@@ -649,7 +649,7 @@ def test_an_index_and_its_hits_tell_what_they_are(filled: VideoIndex):
 
 def test_examples_in_memory_find_what_their_file_finds(filled: VideoIndex):
     hit = filled.search(TEXTS[0], 1)[0]
-    frames = decode.read_frames(hit.video, times_sec=[0.0]).frames
+    frames = read_frames(hit.video, times_sec=[0.0]).frames
     wanted = filled.similar(frames, 5)
     array = frames.permute(0, 2, 3, 1).numpy()
     for example in (array, array[0], [array[0]], Image.fromarray(array[0])):

@@ -22,7 +22,7 @@ from allinone.apps.serve.server import background
 from allinone.apps.serve.service import Service, media_type
 from allinone.asking import ask, in_words, which_of
 from allinone.data.clip_reader import Span
-from allinone.video.decode import probe, read_frames
+from allinone.video import probe, read_frames
 from serving import LIMITS, ODD_NAME, Served
 from tiny import ANSWERS, TEXTS, tiny_frames, tiny_predictor
 

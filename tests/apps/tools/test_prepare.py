@@ -11,7 +11,7 @@ from allinone.apps.tools.prepare import Format, prepare
 from allinone.data.example import Example
 from allinone.data.presence import missing
 from allinone.datasets import find
-from allinone.video.decode import probe
+from allinone.video import probe
 from allinone.video.encode import write_image, write_mp4
 from apps.tools.world import SMALL, state_of, write_official, write_tvqa_frames
 from layouts.images import write_nlvr2

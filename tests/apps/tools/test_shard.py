@@ -25,7 +25,7 @@ from allinone.data.presence import missing
 from allinone.datasets import find
 from allinone.files.shards import INDEX, open_file
 from allinone.text.tokenizer import Tokenizer
-from allinone.video.decode import VideoError, probe, read_frames
+from allinone.video import VideoError, probe, read_frames
 from allinone.video.encode import write_image, write_mp4
 from allinone.video.transforms import Transform
 from apps.tools.world import RECORDS, SMALL, state_of, write_official, write_rows, write_tvqa_frames

@@ -11,7 +11,7 @@ from allinone.apps.look.curves import loss_curves, needs_plots
 from allinone.apps.look.sheets import contact_sheet
 from allinone.files.whole import whole_file
 from allinone.progress import clock
-from allinone.video.decode import probe
+from allinone.video import probe
 
 NUM_SHEET_FRAMES = 4
 

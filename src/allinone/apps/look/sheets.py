@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from allinone.apps.look.curves import needs_plots
 from allinone.progress import clock
-from allinone.video.decode import probe, read_frames
+from allinone.video import probe, read_frames
 
 DPI = 128  # a power of two: sizes in inches are then whole pixels again, without rounding
 GAP, LABEL, MIN_WIDTH = 4, 18, 44

@@ -21,7 +21,7 @@ from allinone.apps.search.hits import Hit
 from allinone.apps.search.sound import SOUND_RATE, has_sound, sound_between
 from allinone.files.faults import FULL
 from allinone.files.whole import whole_file
-from allinone.video.decode import VideoError, VideoInfo, probe, read_frames
+from allinone.video import VideoError, VideoInfo, probe, read_frames
 from allinone.video.encode import add_stream, even_sides
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from av.error import FFmpegError
 from jaxtyping import UInt8
 from torch import Tensor
 
-from allinone.video.decode import VideoFile, read_frames
+from allinone.video import VideoFile, read_frames
 
 SLACK_SEC = 0.25
 """By so much a copy may be shorter, and its sound begin later, than its packets say: codecs swallow one or two."""
@@ -47,7 +47,7 @@ def opened(path: str | Path) -> Any:
 def film_and_zero(path: str) -> tuple[int, Fraction]:
     """The index of the stream that is shown, and where its times begin on the clock of the file, in seconds."""
     with VideoFile(path) as film:
-        return film.video.stream.index, film.video.zero * film.video.time_base
+        return film.stream.index, film.zero_sec
 
 
 def copy(path: str, start_sec: float, end_sec: float, to: Path, form: str) -> None:
@@ -80,8 +80,8 @@ def copy(path: str, start_sec: float, end_sec: float, to: Path, form: str) -> No
     if not are_alike(wanted.frames[2:], got.frames):
         raise CopyError("it does not show the pictures of the source")
     with VideoFile(to) as clip:
-        if (clip.duration_sec or 0) < end - first - SLACK_SEC:
-            raise CopyError(f"it lasts {clip.duration_sec} s, not {float(end - first):g} s")
+        if clip.length_sec() < end - first - SLACK_SEC:
+            raise CopyError(f"it lasts {clip.length_sec():g} s, not {float(end - first):g} s")
     require_sounds(to, sounds)
 
 

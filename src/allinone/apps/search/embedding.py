@@ -23,7 +23,7 @@ from allinone.apps.search.files import VideoFile
 from allinone.apps.search.segments import Bounds, Cut
 from allinone.data.clip_reader import ClipReader
 from allinone.inference import Predictor
-from allinone.video.decode import VideoError, read_frames
+from allinone.video import VideoError, read_frames
 from allinone.video.sampling import segment_times
 
 Item = TypeVar("Item")

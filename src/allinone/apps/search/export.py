@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 from allinone.apps.search.hits import Hit
-from allinone.video.decode import VideoError, probe
+from allinone.video import VideoError, probe
 
 Found = Mapping[str, Sequence[Hit]]
 """What was found for each query."""

@@ -105,7 +105,7 @@ def scenedetect() -> Any:
 
 def small_frames(path: str, duration_sec: float) -> Iterator[np.ndarray]:
     """Yield frames of 64 lines, `SHOT_FPS` a second, as [H, W, BGR]."""
-    from allinone.video.decode import read_frames
+    from allinone.video import read_frames
 
     times = (np.arange(max(1, round(duration_sec * SHOT_FPS))) + 0.5) / SHOT_FPS
     for part in np.split(times, range(SHOT_PART_SEC * SHOT_FPS, len(times), SHOT_PART_SEC * SHOT_FPS)):

@@ -12,7 +12,7 @@ from av.error import FFmpegError
 from jaxtyping import Float32
 
 from allinone.apps.search.copying import opened, rewind
-from allinone.video.decode import VideoFile
+from allinone.video import VideoFile
 from allinone.video.packets import PacketTable
 
 SOUND_RATE = 48_000
@@ -73,8 +73,7 @@ def silence(num_samples: int) -> Iterator[Samples]:
 def heard(path: str, start_sec: float) -> Iterator[tuple[float, Samples]]:
     """The sound that decodes, from a second before `start_sec` on, and when it is heard."""
     with VideoFile(path) as film:
-        index, table = film.video.stream.index, film.video.table
-        zero_sec = float(film.video.zero * film.video.time_base)
+        index, table, zero_sec = film.stream.index, film.table, float(film.zero_sec)
     with opened(path) as source:
         first = source.streams.audio[0]
         # None is the best where sound begins so late that nothing is known of it yet.

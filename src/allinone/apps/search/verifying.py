@@ -9,7 +9,7 @@ from allinone.apps.search.records import Verified
 from allinone.apps.search.table import FILE_COLUMNS, Store
 from allinone.data.clip_reader import ClipReader
 from allinone.progress import Progress
-from allinone.video.decode import VideoError
+from allinone.video import VideoError
 
 
 def verify(store: Store, reader: ClipReader, contents: bool, report: Progress) -> Verified:

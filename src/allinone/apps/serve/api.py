@@ -34,7 +34,7 @@ from allinone.apps.serve.requests import (
 )
 from allinone.apps.serve.service import NotFound, Service, media_type
 from allinone.files.faults import FULL
-from allinone.video.decode import VideoError
+from allinone.video import VideoError
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 

@@ -38,7 +38,7 @@ from allinone.apps.serve.requests import (
 from allinone.asking import Question, abilities, in_words, which_of
 from allinone.data.clip_reader import Span, bounds
 from allinone.inference import all_pairs, likeliest
-from allinone.video.decode import VideoError, probe
+from allinone.video import VideoError, probe
 from allinone.video.sampling import segment_times
 
 MAX_CLIP_SEC = 60

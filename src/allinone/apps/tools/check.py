@@ -19,11 +19,9 @@ from allinone.data.example import Example
 from allinone.data.presence import Folders
 from allinone.datasets import DatasetEntry
 from allinone.files.cache import cache_folder
-from allinone.files.shards import open_file
 from allinone.files.whole import write_json
 from allinone.progress import Progress
-from allinone.video.damage import describe
-from allinone.video.decode import VideoError, VideoFile
+from allinone.video import VideoFile
 
 LATER_SEC = 1.0
 """A part that ends this much after its video is told of; less comes from rounding."""
@@ -170,25 +168,5 @@ def look(task: tuple[str, list[float] | None, float], alive: Alive) -> list[floa
     now = signature(path)
     if before is not None and before[:2] == now:
         return before
-    return [*now, readable_sec(path, timeout_sec, alive)]
-
-
-def readable_sec(path: str | Path, timeout_sec: float, alive: Alive) -> float:
-    """The duration of a video (0 of an image); VideoError where frames are missing."""
     with VideoFile(path, timeout_sec=timeout_sec, on_progress=alive) as file:
-        missing = file.missing()
-        if not file.is_image:
-            if missing:
-                raise VideoError(f"{path}: {describe(missing, file.duration_sec or 0.0)}")
-            return file.duration_sec or 0.0
-    with open_file(path) as picture:
-        is_whole = not is_cut_off(picture.read())
-    if not is_whole:
-        raise VideoError(f"{path}: damaged: the end of the picture is not there")
-    return 0.0
-
-
-def is_cut_off(image: bytes) -> bool:
-    """Whether a JPEG lacks its end, which decoders paint grey without a word; other kinds do not decode then."""
-    scan, end = b"\xff\xda", b"\xff\xd9"
-    return image.startswith(b"\xff\xd8") and image.rfind(end) < image.rfind(scan)
+        return [*now, file.length_sec(complete=True)]

@@ -29,7 +29,7 @@ from allinone.datasets.files import as_mp4
 from allinone.files.shards import open_file
 from allinone.files.whole import write_json
 from allinone.progress import Progress
-from allinone.video.decode import probe, read_frames
+from allinone.video import probe, read_frames
 from allinone.video.encode import write_image
 from allinone.video.names import PICTURES
 from allinone.video.sampling import segment_times
