@@ -25,8 +25,9 @@ from torch import Tensor
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.features import features
 from allinone.model.heads import AnswerHead, ChoiceHead, ContrastiveHead, MatchingHead, MLMHead, RankingHead
+from allinone.model.released import convert_released, released_name
 from allinone.model.time import token_rolling
-from allinone.model.weights import convert_released, read_tensors, released_name
+from allinone.model.weight_files import read_tensors
 from allinone.objectives.alignment import inner_words, transport_distance
 from allinone.objectives.vtc import info_nce
 from allinone.train.optim import Optim, parameter_groups

@@ -17,7 +17,7 @@ CORE = {
     "metrics": {"types"},
     "video": {"files", "types"},
     "text": {"files", "types"},
-    "model": {"files", "types"},
+    "model": {"files", "types", "text"},
     "data": {"processes", "types", "video", "text", "files"},
     "objectives": {"types", "model", "text"},
     "checkpoint": {"files", "types", "model", "text"},

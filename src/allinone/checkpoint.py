@@ -15,19 +15,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-import torch
-from torch import Tensor
-
 from allinone.checks import fits
 from allinone.files.faults import first_line
 from allinone.files.reading import read_json
 from allinone.files.tensors import load_tensors, save_tensors, tensor_shapes
 from allinone.files.whole import old_name, recover, whole_folder, write_json
 from allinone.model.config import ModelConfig
-from allinone.model.heads import HEADS, AnswerHead, Head, LabelHead, MatchingHead, RankingHead, known_heads
-from allinone.model.model import AllInOne, resize_position, resize_time
+from allinone.model.heads import HEADS, known_heads
+from allinone.model.model import AllInOne
+from allinone.model.start import heads_of
 from allinone.model.time import TIMES, Rolling
-from allinone.model.weights import Report, load_all
+from allinone.model.weights import load_all
 from allinone.text.tokenizer import FILE_NAME as TOKENIZER
 from allinone.text.tokenizer import Tokenizer
 
@@ -93,7 +91,7 @@ def save_checkpoint(
         if experiment is not None:
             write_json(new / EXPERIMENT, experiment)
         written = [name for name in (TOKENIZER, EXPERIMENT) if (new / name).exists()]
-        heads = {kind: asdict(head.config) for kind, head in named_heads(model).items()}
+        heads = {kind: asdict(head.config) for kind, head in heads_of(model).items()}
         config = {
             "format": FORMAT,
             "model": asdict(model.config) | {"time": {"kind": model.encoder.time.kind, **asdict(model.config.time)}},
@@ -224,100 +222,12 @@ def newest_checkpoint(run_dir: Path) -> Path | None:
     return next(reversed(step_folders(run_dir)), None)
 
 
-def start_from(model: AllInOne, source: Checkpoint, tokenizer: Tokenizer | None = None) -> Report:
-    """Start a model from the weights of another, with as many of its heads as this one has too.
-
-    Rows that stand for a word piece or an answer go by name, so vocabularies may differ. `tokenizer` is that of the new
-    model; without both tokenizers the vocabularies must be equally large, and are taken to be the same. Position and
-    temporal embeddings are resized. Heads of other kinds or sizes are dropped or stay new; all of it is in the report.
-    Raises ValueError where the encoders compute different things.
-    """
-    check_same_blocks(source, model.config)
-    if None in (source.tokenizer, tokenizer) and source.model.config.vocab_size != model.config.vocab_size:
-        raise ValueError(
-            f"{source.folder}: a vocabulary of {source.model.config.vocab_size} entries, wanted "
-            f"{model.config.vocab_size}; give both tokenizers, which tell the entries that are the same"
-        )
-    known_rows = tokenizer is not None and source.tokenizer is not None
-    old_names = row_names(source.model, source.tokenizer if known_rows else None)
-    new_names = row_names(model, tokenizer if known_rows else None)
-    own, report, taken = model.state_dict(), Report(), {}
-    for name, old in source.model.state_dict().items():
-        new, rows = own.get(name), (old_names.get(name, ()), new_names.get(name, ()))
-        if new is None:
-            report.dropped.append(f"{name}: this model has no such tensor")
-        elif all(rows) and old.shape[1:] == new.shape[1:] and (len(old) != len(new) or rows[0] != rows[1]):
-            taken[name], num_known = match_rows(old, rows[0], new, rows[1])
-            report.resized.append(f"{name} ({num_known} of {len(rows[1])} entries known)")
-        elif old.shape == new.shape:
-            taken[name] = old
-            report.taken.append(name)
-        elif name in RESIZED:
-            taken[name] = RESIZED[name](old, new, model.config)
-            report.resized.append(f"{name} {tuple(old.shape)} to {tuple(new.shape)}")
-        else:
-            report.dropped.append(f"{name}: {tuple(old.shape)}, and this model's is {tuple(new.shape)}")
-    load_all(model, {**own, **taken})
-    ranking, matching = model.get(RankingHead), source.model.get(MatchingHead)
-    if ranking is not None and matching is not None and source.model.get(RankingHead) is None:
-        ranking.start_from(matching)
-        taken |= {f"heads.ranking.{name}": tensor for name, tensor in ranking.state_dict().items()}
-        report.taken.append("heads.matching.linear -> heads.ranking.linear (the row of a matching pair)")
-    report.new.extend(name for name in own if name not in taken)
-    return report
-
-
-def check_same_blocks(source: Checkpoint, config: ModelConfig) -> None:
-    fixed = ("width", "num_heads", "depth", "mlp_ratio", "patch_size", "distilled")
-    pairs = {name: (getattr(source.model.config, name), getattr(config, name)) for name in fixed}
-    wrong = [f"{name} {there} (wanted {here})" for name, (there, here) in pairs.items() if there != here]
-    if wrong:
-        raise ValueError(f"{source.folder}: this model cannot start from that one: {', '.join(wrong)}")
-
-
-def longer_texts(old: Tensor, new: Tensor, config: ModelConfig) -> Tensor:
-    """Positions of a text that the old model did not know stay as they are."""
-    return torch.cat([old[: len(new)], new[len(old) :]])
-
-
-RESIZED: dict[str, Callable[[Tensor, Tensor, ModelConfig], Tensor]] = {
-    "encoder.text.position.weight": longer_texts,
-    "encoder.vision.time": lambda old, new, config: resize_time(old, config.num_frames),
-    "encoder.vision.position": lambda old, new, config: resize_position(old, config.num_patches, config.num_special),
-}
-
-
-def row_names(model: AllInOne, tokenizer: Tokenizer | None) -> dict[str, tuple[str, ...]]:
-    """What the rows of a tensor stand for, where they stand for something with a name."""
-    pieces = tokenizer.tokens if tokenizer is not None else ()
-    answers = head.config.answers if (head := model.get(AnswerHead)) is not None else ()
-    classes = head.config.classes if (head := model.get(LabelHead)) is not None else ()
-    return {
-        "encoder.text.word.weight": pieces,
-        "heads.mlm.decoder.weight": pieces,
-        "heads.mlm.decoder.bias": pieces,
-        "heads.answer.layers.4.weight": answers,
-        "heads.answer.layers.4.bias": answers,
-        "heads.label.linear.weight": classes,
-        "heads.label.linear.bias": classes,
-    }
-
-
-def match_rows(old: Tensor, old_names: Sequence[str], new: Tensor, new_names: Sequence[str]) -> tuple[Tensor, int]:
-    """The new tensor with the old rows of the names in both; and how many those are."""
-    place = {name: i for i, name in enumerate(old_names)}
-    known = [i for i, name in enumerate(new_names) if name in place]
-    matched = new.clone()
-    matched[known] = old[[place[new_names[i]] for i in known]].to(new)
-    return matched, len(known)
-
-
 def model_card(model: AllInOne, text: str = "") -> str:
     """A model card: what this is, what it can do, and how to use it. `text` comes after the first paragraph."""
     config = model.config
     num_parameters = sum(p.numel() for p in model.parameters())
     heads = (
-        "\n".join(f"- `{kind}`: {head.about}" for kind, head in named_heads(model).items()) or "None: an encoder alone."
+        "\n".join(f"- `{kind}`: {head.purpose}" for kind, head in heads_of(model).items()) or "None: an encoder alone."
     )
     parts = [
         "---\nlibrary_name: allinone\n---\n\n# All-in-One video-language model",
@@ -330,10 +240,6 @@ def model_card(model: AllInOne, text: str = "") -> str:
         f"`{CONFIG}` holds every number of the architecture, `{EXPERIMENT}`, if there is one, the run that made it.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def named_heads(model: AllInOne) -> dict[str, Head]:
-    return {kind: head for kind, head in model.heads.items() if isinstance(head, Head)}
 
 
 def load_model(folder: Path) -> AllInOne:

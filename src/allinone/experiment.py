@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 import jsonargparse
 import torch
 
-from allinone.checkpoint import Checkpoint, load_checkpoint, start_from
+from allinone.checkpoint import Checkpoint, load_checkpoint
 from allinone.checks import did_you_mean
 from allinone.data.cache import FrameCache
 from allinone.data.clip_reader import Control
@@ -26,6 +26,7 @@ from allinone.inference import Predictor, evaluation_transform, load
 from allinone.model.config import SIZES, ModelConfig
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.model import AllInOne, MissingHead
+from allinone.model.start import start_from
 from allinone.model.time import Rolling
 from allinone.objectives.base import BuildContext, ObjectiveConfig
 from allinone.progress import Progress, is_first_process, progress_lines, show_logs
@@ -302,7 +303,7 @@ def train(
     objectives = {name: config.build(ingredients) for name, config in experiment.objectives.items()}
     if start is not None:
         heads = [head for objective in objectives.values() for head in objective.heads()]
-        start_from(AllInOne(encoder, heads), start, tokenizer)
+        start_from(AllInOne(encoder, heads), start.model, tokenizer, start.tokenizer)
     with join_world(experiment.train.device) as world:
         accumulate = num_batches(experiment, world.size)
         return run_training(

@@ -17,7 +17,8 @@ from allinone.inference import Predictor, load
 from allinone.model.config import ModelConfig
 from allinone.model.heads import HEADS, ContrastiveHead, LabelHead, MatchingHead, MLMHead
 from allinone.model.model import AllInOne, MissingHead
-from allinone.model.weights import RELEASED_DIMS, RELEASED_OPTIONAL, read_tensors
+from allinone.model.released import RELEASED_DIMS, RELEASED_OPTIONAL
+from allinone.model.weight_files import read_tensors
 from allinone.objectives.base import BuildContext
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import SPECIAL, Tokenizer

@@ -16,7 +16,7 @@ import torch
 from torch._utils import _rebuild_tensor_v2 as rebuild
 
 from allinone.apps.convert import convert
-from allinone.model.weights import read_tensors
+from allinone.model.weight_files import read_tensors
 
 RELEASED = Path(__file__).parents[1] / "data" / "parity_small" / "checkpoint.ckpt"
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3).T, "a.bias": torch.tensor([1, 2], dtype=torch.bfloat16)}

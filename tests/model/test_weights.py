@@ -7,8 +7,11 @@ from safetensors.torch import save_file
 
 from allinone.model.config import NANO
 from allinone.model.heads import AnswerHead, MatchingHead, RankingHead
-from allinone.model.model import AllInOne, resize_position, resize_time
-from allinone.model.weights import convert_released, is_released, read_tensors, start_from_vit
+from allinone.model.model import AllInOne
+from allinone.model.released import convert_released, is_released
+from allinone.model.vit import start_from_vit
+from allinone.model.weight_files import read_tensors
+from allinone.model.weights import resize_position, resize_time
 
 RELEASED = Path(__file__).parents[1] / "data" / "parity_small" / "checkpoint.ckpt"
 
@@ -190,6 +193,6 @@ def test_a_model_for_more_frames_keeps_what_it_computes_for_the_first_ones(relea
 
 def test_ranking_starts_as_the_yes_of_matching():
     matching, ranking = MatchingHead(MatchingHead.Config(), SMALLEST), RankingHead(RankingHead.Config(), SMALLEST)
-    ranking.start_from(matching)
+    assert ranking.start_from_others({"matching": matching})
     pooled = torch.randn(4, 32)
     assert torch.allclose(ranking(pooled), matching(pooled)[:, 1], atol=1e-6)

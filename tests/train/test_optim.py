@@ -6,7 +6,8 @@ import torch
 
 from allinone.model.heads import ContrastiveHead
 from allinone.model.model import AllInOne
-from allinone.model.weights import convert_released, read_tensors, released_name
+from allinone.model.released import convert_released, released_name
+from allinone.model.weight_files import read_tensors
 from allinone.train.optim import Optim, parameter_groups
 from real import SHARED, needs_parity
 

@@ -9,20 +9,16 @@ import torch
 
 from allinone.checkpoint import model_card, save_checkpoint
 from allinone.checks import did_you_mean
+from allinone.files.faults import first_line
 from allinone.files.lock import only_process
 from allinone.files.reading import check_readable
 from allinone.model.config import PAPER_SIZES
-from allinone.model.heads import ABILITIES
+from allinone.model.heads import known_abilities
 from allinone.model.model import AllInOne
-from allinone.model.weights import (
-    Report,
-    check_finite,
-    convert_released,
-    first_line,
-    is_released,
-    read_tensors,
-    start_from_vit,
-)
+from allinone.model.released import convert_released, is_released
+from allinone.model.vit import start_from_vit
+from allinone.model.weight_files import read_tensors
+from allinone.model.weights import Report, check_finite
 from allinone.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -107,7 +103,7 @@ def read_answers(path: str | Path) -> list[str]:
 def can_and_cannot(model: AllInOne) -> list[str]:
     """Lines on what a checkpoint has heads for, and the commands that add the others."""
     lacking: dict[str, list[str]] = {}
-    for ability, head in ABILITIES.items():
+    for ability, head in known_abilities().items():
         if ability not in model.abilities:
             lacking.setdefault(model.how_to_add(head), []).append(ability)
     lines = [f"it can: {', '.join(model.abilities) or 'nothing yet'}"]

@@ -10,7 +10,7 @@ may have any size and texts any length that the model has positions for. Beside 
 import json
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,25 +23,18 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from allinone.inference import Predictor, load
-from allinone.model.heads import (
-    AnswerHead,
-    ChoiceHead,
-    ContrastiveHead,
-    Head,
-    LabelHead,
-    MatchingHead,
-    NumberHead,
-    RankingHead,
-)
+from allinone.model.heads import ContrastiveHead, Input
 from allinone.model.model import AllInOne
+from allinone.model.start import heads_of
 from allinone.text.tokenizer import FILE_NAME
 from allinone.video.source import TOLERANCE_SEC
 
 TOLERANCE = 1e-4
-POOLED = (MatchingHead, RankingHead, AnswerHead, ChoiceHead, NumberHead)
 INPUTS = {"frames": {0: "batch"}, "text_ids": {0: "batch", 1: "length"}, "text_mask": {0: "batch", 1: "length"}}
 """What goes in, and the names of its sizes that are free."""
 EXAMPLE = Path(__file__).with_name("export_example.py")
+
+Function = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -53,32 +46,39 @@ class Exported:
 
 
 class OnVideo(nn.Module):
-    def __init__(self, model: AllInOne, head: ContrastiveHead | LabelHead):
+    """A function of the tokens of the video-only mode."""
+
+    def __init__(self, model: AllInOne, function: Function):
         super().__init__()
         self.encoder = model.encoder
-        self.head = head.embed_video if isinstance(head, ContrastiveHead) else head
+        self.function = function
 
     def forward(self, frames: UInt8[Tensor, "B T C H W"]) -> Float[Tensor, "B X"]:
-        return self.head(self.encoder.encode_video(frames, num_out_tokens=1))
+        return self.function(self.encoder.encode_video(frames, num_out_tokens=1))
 
 
 class OnText(nn.Module):
-    def __init__(self, model: AllInOne, head: ContrastiveHead):
+    """A function of the tokens of the text-only mode."""
+
+    def __init__(self, model: AllInOne, function: Function):
         super().__init__()
         self.encoder = model.encoder
-        self.head = head
+        self.function = function
 
     def forward(self, text_ids: Int[Tensor, "B L"], text_mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B E"]:
-        return self.head.embed_text(self.encoder.encode_text(text_ids, text_mask, num_out_tokens=1))
+        return self.function(self.encoder.encode_text(text_ids, text_mask, num_out_tokens=1))
 
 
 class OnPairs(nn.Module):
-    """The random order of patches, where the model has one, is that of evaluation, written into the file."""
+    """A function of the pooled joint feature.
 
-    def __init__(self, model: AllInOne, head: Head):
+    The random order of patches, if the model has one, is that of evaluation, and is written into the file.
+    """
+
+    def __init__(self, model: AllInOne, function: Function):
         super().__init__()
         self.encoder = model.encoder
-        self.head = head
+        self.function = function
         is_random, num_frames = model.config.patch_order == "random", model.config.num_frames
         self.order = self.encoder.draw_order(1, num_frames) if is_random else None
 
@@ -86,9 +86,16 @@ class OnPairs(nn.Module):
         self, frames: UInt8[Tensor, "B T C H W"], text_ids: Int[Tensor, "B L"], text_mask: Bool[Tensor, "B L"]
     ) -> Float[Tensor, "B ..."]:
         order = None if self.order is None else self.order.expand(frames.shape[0], -1, -1)
-        return self.head(
-            self.encoder.pool(self.encoder(frames, text_ids, text_mask, patch_order=order, num_out_tokens=1).text)
-        )
+        encoded = self.encoder(frames, text_ids, text_mask, patch_order=order, num_out_tokens=1)
+        return self.function(self.encoder.pool(encoded.text))
+
+
+READS: dict[Input, tuple[str, ...]] = {
+    "video": ("frames",),
+    "text": ("text_ids", "text_mask"),
+    "joint": ("frames", "text_ids", "text_mask"),
+}
+WRAPPERS: dict[Input, Callable[[AllInOne, Function], nn.Module]] = {"video": OnVideo, "text": OnText, "joint": OnPairs}
 
 
 def export(model: AllInOne | Predictor | str | Path, folder: str | Path) -> list[Exported]:
@@ -166,42 +173,21 @@ def preprocessing(predictor: Predictor) -> dict[str, Any]:
             "sep_id": tokenizer.sep_id,
             "mask": "True where a token is no padding",
         },
-        "outputs": {f"{name}.onnx": meaning for name, meaning in outputs(predictor.model.heads.values())},
+        "outputs": {
+            f"{name}.onnx": export.meaning
+            for head in heads_of(predictor.model).values()
+            for name, export in head.exports().items()
+        },
     }
 
 
-def outputs(heads: Iterable[nn.Module]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """By the file's name, what the numbers mean that come out."""
-    for head in heads:
-        if isinstance(head, ContrastiveHead):
-            meaning = "vectors of unit length; the product of a video's and a text's is their similarity"
-            for name in ("video", "text"):
-                yield name, {"meaning": meaning, "temperature": 1 / head.scale.item()}
-        elif isinstance(head, LabelHead):
-            yield f"video_{head.kind}", {"meaning": "logits of the classes", "classes": head.config.classes}
-        elif isinstance(head, AnswerHead):
-            yield f"joint_{head.kind}", {"meaning": "logits of the answers", "answers": head.config.answers}
-        elif isinstance(head, MatchingHead):
-            yield f"joint_{head.kind}", {"meaning": "logits of: clip and text do not belong together, they do"}
-        elif isinstance(head, NumberHead):
-            yield f"joint_{head.kind}", {"meaning": "the number that is counted"}
-        elif isinstance(head, POOLED):
-            meaning = "a score of each text; their softmax over the options of a question is the probability of each"
-            yield f"joint_{head.kind}", {"meaning": meaning}
-
-
 def parts(model: AllInOne) -> dict[str, tuple[nn.Module, tuple[str, ...]]]:
-    """By name, what can be exported, and what goes into it."""
-    found: dict[str, tuple[nn.Module, tuple[str, ...]]] = {}
-    for head in model.heads.values():
-        if isinstance(head, ContrastiveHead):
-            found["video"] = OnVideo(model, head), ("frames",)
-            found["text"] = OnText(model, head), ("text_ids", "text_mask")
-        elif isinstance(head, LabelHead):
-            found[f"video_{head.kind}"] = OnVideo(model, head), ("frames",)
-        elif isinstance(head, POOLED):
-            found[f"joint_{head.kind}"] = OnPairs(model, head), tuple(INPUTS)
-    return found
+    """Return the modules to export by the name of their file, with the names of their inputs."""
+    return {
+        name: (WRAPPERS[export.input](model, export.function), READS[export.input])
+        for head in heads_of(model).values()
+        for name, export in head.exports().items()
+    }
 
 
 def write(model: AllInOne, part: nn.Module, names: Sequence[str], path: Path) -> None:

@@ -1,7 +1,13 @@
-"""Heads: what a task adds to the encoder. Each owns its parameters and is saved in a checkpoint under its `kind`."""
+"""Heads: what a task adds to the encoder. A checkpoint holds their parameters under `heads.<kind>`.
 
+Everything that others need to know of a head is in its class: what it is for, whether it starts untrained, what it lets
+a user do, how it is exported. The model card, error messages, the optimizer's groups, `start_from` and
+`allinone export` read it there, and none of them keeps a list of heads.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,24 +17,41 @@ from torch import Tensor, nn
 from allinone.model.config import ModelConfig
 from allinone.model.init import initialize
 
+Input = Literal["joint", "video", "text"]
+"""`joint` is the pooled feature of a clip and a text [M, D]; `video` and `text` are the tokens of the streams
+[B, K, D], of which a head may read token 0 only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """One file of `allinone export`: what it reads, the head's function, and what its output means (JSON)."""
+
+    input: Input
+    function: Callable[[Tensor], Tensor]
+    meaning: Mapping[str, Any]
+
 
 class Head(nn.Module):
     """Base of the heads. `config` is the frozen `Config` that, with the model's, builds the same head again.
 
-    What there is to know of a head is an attribute of its class. A head of a user's own code, with a `kind` of its own,
-    is known from its definition on.
+    A head defined outside of this package, with its own `kind`, is known from its definition on: define it before a
+    checkpoint that has it is loaded.
     """
 
     kind: ClassVar[str]
     Config: ClassVar[type]
-    about: ClassVar[str] = "a head of your own"
-    """What a model with this head can do, for its card."""
+    purpose: ClassVar[str] = "a head of your own"
+    """What a model with this head can do, for the model card."""
     abilities: ClassVar[tuple[str, ...]] = ()
-    """What a `Predictor` can be asked for with this head alone: names of its methods."""
-    trained_by: ClassVar[str]
+    """What a user can ask a `Predictor` with this head for: names of its methods."""
+    trained_by: ClassVar[str] = "FILE.py:EXPERIMENT"
     """The experiment that adds this head to a checkpoint."""
-    learns_fast: ClassVar[bool] = False
-    """Whether no pre-training prepares it, so that it learns at `head_lr_mult` times the rate."""
+    starts_untrained: ClassVar[bool] = False
+    """True if no pre-training prepares it. Then it learns at `head_lr_mult` times the learning rate."""
+    input: ClassVar[Input | None] = None
+    """What `forward` reads. None: something else, and the head is not exported."""
+    output: ClassVar[str] = "output of a head of your own"
+    """What the output of `forward` means, for whoever reads an export."""
     sizes: ClassVar[dict[str, str]] = {}
     """Fields of `Config` that are the first dimension of a tensor, and that tensor."""
 
@@ -43,12 +66,42 @@ class Head(nn.Module):
         super().__init__()
         self.config = config
 
+    def exports(self) -> dict[str, Export]:
+        """The files that `allinone export` writes for this head, by name without `.onnx`."""
+        if self.input is None:
+            return {}
+        export = Export(input=self.input, function=self, meaning={"meaning": self.output, **self.labels()})
+        return {f"{self.input}_{self.kind}": export}
+
+    def labels(self) -> dict[str, Sequence[str]]:
+        """Names of the outputs, by the field of `Config` that holds them: those of `sizes` that are a tuple."""
+        fields = {field: getattr(self.config, field) for field in self.sizes}
+        return {field: names for field, names in fields.items() if isinstance(names, tuple)}
+
+    def row_names(self, tokens: Sequence[str]) -> dict[str, Sequence[str]]:
+        """Tensors with one row for each name: `tokens` of the vocabulary, or this head's own labels.
+
+        `start_from` takes such rows by name, so that another vocabulary keeps what both have.
+        """
+        weights = {self.sizes[field]: names for field, names in self.labels().items()}
+        return weights | {name.replace(".weight", ".bias"): names for name, names in weights.items()}
+
+    def start_from_others(self, heads: Mapping[str, nn.Module]) -> str | None:
+        """Start from heads of other kinds, of a checkpoint without this kind. Returns what was done, for the report."""
+        return None
+
+
+SCORE = "a score of each text; their softmax over the options of a question is the probability of each"
+
 
 class MLMHead(Head):
-    """Vocabulary logits of text features; the decoder is not tied to the word embedding (as released)."""
+    """Vocabulary logits of text features (released: modules/heads.py:32).
+
+    The decoder is not tied to the word embedding.
+    """
 
     kind = "mlm"
-    about = "`fill`: the word at the [MASK] of a text"
+    purpose = "`fill`: the word at the [MASK] of a text"
     abilities = ("fill",)
     trained_by = "captioned"
 
@@ -66,13 +119,18 @@ class MLMHead(Head):
     def forward(self, text: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape V"]:
         return self.decoder(self.norm(F.gelu(self.dense(text))))
 
+    def row_names(self, tokens: Sequence[str]) -> dict[str, Sequence[str]]:
+        return {"decoder.weight": tokens, "decoder.bias": tokens}
+
 
 class MatchingHead(Head):
-    """Do this clip and this text belong together? Logits (no, yes) of the pooled joint feature."""
+    """Logits (no, yes) of whether a clip and a text belong together (released: modules/heads.py:22)."""
 
     kind = "matching"
-    about = "`match`: does a text belong to a video?"
+    purpose = "`match`: does a text belong to a video?"
     abilities = ("match", "choose", "classify")
+    input = "joint"
+    output = "logits of: clip and text do not belong together, they do"
     trained_by = "captioned"
 
     @dataclass(frozen=True, kw_only=True)
@@ -89,11 +147,16 @@ class MatchingHead(Head):
 
 
 class RankingHead(Head):
-    """One number for each option, from the pooled joint feature. Starts as the `yes` row of a matching head."""
+    """A score of one option, from the pooled joint feature.
+
+    It starts as the `yes` row of a matching head, so that a pre-trained model can choose (as released).
+    """
 
     kind = "ranking"
-    about = "`choose`: which of several texts belongs to a video?"
+    purpose = "`choose`: which of several texts belongs to a video?"
     abilities = ("choose",)
+    input = "joint"
+    output = SCORE
     trained_by = "msrvtt_choice"
 
     @dataclass(frozen=True, kw_only=True)
@@ -106,19 +169,26 @@ class RankingHead(Head):
         initialize(self, model)
 
     @torch.no_grad()
-    def start_from(self, matching: MatchingHead) -> None:
+    def start_from_others(self, heads: Mapping[str, nn.Module]) -> str | None:
+        matching = heads.get(MatchingHead.kind)
+        if not isinstance(matching, MatchingHead):
+            return None
         self.linear.weight.copy_(matching.linear.weight[1:])
         self.linear.bias.copy_(matching.linear.bias[1:])
+        return "heads.matching.linear -> heads.ranking.linear (the row of a matching pair)"
 
     def forward(self, pooled: Float[Tensor, "*shape D"]) -> Shaped[Tensor, "*shape"]:
         return self.linear(pooled)[..., 0]
 
 
 class ContrastiveHead(Head):
-    """The shared space of the two streams: token 0 of each, projected to unit length; cosines over a temperature."""
+    """The space that the two streams share: token 0 of each, projected to unit length.
+
+    Logits are cosines divided by the temperature (released: 0.05, fixed).
+    """
 
     kind = "contrastive"
-    about = "`embed_video`, `embed_text`: dual-stream retrieval"
+    purpose = "`embed_video`, `embed_text`: dual-stream retrieval"
     abilities = ("embed", "classify")
     trained_by = "captioned"
 
@@ -154,15 +224,27 @@ class ContrastiveHead(Head):
     def embed_video(self, video: Float[Tensor, "B N D"]) -> Float[Tensor, "B E"]:
         return F.normalize(self.video(video[:, 0]), dim=-1)
 
+    def exports(self) -> dict[str, Export]:
+        meaning = {
+            "meaning": "vectors of unit length; the product of a video's and a text's is their similarity",
+            "temperature": 1 / self.scale.item(),
+        }
+        return {
+            "video": Export(input="video", function=self.embed_video, meaning=meaning),
+            "text": Export(input="text", function=self.embed_text, meaning=meaning),
+        }
+
 
 class AnswerHead(Head):
-    """Logits over a closed vocabulary of answers, from the pooled joint feature. `hidden` is by default width / 2."""
+    """Logits over a closed vocabulary of answers, from the pooled joint feature. `hidden` defaults to width / 2."""
 
     kind = "answer"
-    about = "`answer`: open questions with a closed list of answers"
+    purpose = "`answer`: open questions with a closed list of answers"
     abilities = ("answer",)
+    input = "joint"
+    output = "logits of the answers"
     trained_by = "msrvtt_questions"
-    learns_fast = True
+    starts_untrained = True
     sizes: ClassVar = {"hidden": "layers.1.weight", "answers": "layers.4.weight"}
 
     @dataclass(frozen=True, kw_only=True)
@@ -188,8 +270,9 @@ class AnswerHead(Head):
 
 
 class OneNumber(Head):
-    """Base of heads that say one number of the pooled joint feature: two layers."""
+    """Base of heads that output one number: two layers on the pooled joint feature."""
 
+    input = "joint"
     sizes: ClassVar = {"hidden": "layers.1.weight"}
 
     @dataclass(frozen=True, kw_only=True)
@@ -210,31 +293,35 @@ class OneNumber(Head):
 
 
 class ChoiceHead(OneNumber):
-    """How good an option of a multiple-choice question is, read together with the question."""
+    """A score of one option of a multiple-choice question, which is read together with the question."""
 
     kind = "choice"
-    about = "`choose`: multiple-choice questions"
+    purpose = "`choose`: multiple-choice questions"
     abilities = ("choose",)
+    output = SCORE
     trained_by = "tgif_action"
-    learns_fast = True
+    starts_untrained = True
 
 
 class NumberHead(OneNumber):
     """A number that answers a question: how many times?"""
 
     kind = "number"
-    about = "how many times? (a number that answers a question)"
+    purpose = "how many times? (a number that answers a question)"
+    output = "the number that is counted"
     trained_by = "tgif_count"
-    learns_fast = True
+    starts_untrained = True
 
 
 class LabelHead(Head):
     """Logits over the classes of a recognition task: one linear layer on token 0 of the video-only mode."""
 
     kind = "label"
-    about = "recognition: which of the classes does a clip show?"
+    purpose = "recognition: which of the classes does a clip show?"
+    input = "video"
+    output = "logits of the classes"
     trained_by = "ucf101_finetune"
-    learns_fast = True
+    starts_untrained = True
     sizes: ClassVar = {"classes": "linear.weight"}
 
     @dataclass(frozen=True, kw_only=True)
@@ -250,7 +337,7 @@ class LabelHead(Head):
         self.linear = nn.Linear(model.width, len(config.classes))
         initialize(self, model)
 
-    def forward(self, video: Float[Tensor, "B N D"]) -> Float[Tensor, "B A"]:
+    def forward(self, video: Float[Tensor, "B K D"]) -> Float[Tensor, "B A"]:
         return self.linear(video[:, 0])
 
 
@@ -260,20 +347,14 @@ HEADS: dict[str, type[Head]] = {
         MLMHead, MatchingHead, RankingHead, ContrastiveHead, AnswerHead, ChoiceHead, NumberHead, LabelHead,
     )
 }  # fmt: skip
-"""Kind, as written in a checkpoint's config.json, to head."""
+"""Heads of this package by kind, as written in a checkpoint's config.json."""
 
 OWN_HEADS: dict[str, type[Head]] = {}
-"""Heads of users' own code by kind, as far as it is imported."""
-
-ABILITIES: dict[str, type[Head]] = {}
-"""What a predictor can be asked for, and the first head that is enough for it."""
-for _head in HEADS.values():
-    for _ability in _head.abilities:
-        ABILITIES.setdefault(_ability, _head)
+"""Heads defined outside of this package by kind, as far as they are imported."""
 
 
 def check_layers(hidden: int | None, dropout: float) -> None:
-    """ValueError where `two_layers` cannot be made."""
+    """Raise ValueError for sizes that `two_layers` cannot have."""
     if hidden is not None and hidden < 1:
         raise ValueError(f"hidden must be at least 1, got {hidden}")
     if not 0 <= dropout < 1:
@@ -281,11 +362,21 @@ def check_layers(hidden: int | None, dropout: float) -> None:
 
 
 def two_layers(width: int, hidden: int, out: int, dropout: float) -> nn.Sequential:
+    """The head of the released question answering (modules/objectives.py:533, 641): dropout first, then two layers."""
     return nn.Sequential(
         nn.Dropout(dropout), nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, out)
     )
 
 
 def known_heads() -> dict[str, type[Head]]:
-    """All heads by kind: ours, and those of users' own code."""
+    """All heads by kind, those of this package first."""
     return HEADS | OWN_HEADS
+
+
+def known_abilities() -> dict[str, type[Head]]:
+    """What a predictor can be asked for, and the first head that is enough for it."""
+    found: dict[str, type[Head]] = {}
+    for head in known_heads().values():
+        for ability in head.abilities:
+            found.setdefault(ability, head)
+    return found

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import torch
 from torch import nn
 
 from allinone.model.config import ModelConfig
 from allinone.model.encoder import VideoTextEncoder
-from allinone.model.heads import HEADS, Head, known_heads
+from allinone.model.heads import Head, known_heads
+from allinone.model.weights import resize_time
 
 HeadType = TypeVar("HeadType", bound=Head)
 
@@ -70,7 +70,8 @@ class AllInOne(nn.Module):
     @property
     def abilities(self) -> list[str]:
         """What a predictor with this model can be asked for."""
-        return list(dict.fromkeys(name for head in HEADS.values() if self.get(head) for name in head.abilities))
+        known = known_heads().values()
+        return list(dict.fromkeys(name for head in known if self.get(head) is not None for name in head.abilities))
 
     def how_to_add(self, head: type[Head]) -> str:
         """The command that trains a head on top of this checkpoint."""
@@ -88,20 +89,3 @@ class AllInOne(nn.Module):
         other.load_state_dict(tensors)
         other.source = self.source
         return other.to(next(self.parameters()).device).train(self.training)
-
-
-def resize_time(time: torch.Tensor, num_frames: int) -> torch.Tensor:
-    """Cut a temporal embedding [T, D], or extend it by zeros (as the released code does)."""
-    missing = max(num_frames - len(time), 0)
-    return torch.cat([time[:num_frames], time.new_zeros(missing, time.shape[1])])
-
-
-def resize_position(position: torch.Tensor, num_patches: int, num_special: int) -> torch.Tensor:
-    """Bicubically resize the patches' part of a position embedding [special + patches, D] to another square grid."""
-    special, patches = position[:num_special], position[num_special:]
-    side, new_side = round(len(patches) ** 0.5), round(num_patches**0.5)
-    if side == new_side:
-        return position
-    square = patches.T.reshape(1, -1, side, side).float()
-    resized = nn.functional.interpolate(square, size=(new_side, new_side), mode="bicubic", antialias=True)
-    return torch.cat([special, resized[0].flatten(1).T.to(position.dtype)])

@@ -108,7 +108,7 @@ class Optim:
 
 def parameter_groups(parameters: Iterable[tuple[str, nn.Parameter]], config: Optim.Config) -> list[dict[str, Any]]:
     """Groups of AdamW, with the names beside the parameters: ordinary and fast ones, each with and without decay."""
-    fast = tuple(f"heads.{kind}." for kind, head in known_heads().items() if head.learns_fast)
+    fast = tuple(f"heads.{kind}." for kind, head in known_heads().items() if head.starts_untrained)
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in parameters:
         lr_mult = config.head_lr_mult if name.startswith(fast) else 1.0
