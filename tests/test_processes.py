@@ -14,10 +14,10 @@ from allinone.video.encode import write_mp4
 SRC, TESTS = Path(__file__).parents[1] / "src", Path(__file__).parent
 
 POOL = """
-from allinone.apps.tools.pool import work_on
+from allinone.apps.tools.pool import run_tasks
 from apps.tools.misbehaving import where_modules_are
 if __name__ == "__main__":
-    [(_, (path, files))] = work_on(["any"], where_modules_are, num_workers=1, patience_sec=30)
+    [(_, (path, files))] = run_tasks(["any"], where_modules_are, num_workers=1, patience_sec=30)
     print(*path, *files, sep="\\n")
 """
 

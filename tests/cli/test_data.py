@@ -83,7 +83,7 @@ def test_check_prepare_and_shard_end_with_1_where_something_is_missing(tmp_path,
     assert f"missing: {own}/1.mp4" in told.out
     assert "3 files: 2 packed (0 of them before), 1 missing, 0 unreadable; 2 new shards" in told.out
     assert (
-        "max_mb is 1 or more"
+        "max_mb must be 1 or more"
         in run(capsys, "shard", "captioned", "--root", own, "--to", tmp_path / "packed", "--max-mb", 0, code=2).err
     )
 

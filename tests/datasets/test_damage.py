@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from allinone.apps.tools.info import survey
+from allinone.apps.tools.info import count_records
 from allinone.data.example import Dataset
 from allinone.datasets import (
     activitynet,
@@ -362,7 +362,7 @@ def test_the_damaged_file_is_the_one_that_is_named(case: str, tmp_path: Path):
 def test_a_split_that_is_broken_leaves_the_others_to_be_counted(tmp_path: Path):
     said = [{"id": 1, "video_id": 1, "question": "who?", "answer": "a"}]
     write(tmp_path, {"train_qa.json": [said[0] | {"question": 12345}], "val_qa.json": said})
-    found = survey(find("msrvtt_qa"), tmp_path)["questions"]
+    found = count_records(find("msrvtt_qa"), tmp_path)["questions"]
     assert "train_qa.json: record 1: question must be a text, got 12345" in str(found["train"])
     assert getattr(found["val"], "records", None) == 1
 

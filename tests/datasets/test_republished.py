@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from allinone.apps.tools.info import survey
+from allinone.apps.tools.info import count_records
 from allinone.datasets import find, hmdb51, msvd, tgif_qa, tvqa_plus, youcook2
 from allinone.datasets.files import MissingFile
 
@@ -130,7 +130,7 @@ def test_label_files_of_msvd_are_splits_of_their_own(tmp_path: Path):
     assert [(example.id, example.text) for example in examples] == [
         ("TZ860P4iTaM_15_28#0", "A man plays."), ("TZ860P4iTaM_15_28#1", "He plays."), ("b#0", "x"),
     ]  # fmt: skip
-    found = survey(find("msvd"), tmp_path)["captions"]
+    found = count_records(find("msvd"), tmp_path)["captions"]
     assert getattr(found["label-test"], "records", None) == 1
     assert "no annotation file train_list.txt" in str(found["train"])
 

@@ -81,7 +81,7 @@ def test_such_a_folder_can_be_checked_but_not_packed_again(root, tmp_path):
     report, _ = check(known, root, workers=1)
     assert report.complete
     assert report.num_files == 6
-    with pytest.raises(ValueError, match=r"000000000\.mp4 lies in a tar, and is read there"):
+    with pytest.raises(ValueError, match=r"000000000\.mp4 is in a tar, and is read there"):
         shard(known, root, tmp_path / "to", Limits())
 
 

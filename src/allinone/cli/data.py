@@ -1,7 +1,7 @@
 """`allinone data list`, `info`, `check`, `prepare` and `shard`."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +10,10 @@ from allinone.cli.show import progress_bars
 from allinone.video.names import on_disk
 
 if TYPE_CHECKING:
-    from allinone.apps.tools.info import Found
+    from allinone.apps.tools.info import DatasetCounts
+    from allinone.apps.tools.job import JobReport
     from allinone.datasets import DatasetEntry
     from allinone.datasets.base import SplitSize
-
-DIFFERENT = "read differently from the source: the reader chooses among the files of a folder, and only these are"
 
 MAX_SHOWN = 20
 """More files of one kind are not listed but counted; the report has all of them."""
@@ -53,7 +52,7 @@ def info(name: str, *, root: Path | None = None, json: bool = False) -> None:
     """
     import json as json_format
 
-    from allinone.apps.tools.info import counts_as_json, survey
+    from allinone.apps.tools.info import count_records, counts_as_json
     from allinone.datasets import find
 
     known = find(name)
@@ -62,11 +61,11 @@ def info(name: str, *, root: Path | None = None, json: bool = False) -> None:
             raise ValueError("--json prints counts; give the folder of the dataset with --root R")
         show_card(known)
         return
-    found = survey(known, on_disk(root))
+    counts = count_records(known, on_disk(root))
     if json:
-        print(json_format.dumps({"name": known.name, "root": str(root), "tasks": counts_as_json(found)}, indent=2))
+        print(json_format.dumps({"name": known.name, "root": str(root), "tasks": counts_as_json(counts)}, indent=2))
     else:
-        show_counts(f"{known.name} in {root}", found)
+        show_counts(f"{known.name} in {root}", counts)
 
 
 def check(
@@ -107,17 +106,8 @@ def check(
             report=report,
             on_progress=show,
         )
-    show_counts(f"{known.name} in {root}", result.tasks)
-    list_some("missing", result.missing)
-    list_causes("broken", result.broken)
-    list_some("no such part", map(str, result.outside))
-    list_some("shorter than its part", map(str, result.beyond))
-    missing, broken = len(result.missing), len(result.broken)
-    print(
-        f"{result.num_files:,} files: {result.num_files - missing - broken:,} readable, {missing:,} missing, "
-        f"{broken:,} broken; {len(result.outside):,} end before a part begins, {len(result.beyond):,} before one ends"
-    )
-    print(f"report: {path}")
+    show_counts(f"{known.name} in {root}", result.counts)
+    show_report(result, f"report: {path}")
     if not result.complete:
         print(f"{known.name}: not complete", file=sys.stderr)
         sys.exit(1)
@@ -148,28 +138,11 @@ def prepare(
     from allinone.apps.tools.prepare import Format, prepare
     from allinone.datasets import find
 
-    form = Format(short_side=short_side, gop=gop, crf=crf)
+    format = Format(short_side=short_side, gop=gop, crf=crf)
     with progress_bars() as show:
-        report = prepare(find(name), on_disk(root), to, form, workers=workers, on_progress=show)
-    list_some("not read", report.unread)
-    list_some("missing", report.missing)
-    list_causes("unreadable", report.failed)
-    list_causes("damaged, written as far as it decodes", report.damaged)
-    num_written = report.num_files - len(report.missing) - len(report.failed)
-    print(
-        f"{report.num_files:,} files: {num_written:,} prepared ({report.num_done_before:,} of them before), "
-        f"{len(report.missing):,} missing, {len(report.failed):,} unreadable, {len(report.damaged):,} damaged; "
-        f"{megabytes(report.before_bytes)} became {megabytes(report.after_bytes)}"
-    )
-    if gain := report.gain:
-        print(
-            f"clips of 3 frames: {gain.source:.1f} a second from the source, {gain.prepared:.1f} now "
-            f"({gain.prepared / gain.source:.1f} times; medians of {gain.num_files} files)"
-        )
-    if not report.alike:
-        print(f"{DIFFERENT} there now")
-    if not report.complete:
-        sys.exit(1)
+        report = prepare(find(name), on_disk(root), to, format, workers=workers, on_progress=show)
+    show_report(report)
+    sys.exit(0 if report.complete else 1)
 
 
 def shard(
@@ -205,19 +178,18 @@ def shard(
         report = shard(
             find(name), on_disk(root), to, limits, splits=split, tasks=task, workers=workers, on_progress=show
         )
-    list_some("not read", report.unread)
-    list_some("missing", report.missing)
-    list_causes("unreadable", report.failed)
-    num_packed = report.num_files - len(report.missing) - len(report.failed)
-    print(
-        f"{report.num_files:,} files: {num_packed:,} packed ({report.num_done_before:,} of them before), "
-        f"{len(report.missing):,} missing, {len(report.failed):,} unreadable; "
-        f"{report.num_shards:,} new shards of {megabytes(report.num_bytes)}"
-    )
-    if not report.alike:
-        print(f"{DIFFERENT} packed")
-    if not report.complete:
-        sys.exit(1)
+    show_report(report)
+    sys.exit(0 if report.complete else 1)
+
+
+def show_report(report: "JobReport", *more: str) -> None:
+    """Print the problems of a job, the first few of each kind, and its numbers."""
+    for title, lines in report.problems().items():
+        for line in lines[:MAX_SHOWN]:
+            print(f"{title}: {line}")
+        if len(lines) > MAX_SHOWN:
+            print(f"{title}: ... and {len(lines) - MAX_SHOWN:,} more")
+    print(*report.summary(), *more, sep="\n")
 
 
 def show_card(known: "DatasetEntry") -> None:
@@ -232,47 +204,30 @@ def show_card(known: "DatasetEntry") -> None:
             print(f"{task}, {split}: {size_in_words(size)}")
 
 
-def show_counts(title: str, found: "Found") -> None:
+def show_counts(title: str, counts: "DatasetCounts") -> None:
     """Print the counts of each task and split, and where they differ from the published ones."""
     from rich.console import Console
     from rich.table import Table
 
-    from allinone.apps.tools.info import differing
+    from allinone.apps.tools.info import differences
 
     table = Table("task", "split", "records", "videos", "options", "answers", "as published", title=title)
-    for task, splits in found.items():
-        for split, counts in splits.items():
-            if isinstance(counts, str):
+    for task, splits in counts.items():
+        for split, count in splits.items():
+            if isinstance(count, str):
                 table.add_row(task, split, "-", "-", "-", "-", "not read")
             else:
-                figures = (counts.records, counts.videos, counts.options, counts.answers)
-                verdict = {True: "yes", False: "no", None: ""}[counts.equal]
+                figures = (count.records, count.videos, count.options, count.answers)
+                verdict = {True: "yes", False: "no", None: ""}[count.equal]
                 table.add_row(task, split, *("" if figure is None else f"{figure:,}" for figure in figures), verdict)
     Console().print(table)
-    for line in differing(found):
+    for line in differences(counts):
         print(line)
 
 
 def size_in_words(size: "SplitSize | None") -> str:
     figures = [] if size is None else [(size.records, "records"), (size.videos, "videos")]
     return ", ".join(f"{count:,} {what}" for count, what in figures if count is not None) or "no published size"
-
-
-def list_causes(title: str, causes: Mapping[str, str]) -> None:
-    list_some(title, (f"{path}: {cause}" for path, cause in sorted(causes.items())))
-
-
-def list_some(title: str, lines: Iterable[str]) -> None:
-    """Print the first lines and the number of the others."""
-    lines = list(lines)
-    for line in lines[:MAX_SHOWN]:
-        print(f"{title}: {line}")
-    if len(lines) > MAX_SHOWN:
-        print(f"{title}: ... and {len(lines) - MAX_SHOWN:,} more")
-
-
-def megabytes(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:,.1f} MB"
 
 
 COMMANDS = Group(

@@ -53,7 +53,7 @@ def test_a_photo_that_is_cut_off_is_broken(root, share):
     photo = root / "videos" / "photo.jpg"
     photo.write_bytes(photo.read_bytes()[: int(share * photo.stat().st_size)])
     report, _ = check(SMALL, root, tasks=["questions"], splits=["train"], workers=1)
-    assert list(report.broken) == [str(photo)]
+    assert list(report.failed) == [str(photo)]
 
 
 def test_each_file_is_read_once_and_again_only_when_it_changed(tmp_path, root):
@@ -88,7 +88,7 @@ def test_a_stopped_check_goes_on_where_it_was(tmp_path):
     first = readable(tmp_path)
     report, _ = check(find("captioned"), clips, workers=2)
     assert readable(tmp_path)[:4] == first
-    assert len(readable(tmp_path)) == len(set(readable(tmp_path))) == len(names) - len(report.broken)
+    assert len(readable(tmp_path)) == len(set(readable(tmp_path))) == len(names) - len(report.failed)
     damaged = {"decord_corrupted.mp4", "libwebm_block_ends_beyond_cluster.mkv", "libwebm_tracks.webm"}
-    assert damaged < {Path(path).name for path in report.broken}
-    assert len(report.broken) == 14
+    assert damaged < {Path(path).name for path in report.failed}
+    assert len(report.failed) == 14

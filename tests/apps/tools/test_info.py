@@ -1,12 +1,12 @@
 import pytest
 
-from allinone.apps.tools.info import Counts, counts_as_json, differing, survey
+from allinone.apps.tools.info import Counts, count_records, counts_as_json, differences
 from apps.tools.world import RECORDS, SMALL, write_rows
 
 
 def test_counts_need_no_videos_and_are_compared_with_the_published_ones(tmp_path):
     write_rows(tmp_path, RECORDS)
-    assert counts_as_json(survey(SMALL, tmp_path)) == {
+    assert counts_as_json(count_records(SMALL, tmp_path)) == {
         "questions": {
             "train": {
                 "records": 4, "videos": 3, "options": None, "answers": 2,
@@ -24,33 +24,33 @@ def test_counts_need_no_videos_and_are_compared_with_the_published_ones(tmp_path
             },
         },
     }  # fmt: skip
-    assert list(differing(survey(SMALL, tmp_path))) == ["choices, train: 4 records, not 5 as published"]
+    assert list(differences(count_records(SMALL, tmp_path))) == ["choices, train: 4 records, not 5 as published"]
 
 
 def test_an_absent_file_is_said_per_split_and_a_broken_one_named(tmp_path):
     (tmp_path / "train.jsonl").write_text('{"video": "a", "text"\n')
-    found = survey(SMALL, tmp_path)
+    found = count_records(SMALL, tmp_path)
     assert "no annotation file test.jsonl" in str(found["questions"]["test"])
     assert "train.jsonl: line 1" in str(found["questions"]["train"])
 
 
 def test_chosen_splits_alone_are_read_and_unknown_ones_refused(tmp_path):
     write_rows(tmp_path, RECORDS)
-    assert [list(splits) for splits in survey(SMALL, tmp_path, ["test"]).values()] == [["test"]]
-    assert list(survey(SMALL, tmp_path, tasks=["choices"])) == ["choices"]
+    assert [list(splits) for splits in count_records(SMALL, tmp_path, ["test"]).values()] == [["test"]]
+    assert list(count_records(SMALL, tmp_path, tasks=["choices"])) == ["choices"]
     with pytest.raises(ValueError, match="small has no split val; there are: test, train"):
-        survey(SMALL, tmp_path, ["val"])
+        count_records(SMALL, tmp_path, ["val"])
     with pytest.raises(ValueError, match="small has no task captions; there are: questions, choices"):
-        survey(SMALL, tmp_path, tasks=["captions"])
+        count_records(SMALL, tmp_path, tasks=["captions"])
 
 
 def test_a_split_that_shrank_since_is_told(tmp_path):
     write_rows(tmp_path, {"train": RECORDS["train"][:2], "test": RECORDS["test"]})
-    there = survey(SMALL, tmp_path)["questions"]["train"]
+    there = count_records(SMALL, tmp_path)["questions"]["train"]
     assert isinstance(there, Counts)
     assert (there.records, there.videos, there.equal) == (2, 1, False)
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="there is no such folder"):
-        survey(SMALL, tmp_path / "none")
+        count_records(SMALL, tmp_path / "none")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from allinone.apps.tools.check import check
-from allinone.apps.tools.info import counts_as_json, survey
+from allinone.apps.tools.info import count_records, counts_as_json
 from allinone.apps.tools.prepare import Format, prepare
 from allinone.data.example import Example
 from allinone.data.presence import missing
@@ -28,7 +28,9 @@ def test_the_copy_stands_for_itself_and_the_source_stays(tmp_path, root):
     assert report.complete
     assert report.gain is not None
     shutil.move(root, tmp_path / "away")
-    assert counts_as_json(survey(SMALL, tmp_path / "to")) == counts_as_json(survey(SMALL, tmp_path / "away"))
+    assert counts_as_json(count_records(SMALL, tmp_path / "to")) == counts_as_json(
+        count_records(SMALL, tmp_path / "away")
+    )
     assert check(SMALL, tmp_path / "to", splits=["test"], workers=1)[0].complete
     for name in ("a.mp4", "photo.jpg"):
         info = probe(tmp_path / "to" / "videos" / name)
@@ -118,9 +120,9 @@ def test_readers_find_in_the_copy_what_they_found_in_an_official_layout(tmp_path
     known = find(name)
     before: list[Example] = []
     after: list[Example] = []
-    survey(known, tmp_path / "root", each=before.append)
+    count_records(known, tmp_path / "root", each=before.append)
     assert prepare(known, tmp_path / "root", tmp_path / "to", FORM, workers=2).complete
-    survey(known, tmp_path / "to", each=after.append)
+    count_records(known, tmp_path / "to", each=after.append)
     assert [replace(example, video=()) for example in after] == [replace(example, video=()) for example in before]
     assert before
     assert not missing(after)

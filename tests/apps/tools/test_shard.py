@@ -14,15 +14,15 @@ import torch
 
 from allinone.apps.tools import shard as tool
 from allinone.apps.tools.check import check
-from allinone.apps.tools.info import counts_as_json, survey
+from allinone.apps.tools.info import count_records, counts_as_json
 from allinone.apps.tools.prepare import Format, prepare
 from allinone.apps.tools.shard import Limits, shard
-from allinone.apps.tools.target_folder import taken
 from allinone.data import loader as loaders
 from allinone.data.example import Example
 from allinone.data.loader import DataConfig
 from allinone.data.presence import missing
 from allinone.datasets import find
+from allinone.files.lock import only_process
 from allinone.files.shards import INDEX, open_file
 from allinone.text.tokenizer import Tokenizer
 from allinone.video import VideoError, probe, read_frames
@@ -61,7 +61,9 @@ def test_the_packed_folder_stands_for_itself_and_the_source_stays(tmp_path, root
         assert content(tmp_path / "to" / "videos" / name) == (root / "videos" / name).read_bytes()
         assert not (tmp_path / "to" / "videos" / name).exists()
     shutil.move(root, tmp_path / "away")
-    assert counts_as_json(survey(SMALL, tmp_path / "to")) == counts_as_json(survey(SMALL, tmp_path / "away"))
+    assert counts_as_json(count_records(SMALL, tmp_path / "to")) == counts_as_json(
+        count_records(SMALL, tmp_path / "away")
+    )
     found, _ = check(SMALL, tmp_path / "to", splits=["test", "train"], tasks=["questions"], workers=1)
     assert found.complete
     again, _ = check(SMALL, tmp_path / "to", splits=["test", "train"], tasks=["questions"], workers=1)
@@ -162,14 +164,14 @@ def test_a_shard_is_full_by_bytes_or_by_samples_and_takes_any_file_alone(tmp_pat
 
 def shard_until_killed(root, to):
     """As a process that dies in the middle of the second shard."""
-    put = tool.put
+    write_member = tool.write_member
 
     def deadly(tar, name, *rest):
         if name == "000010000.json":
             os.kill(os.getpid(), signal.SIGKILL)
-        return put(tar, name, *rest)
+        return write_member(tar, name, *rest)
 
-    tool.put = deadly
+    tool.write_member = deadly
     tool.unreadable = lambda *_: {}
     shard(SMALL, root, to, LIMITS)
 
@@ -247,7 +249,10 @@ def test_videos_that_do_not_decode_are_named_and_not_packed(tmp_path, root):
 
 
 def test_one_process_at_a_time_and_no_foreign_folder(tmp_path, root):
-    with taken(tmp_path / "to", ".sharded"), pytest.raises(ValueError, match="is writing there"):
+    with (
+        only_process(tmp_path / "to", tmp_path / "to" / ".sharded" / "lock"),
+        pytest.raises(ValueError, match="is writing there"),
+    ):
         shard(SMALL, root, tmp_path / "to", LIMITS)
     with pytest.raises(ValueError, match="never touched"):
         shard(SMALL, root, root / "inside", LIMITS)
@@ -294,9 +299,9 @@ def test_readers_find_packed_what_they_found_in_an_official_layout(tmp_path, nam
     known = find(name)
     before: list[Example] = []
     after: list[Example] = []
-    survey(known, tmp_path / "root", each=before.append)
+    count_records(known, tmp_path / "root", each=before.append)
     assert shard(known, tmp_path / "root", tmp_path / "to", LIMITS).complete
-    survey(known, tmp_path / "to", each=after.append)
+    count_records(known, tmp_path / "to", each=after.append)
     moved = [tuple(str(path).replace(str(tmp_path / "root"), str(tmp_path / "to")) for path in e.files) for e in before]
     assert [tuple(map(str, example.files)) for example in after] == moved
     assert [replace(example, video=()) for example in after] == [replace(example, video=()) for example in before]

@@ -1,35 +1,47 @@
-"""Is a data set complete and readable? Annotations against the published sizes, and every video file that they name.
+"""`allinone data check`: is a dataset complete and readable?
 
-Files are read by several processes. What was found readable is kept in the user's cache folder, and not read again
-while size and time of the file stay as they are. Nothing is written below the data set's folder.
+Annotations are compared with the published sizes, and every video that they name is read. Files that were found
+readable are recorded in the user's cache folder, and not read again while their size and modification time stay the
+same. Nothing is written below the folder of the dataset.
 """
 
 import hashlib
-import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from allinone.apps.tools.info import Found, counts_as_json, differing, survey
-from allinone.apps.tools.journal import Journal, signature
-from allinone.apps.tools.pool import Alive, Failure, work_on
+from allinone.apps.tools.info import counts_as_json, differences
+from allinone.apps.tools.job import (
+    FileTask,
+    JobReport,
+    Journal,
+    Record,
+    collect_files,
+    process_files,
+    signature,
+    with_causes,
+)
+from allinone.apps.tools.pool import Failure, Heartbeat
 from allinone.data.example import Example
-from allinone.data.presence import Folders
 from allinone.datasets import DatasetEntry
 from allinone.files.cache import cache_folder
 from allinone.files.whole import write_json
 from allinone.progress import Progress
 from allinone.video import VideoFile
 
-LATER_SEC = 1.0
-"""A part that ends this much after its video is told of; less comes from rounding."""
+TOLERANCE_SEC = 1.0
+"""Spans that end this much after their video are reported. Smaller differences come from rounded annotations."""
+
+TIMEOUT_SEC = 60.0
+"""A file that yields nothing for this long is given up."""
 
 
 @dataclass(slots=True)
-class Part:
-    """How far into a file the examples reach: the latest beginning and the latest end, each with whose it is."""
+class Extent:
+    """How far the examples reach into a file: their latest start and end, each with the name of its example."""
 
     start_sec: float = 0.0
     start_of: str = ""
@@ -39,7 +51,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Span:
-    """A part that goes beyond its video. One that begins there cannot be read; another is read up to the end."""
+    """The span of an example that exceeds its video. If it starts there, `end_sec` is None and it cannot be read;
+    otherwise `start_sec` is None and it is read up to the end."""
 
     path: str
     example: str
@@ -52,36 +65,45 @@ class Span:
         return f"{self.path}: {self.example} {what} s, the video at {self.duration_sec:g} s"
 
 
-@dataclass
-class Report:
-    """What was found."""
+@dataclass(kw_only=True)
+class Report(JobReport):
+    """The outcome of a check. `outside` has the spans that start after their video ends, `beyond` those that end after
+    it."""
 
     name: str
     root: Path
-    tasks: Found
-    num_files: int = 0
-    missing: list[str] = field(default_factory=list)
-    broken: dict[str, str] = field(default_factory=dict)
     outside: list[Span] = field(default_factory=list)
     beyond: list[Span] = field(default_factory=list)
 
     @property
-    def differing(self) -> list[str]:
-        return list(differing(self.tasks))
-
-    @property
     def complete(self) -> bool:
-        return not (self.differing or self.missing or self.broken or self.outside)
+        return super().complete and not (self.outside or any(differences(self.counts)))
+
+    def problems(self) -> dict[str, list[str]]:
+        return {
+            "missing": self.missing,
+            "broken": with_causes(self.failed),
+            "span outside its video": list(map(str, self.outside)),
+            "span longer than its video": list(map(str, self.beyond)),
+        }
+
+    def summary(self) -> list[str]:
+        return [
+            f"{self.num_files:,} files: {self.num_readable:,} readable, {len(self.missing):,} missing, "
+            f"{len(self.failed):,} broken; {len(self.outside):,} spans start after their video ends, "
+            f"{len(self.beyond):,} end after it"
+        ]
 
     def as_json(self) -> dict[str, Any]:
+        """Return the JSON that `check` writes."""
         return {
             "name": self.name,
             "root": str(self.root),
             "complete": self.complete,
-            "tasks": counts_as_json(self.tasks),
+            "tasks": counts_as_json(self.counts),
             "files": self.num_files,
             "missing": self.missing,
-            "broken": [{"path": path, "cause": cause} for path, cause in sorted(self.broken.items())],
+            "broken": [{"path": path, "cause": cause} for path, cause in sorted(self.failed.items())],
             "spans": [vars(span) | {"readable": span.end_sec is not None} for span in (*self.outside, *self.beyond)],
         }
 
@@ -93,80 +115,99 @@ def check(
     splits: Sequence[str] | None = None,
     tasks: Sequence[str] | None = None,
     workers: int | None = None,
-    timeout_sec: float = 60,
+    timeout_sec: float = TIMEOUT_SEC,
     report: Path | None = None,
     on_progress: Progress = lambda what, done, total: None,
 ) -> tuple[Report, Path]:
-    """Check it, and write the report as JSON: to `report`, or into the user's cache folder."""
+    """Check a dataset.
+
+    Args:
+        splits: only these; all by default
+        tasks: only these; all by default
+        workers: number of processes; one per core by default
+        timeout_sec: a file that yields nothing for this long is given up
+        report: path of the JSON report; in the user's cache folder by default
+
+    Returns:
+        The report, and the path to which it was written.
+
+    Raises:
+        ValueError: the report would be written below `root`, or there is no such folder, task or split.
+    """
     root = Path(root).resolve()
-    report = Path(report).resolve() if report else notes(known, root).with_suffix(".json")
-    if report.is_relative_to(root):
-        raise ValueError(f"{report}: a check writes nothing below {root}; put the report elsewhere")
-    files: dict[str, Part] = {}
-    found = Report(known.name, root, survey(known, root, splits, tasks, partial(reach, files)))
-    found.num_files = len(files)
-    folders = Folders()
-    there = []
-    for path in files:
-        (there if folders.have(path) else found.missing).append(path)
-    for done, (path, result) in enumerate(read_all(known, root, there, workers, timeout_sec), start=1):
-        if isinstance(result, Failure):
-            found.broken[path] = result.cause
+    path = Path(report).resolve() if report else _cache_path(known, root).with_suffix(".json")
+    if path.is_relative_to(root):
+        raise ValueError(f"{path}: a check writes nothing below {root}; put the report elsewhere")
+    extents: defaultdict[str, Extent] = defaultdict(Extent)
+    files = collect_files(known, root, splits, tasks, partial(note_extent, extents))
+    result = Report(name=known.name, root=root, counts=files.counts, num_files=len(files), missing=files.missing)
+    for file, duration_sec in read_files(known, root, files.present, workers, "files", on_progress, timeout_sec):
+        if isinstance(duration_sec, Failure):
+            result.failed[file] = duration_sec.cause
         else:
-            compare(found, path, files[path], duration_sec=result)
-        on_progress("files", done, len(there))
-    report.parent.mkdir(parents=True, exist_ok=True)
-    write_json(report, found.as_json())
-    return found, report
+            compare_extent(result, file, extents[file], duration_sec)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, result.as_json())
+    return result, path
 
 
-def read_all(
-    known: DatasetEntry, root: Path, paths: Sequence[str], workers: int | None = None, timeout_sec: float = 60
+def read_files(
+    known: DatasetEntry,
+    root: Path,
+    paths: Sequence[str],
+    workers: int | None,
+    what: str,
+    on_progress: Progress,
+    timeout_sec: float = TIMEOUT_SEC,
 ) -> Iterator[tuple[str, float | Failure]]:
-    """Each file with its duration, or why it cannot be read. One that was readable before is not read again."""
-    with Journal(notes(known, root).with_suffix(".whole.jsonl")) as journal:
-        looks = [(path, journal.get(path), timeout_sec) for path in paths]
-        results = work_on(looks, look, workers or os.cpu_count() or 1, patience_sec=3 * timeout_sec)
-        for (path, before, _), result in results:
-            if isinstance(result, Failure):
-                yield path, Failure(result.cause.removeprefix(f"{path}: "))
-            else:
-                if result != before:
-                    journal.add(path, result)
-                yield path, result[2]
+    """Yield each file with its duration, or why it cannot be read. Files that were readable before are not read."""
+    with Journal(_cache_path(known, root).with_suffix(".whole.jsonl")) as journal:
+        tasks = [_Probe(path, path, journal.get(path), timeout_sec) for path in paths]
+        # Decoders have their own limit; the process is only ended if that does not work.
+        patience_sec = 3 * timeout_sec
+        results = process_files(
+            tasks, probe_file, journal, workers=workers, patience_sec=patience_sec, what=what, on_progress=on_progress
+        )
+        for task, record, _ in results:
+            yield task.path, record if isinstance(record, Failure) else record[2]
 
 
-def notes(known: DatasetEntry, root: Path) -> Path:
-    """Where it is noted what was found in a data set, without an ending."""
+def _cache_path(known: DatasetEntry, root: Path) -> Path:
+    """Return the path, without suffix, of what the cache folder holds about a dataset in a folder."""
     return cache_folder("check") / f"{known.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
 
 
-def reach(files: dict[str, Part], example: Example) -> None:
-    """Note which files an example needs, and how far into them it reaches."""
+def note_extent(extents: defaultdict[str, Extent], example: Example) -> None:
+    """Extend the extents of the files of an example by its spans."""
     for clip in example.clips or (example,):
+        name = example.id or clip.video_id
         for path in clip.files:
-            part = files.setdefault(str(path), Part())
-            name = example.id or clip.video_id
-            if (clip.start_sec or 0) > part.start_sec:
-                part.start_sec, part.start_of = clip.start_sec or 0, name
-            if (clip.end_sec or 0) > part.end_sec:
-                part.end_sec, part.end_of = clip.end_sec or 0, name
+            extent = extents[str(path)]
+            if (clip.start_sec or 0) > extent.start_sec:
+                extent.start_sec, extent.start_of = clip.start_sec or 0, name
+            if (clip.end_sec or 0) > extent.end_sec:
+                extent.end_sec, extent.end_of = clip.end_sec or 0, name
 
 
-def compare(report: Report, path: str, part: Part, duration_sec: float) -> None:
-    if not duration_sec:  # an image has no time
+def compare_extent(report: Report, path: str, extent: Extent, duration_sec: float) -> None:
+    """Add a span to the report if examples reach beyond the end of a file. An image (0 s) has no end."""
+    if not duration_sec:
         return
-    if part.start_sec >= duration_sec:
-        report.outside.append(Span(path, part.start_of, part.start_sec, None, duration_sec))
-    elif part.end_sec > duration_sec + LATER_SEC:
-        report.beyond.append(Span(path, part.end_of, None, part.end_sec, duration_sec))
+    if extent.start_sec >= duration_sec:
+        report.outside.append(Span(path, extent.start_of, extent.start_sec, None, duration_sec))
+    elif extent.end_sec > duration_sec + TOLERANCE_SEC:
+        report.beyond.append(Span(path, extent.end_of, None, extent.end_sec, duration_sec))
 
 
-def look(task: tuple[str, list[float] | None, float], alive: Alive) -> list[float]:
-    """Size, time of change and duration of a file that is readable (as `before`, where it has not changed since)."""
-    path, before, timeout_sec = task
-    now = signature(path)
-    if before is not None and before[:2] == now:
-        return before
-    with VideoFile(path, timeout_sec=timeout_sec, on_progress=alive) as file:
+@dataclass(frozen=True)
+class _Probe(FileTask):
+    timeout_sec: float
+
+
+def probe_file(task: _Probe, heartbeat: Heartbeat) -> Record | None:
+    """Return signature and duration (0 of an image) of a readable file, None if it has not changed since it was read before."""
+    now = signature(task.path)
+    if task.before is not None and task.before[:2] == now:
+        return None
+    with VideoFile(task.path, timeout_sec=task.timeout_sec, on_progress=heartbeat) as file:
         return [*now, file.length_sec(complete=True)]

@@ -1,26 +1,29 @@
-"""What a data set has on disk: records, videos, options and answers of each task and split, beside its published sizes.
+"""Count the records, videos, options and answers of each task and split of a dataset, next to the published sizes.
 
-Annotation files are read, videos are not looked for.
+Only annotation files are read; the videos may be missing.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from allinone.checks import did_you_mean
-from allinone.data.example import Example
+from allinone.data.example import Example, SplitSize
 from allinone.datasets import DatasetEntry
-from allinone.datasets.base import SplitSize
+from allinone.datasets.base import TaskReader
 
 ALL = "all"
-"""The one split of a folder of one's own."""
+"""Name of the only split of a user's own folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What a split holds. `videos` are distinct files; `options` are those of a question (of the one that has most);
-    `answers` are distinct answers, numbers or labels. None where the task has no such thing."""
+    """The size of a split.
+
+    `videos` counts distinct files, `options` the options of the question that has most, `answers` distinct answers,
+    numbers or labels; None where the task has no such thing.
+    """
 
     records: int
     videos: int
@@ -30,29 +33,31 @@ class Counts:
 
     @property
     def equal(self) -> bool | None:
-        """Whether it is what was published; None where no figure is."""
-        wanted = self.published or SplitSize()
-        pairs = (wanted.records, self.records), (wanted.videos, self.videos)
-        known = [figure == found for figure, found in pairs if figure is not None]
-        return all(known) if known else None
+        """Whether the counts are the published ones; None if no size is published."""
+        figures = [(count, figure) for count, figure, _ in self.compared() if figure is not None]
+        return all(count == figure for count, figure in figures) if figures else None
+
+    def compared(self) -> list[tuple[int, int | None, str]]:
+        """Return count, published figure and name of what is published."""
+        size = self.published or SplitSize()
+        return [(self.records, size.records, "records"), (self.videos, size.videos, "videos")]
 
     def as_json(self) -> dict[str, Any]:
-        published = None
-        if self.published and (self.published.records, self.published.videos) != (None, None):
-            published = {"records": self.published.records, "videos": self.published.videos}
+        published = {name: figure for _, figure, name in self.compared()}
+        is_published = any(figure is not None for figure in published.values())
         return {
             "records": self.records, "videos": self.videos, "options": self.options, "answers": self.answers,
-            "published": published, "equal": self.equal,
+            "published": published if is_published else None, "equal": self.equal,
         }  # fmt: skip
 
 
-Found = Mapping[str, Mapping[str, Counts | str]]
-"""By task and split what is there, or why it cannot be read."""
+DatasetCounts = Mapping[str, Mapping[str, Counts | str]]
+"""By task and split the counts, or the reason why the split cannot be read."""
 
 
 @dataclass
 class _Tally:
-    """Counts in the making. Of texts and paths only hashes are kept: some splits have tens of millions."""
+    """Running counts. Texts and paths are kept as hashes, because some splits have tens of millions."""
 
     records: int = 0
     videos: set[int] = field(default_factory=set)
@@ -79,69 +84,80 @@ class _Tally:
         )
 
 
-def survey(
+def count_records(
     known: DatasetEntry,
     root: Path,
     splits: Sequence[str] | None = None,
     tasks: Sequence[str] | None = None,
     each: Callable[[Example], object] = lambda example: None,
-) -> Found:
-    """Read every task and split (or these) once; `each` is given every example."""
+) -> DatasetCounts:
+    """Read every task and split once, or only the given ones.
+
+    Args:
+        each: is called with every example
+
+    Raises:
+        ValueError: the folder does not exist, or the dataset has no such task or split.
+    """
     root = Path(root)
     if not root.is_dir():
         raise ValueError(f"{root}: there is no such folder")
-    if wrong := [task for task in tasks or () if task not in known.card.readings]:
-        hint = did_you_mean(wrong[0], known.card.readings)
-        raise ValueError(
-            f"{known.name} has no task {', '.join(wrong)}; {hint}there are: {', '.join(known.card.readings)}"
-        )
+    require_known(f"{known.name} has no task", tasks, known.card.readings)
     readings = {task: r for task, r in known.card.readings.items() if tasks is None or task in tasks}
-    own = {split for reading in readings.values() for split in reading.splits}
-    if own and (wrong := [split for split in splits or () if split not in own]):
-        hint = did_you_mean(wrong[0], own)
-        raise ValueError(f"{known.name} has no split {', '.join(wrong)}; {hint}there are: {', '.join(sorted(own))}")
-    found: dict[str, dict[str, Counts | str]] = {}
+    published = sorted({split for reading in readings.values() for split in reading.splits})
+    if published:
+        require_known(f"{known.name} has no split", splits, published)
+    counts: dict[str, dict[str, Counts | str]] = {}
     for task, reading in readings.items():
-        names = list(reading.splits) or list(splits or [ALL])
-        for split in (name for name in names if splits is None or name in splits):
-            tally = _Tally()
-            try:
-                # A folder of one's own has the splits that its file names; None are all of them.
-                for example in reading.reader(split=split if own or splits else None).examples(root):
-                    tally.add(example)
-                    each(example)
-            except (OSError, ValueError) as error:  # a folder that may not be entered is told of its split, too
-                found.setdefault(task, {})[split] = str(error)
-            else:
-                counts = tally.counts(reading.splits.get(split))
-                found.setdefault(task, {})[split] = counts if counts.records else f"{root}: no examples"
-    return found if own else without_what_it_is_not_for(found)
+        for split in reading.splits or splits or [ALL]:
+            if splits is None or split in splits:
+                # A user's own folder has the splits that its captions.csv names; None reads all of them.
+                name = split if published or splits else None
+                counts.setdefault(task, {})[split] = count_split(reading, name, root, each)
+    return counts if published else _readable_tasks(counts)
 
 
-def without_what_it_is_not_for(found: dict[str, dict[str, Counts | str]]) -> dict[str, dict[str, Counts | str]]:
-    """A folder of one's own may have captions and no questions."""
-    used = {
-        task: splits for task, splits in found.items() if any(isinstance(there, Counts) for there in splits.values())
+def require_known(problem: str, names: Iterable[str] | None, known: Iterable[str]) -> None:
+    """Raise ValueError if one of the names is unknown, with the known ones."""
+    if wrong := [name for name in names or () if name not in known]:
+        hint = did_you_mean(wrong[0], known)
+        raise ValueError(f"{problem} {', '.join(wrong)}; {hint}there are: {', '.join(known)}")
+
+
+def count_split(reading: TaskReader, split: str | None, root: Path, each: Callable[[Example], object]) -> Counts | str:
+    """Count one split, or return why it cannot be read."""
+    tally = _Tally()
+    try:
+        for example in reading.reader(split=split).examples(root):
+            tally.add(example)
+            each(example)
+    except (OSError, ValueError) as error:  # an OSError is, for example, a folder without permission
+        return str(error)
+    return tally.counts(reading.splits.get(split or ALL)) if tally.records else f"{root}: no examples"
+
+
+def _readable_tasks(counts: dict[str, dict[str, Counts | str]]) -> DatasetCounts:
+    """Leave out the tasks that a user's own folder does not have, because it may have captions and no questions."""
+    readable = {
+        task: splits for task, splits in counts.items() if any(isinstance(count, Counts) for count in splits.values())
     }
-    return used or found
+    return readable or counts
 
 
-def counts_as_json(found: Found) -> dict[str, Any]:
-    return {task: {name: as_json(there) for name, there in splits.items()} for task, splits in found.items()}
+def counts_as_json(counts: DatasetCounts) -> dict[str, Any]:
+    """Return the counts as plain JSON; a split that cannot be read is {"error": TEXT}."""
+    return {
+        task: {split: {"error": c} if isinstance(c, str) else c.as_json() for split, c in splits.items()}
+        for task, splits in counts.items()
+    }
 
 
-def as_json(there: Counts | str) -> dict[str, Any]:
-    return {"error": there} if isinstance(there, str) else there.as_json()
-
-
-def differing(found: Found) -> Iterator[str]:
-    """A line for each split that cannot be read, or is not what was published."""
-    for task, splits in found.items():
-        for split, there in splits.items():
-            if isinstance(there, str):
-                yield f"{task}, {split}: {there}"
-            elif there.equal is False:
-                size = there.published or SplitSize()
-                figures = (there.records, size.records, "records"), (there.videos, size.videos, "videos")
-                unequal = [f"{n:,} {what}, not {wanted:,}" for n, wanted, what in figures if wanted not in (n, None)]
+def differences(counts: DatasetCounts) -> Iterator[str]:
+    """Yield a line for each split that cannot be read, or differs from the published size."""
+    for task, splits in counts.items():
+        for split, count in splits.items():
+            if isinstance(count, str):
+                yield f"{task}, {split}: {count}"
+            elif count.equal is False:
+                unequal = [f"{n:,} {what}, not {size:,}" for n, size, what in count.compared() if size not in (n, None)]
                 yield f"{task}, {split}: {' and '.join(unequal)} as published"

@@ -1,4 +1,4 @@
-"""Work on many files in processes of their own. A decoder that hangs or crashes costs its file, and nothing else."""
+"""Run tasks in worker processes. A decoder that hangs or crashes costs its own task and no other."""
 
 import signal
 import time
@@ -15,127 +15,137 @@ from allinone.processes import forkserver, without_current_folder
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-Alive = Callable[[], None]
-"""To be called now and then by work that takes long."""
+Heartbeat = Callable[[], None]
+"""Called by long work, as often as it likes, to show that it does not hang."""
 
 BEAT_SEC = 1.0
-"""A sign of life is sent so often at the most."""
+"""Shortest time between two heartbeats that are sent, because work may call it for every frame."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no result."""
+    """Why a task has no result."""
 
     cause: str
 
 
-def work_on(
-    tasks: Iterable[Task], work: Callable[[Task, Alive], Result], num_workers: int, patience_sec: float
+def run_tasks(
+    tasks: Iterable[Task], work: Callable[[Task, Heartbeat], Result], num_workers: int, patience_sec: float
 ) -> Generator[tuple[Task, Result | Failure], None, None]:
-    """Each task with its result, as they come. `work` is a function of a module, for other processes to find.
+    """Yield each task with its result, in the order in which they finish.
 
-    What it raises, a process that dies, and one that gives no sign of life for `patience_sec` are failures of the task.
-    A full disk ends all work: OSError.
+    A task fails if `work` raises, if its process dies, or if it sends no heartbeat for `patience_sec`.
+
+    Args:
+        work: a function of a module, so that other processes can import it
+
+    Raises:
+        OSError: the disk is full; all work stops.
     """
     if num_workers < 1:
-        raise ValueError(f"work is done by one worker or more; got {num_workers}")
-    context = forkserver([work.__module__])
-    todo = deque(tasks)
-    workers: list[_Worker] = []
+        raise ValueError(f"the number of workers must be 1 or more, got {num_workers}")
+    context, todo = forkserver([work.__module__]), deque(tasks)
+    workers = [_Worker(context, work) for _ in range(min(num_workers, len(todo)))]
     try:
-        workers += [_Worker(context, work) for _ in range(min(num_workers, len(todo)))]
-        while todo or any(worker.busy for worker in workers):
-            for place, worker in enumerate(workers):
-                if not worker.busy and todo:
-                    if not worker.process.is_alive():
-                        worker.kill()
-                        workers[place] = worker = _Worker(context, work)
-                    worker.give(todo.popleft())
-            busy = [worker for worker in workers if worker.busy]
-            rest = max(0.0, min(worker.heard for worker in busy) + patience_sec - time.monotonic())
-            wait([worker.pipe for worker in busy], timeout=rest)
+        for worker in workers:
+            worker.start(todo.popleft())
+        while busy := [worker for worker in workers if worker.is_busy]:
+            deadline = min(worker.last_heard for worker in busy) + patience_sec
+            wait([worker.pipe for worker in busy], timeout=max(0.0, deadline - time.monotonic()))
             for worker in busy:
-                outcome = worker.outcome(patience_sec)
-                if isinstance(outcome, OSError):
-                    raise outcome
-                if outcome is not None:
-                    yield worker.task, outcome
+                worker.receive(patience_sec)
+                if worker.is_busy:
+                    continue
+                task, result = worker.task, worker.result
+                if isinstance(result, OSError):
+                    raise result
+                if todo:  # before the result is used, which may take time
+                    worker.start(todo.popleft())
+                yield task, result
     finally:
         for worker in workers:
             worker.kill()
 
 
 class _Worker:
-    """A process that does one task at a time."""
+    """One process, which does one task at a time. It is replaced when it has died."""
+
+    pipe: Connection
+    task: Any
+    result: Any
 
     def __init__(self, context: Any, work: Callable[..., object]):
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-        with without_current_folder():
-            self.process.start()
-        theirs.close()
-        self.busy = False
-        self.heard = 0.0
-        self.task: Any = None
+        self.context, self.work = context, work
+        self.process: Any = None
+        self.is_busy = False
+        self.last_heard = 0.0
 
-    def give(self, task: object) -> None:
-        self.task, self.busy, self.heard = task, True, time.monotonic()
-        with suppress(BrokenPipeError):  # it died meanwhile: then no answer comes
+    def start(self, task: object) -> None:
+        """Give the process a task, and start it first if it is not running."""
+        if self.process is None or not self.process.is_alive():
+            self.kill()
+            self.pipe, theirs = self.context.Pipe()
+            self.process = self.context.Process(target=_serve, args=(theirs, self.work), daemon=True)
+            with without_current_folder():
+                self.process.start()
+            theirs.close()
+        self.task, self.is_busy, self.last_heard = task, True, time.monotonic()
+        with suppress(BrokenPipeError):  # it died just now, which `receive` will notice
             self.pipe.send(task)
 
-    def outcome(self, patience_sec: float) -> Any:
-        """The result or failure of its task; None while it is at work."""
+    def receive(self, patience_sec: float) -> None:
+        """Set `result` if the task is finished: what the work returned, a `Failure`, or the OSError of a full disk."""
         try:
-            while self.pipe.poll():
-                self.heard = time.monotonic()
-                done, result = self.pipe.recv()
-                if done:
-                    self.busy = False
-                    return result
+            while self.is_busy and self.pipe.poll():
+                self.last_heard = time.monotonic()
+                is_finished, self.result = self.pipe.recv()
+                self.is_busy = not is_finished
         except (EOFError, ConnectionResetError):
             self.process.join(timeout=10)
-            return self._failed(f"the process that read it died ({_ending(self.process.exitcode)})")
-        if time.monotonic() - self.heard >= patience_sec:
-            return self._failed(f"no sign of life for {patience_sec:g} s; given up")
-        return None
+            self._fail(f"the process that read it died ({_describe_exit(self.process.exitcode)})")
+        if self.is_busy and time.monotonic() - self.last_heard >= patience_sec:
+            self._fail(f"no sign of life for {patience_sec:g} s; given up")
 
-    def _failed(self, cause: str) -> Failure:
+    def _fail(self, cause: str) -> None:
         self.kill()
-        self.busy = False
-        return Failure(cause)
+        self.is_busy, self.result = False, Failure(cause)
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.join()
-        self.pipe.close()
+        """End the process, if there is one."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.join()
+            self.pipe.close()
+            self.process = None
 
 
-def _ending(exit_code: int | None) -> str:
+def _describe_exit(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         with suppress(ValueError):
             return signal.Signals(-exit_code).name
     return f"exit code {exit_code}"
 
 
-def _serve(pipe: Connection, work: Callable[[Any, Alive], object]) -> None:
+def _serve(pipe: Connection, work: Callable[[Any, Heartbeat], object]) -> None:
+    """The life of a worker process: receive tasks, and send heartbeats (False, None) and results (True, result)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
-    last = 0.0
+    last_sent = 0.0
 
-    def alive() -> None:
-        nonlocal last
-        if time.monotonic() - last > BEAT_SEC:
-            last = time.monotonic()
+    def heartbeat() -> None:
+        nonlocal last_sent
+        if time.monotonic() - last_sent > BEAT_SEC:
+            last_sent = time.monotonic()
             pipe.send((False, None))
 
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone
         while True:
             task = pipe.recv()
             try:
-                result = work(task, alive)
+                result = work(task, heartbeat)
             except (BrokenPipeError, ConnectionResetError):
                 raise
             except OSError as error:
                 result = error if error.errno in FULL else Failure(str(error))
-            except Exception as error:  # whatever a decoder makes of a broken file
+            except Exception as error:  # a decoder may raise anything for a broken file
                 result = Failure(str(error) if isinstance(error, ValueError) else repr(error))
             pipe.send((True, result))

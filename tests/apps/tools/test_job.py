@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allinone.apps.tools.journal import Journal
+from allinone.apps.tools.job import Journal
 
 records = st.dictionaries(st.text(), st.lists(st.integers() | st.none() | st.text(), max_size=3), max_size=5)
 
