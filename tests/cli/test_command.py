@@ -1,7 +1,6 @@
 import io
 import subprocess
 import sys
-import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -118,12 +117,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]):
         assert capsys.readouterr().out.startswith(f"usage: allinone {command} ")
 
 
-def test_help_of_the_whole_is_quick():
+def test_help_of_the_whole_imports_nothing_heavy():
     code = "import sys; from allinone.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-    code += "assert not {'torch', 'av', 'numpy', 'rich', 'jsonargparse'} & set(sys.modules)"
-    seconds = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - begin)
-    assert min(seconds) < 0.5  # 0.08 s on a quiet machine; this one may be busy
+    code += "assert not {'torch', 'av', 'numpy', 'PIL', 'rich', 'jsonargparse'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -205,7 +205,7 @@ class _Probe(FileTask):
 
 
 def probe_file(task: _Probe, heartbeat: Heartbeat) -> Record | None:
-    """Return signature and duration (0 of an image) of a readable file, None if it has not changed since it was read before."""
+    """Return signature and duration of a readable file, None if it has not changed since it was read before."""
     now = signature(task.path)
     if task.before is not None and task.before[:2] == now:
         return None
