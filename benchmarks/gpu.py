@@ -24,8 +24,8 @@ from allinone.model.encoder import VideoTextEncoder
 from allinone.objectives.base import BuildContext, Step
 from allinone.objectives.mlm import MLM
 from allinone.objectives.vtm import VTM
-from allinone.train.loop import TrainingModel
 from allinone.train.optim import Optim
+from allinone.train.step import TrainingModel
 from allinone.types import Batch
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}

@@ -27,8 +27,8 @@ from allinone.objectives.mlm import MLM
 from allinone.objectives.vtm import VTM
 from allinone.text.masking import mask_tokens
 from allinone.text.tokenizer import SPECIAL, Tokenizer
-from allinone.train.loop import TrainingModel
 from allinone.train.optim import Optim
+from allinone.train.step import TrainingModel
 from allinone.types import Batch
 
 BATCH = {"tiny": 4, "small": 4, "base": 2}

@@ -12,27 +12,29 @@ import torch
 from allinone.checkpoint import load_checkpoint, save_checkpoint
 from allinone.checks import literals
 from allinone.data.cache import FrameCache
+from allinone.data.loader import Loader
+from allinone.data.sources import TrainingData, num_accumulated
 from allinone.datasets.captioned import Captions
 from allinone.datasets.synthetic import make_world
+from allinone.evaluators.controls import metric_values
 from allinone.experiment import (
     Data,
+    Experiment,
     adopt,
-    describe,
     evaluate,
-    load_as_wanted,
+    load_for,
     make_tokenizer,
-    num_batches,
-    numbers,
     override,
-    settable,
     train,
+    warn_of_unused_batch_size,
 )
 from allinone.experiments import experiments, find, finetune, short_name
 from allinone.files.lock import only_process
 from allinone.inference import load
 from allinone.model.config import NANO
+from allinone.settings import describe, settable
 from allinone.text.tokenizer import Tokenizer
-from allinone.train.loop import TrainResult
+from allinone.train.run import TrainResult
 from tiny import tiny_predictor
 
 
@@ -61,7 +63,7 @@ def test_an_experiment_trains_and_evaluates(name, root, tmp_path):
     experiment = override(find(name), settings)
     result = train(experiment, tmp_path / "run")
     assert result.step == 2
-    assert result.metrics.keys() == numbers(evaluate(result.checkpoint, experiment)).keys()
+    assert result.metrics.keys() == metric_values(evaluate(result.checkpoint, experiment)).keys()
     assert json.loads((result.checkpoint / "experiment.json").read_text())["optim"]["num_steps"] == 2
 
 
@@ -104,7 +106,7 @@ def test_the_same_seed_gives_the_same_losses(root, tmp_path):
     ("setting", "message"),
     [
         ("optim.learning_rate=1", r"optim\.learning_rate: no such key as 'learning_rate'; there are: .*lr"),
-        ("optim.lr=fast", r"optim\.lr: wanted float, got 'fast'"),
+        ("optim.lr=fast", r"optim\.lr: needs float, got 'fast'"),
         ("optim.warmpu=1", r"no such key as 'warmpu'; did you mean warmup\? there are: "),
         ("batch_size=4", r"did you mean train_data\.captions\.batch_size or data\.batch_size\? there are: "),
         (
@@ -114,11 +116,11 @@ def test_the_same_seed_gives_the_same_losses(root, tmp_path):
         ("objectives.vtx.weight=1", r"did you mean vtm\? there are: vtc"),
         ("optim=3", "set one of: optim"),
         ("optim.lr.more=3", "nothing to set inside float"),
-        ("optim.lr", "wanted key=value"),
+        ("optim.lr", "a setting is key=value"),
         ("train.precision=float16", "float32"),
         ("model.num_heads=5", "does not divide into 5 heads"),
         ("objectives.vtm.negatives=tough", "random"),
-        ("data.num_frames=8", r"data\.num_frames is not set by itself; set model\.num_frames"),
+        ("data.num_frames=8", r"data\.num_frames follows from other settings; set model\.num_frames"),
         ("data.max_text_len=80", r"set model\.max_text_len"),
         ("data.group_size=2", r"set train_data\.NAME\.group_size"),
         ("model.vocab_size=99", r"set tokenizer\.size, or tokenizer\.vocab"),
@@ -147,7 +149,7 @@ def test_an_evaluation_on_other_frames_than_in_training_says_so(tmp_path, caplog
     for num_frames, told in ((2, False), (5, True)):
         caplog.clear()
         experiment = override(find("captioned"), [f"model.num_frames={num_frames}"])
-        assert load_as_wanted(tmp_path / "mine", experiment).num_frames == num_frames
+        assert load_for(tmp_path / "mine", experiment).num_frames == num_frames
         assert (
             any("mine was trained on 2 (to evaluate it so: model.num_frames=2)" in m for m in caplog.messages) == told
         )
@@ -173,7 +175,7 @@ def test_what_a_checkpoint_decides_cannot_be_set(tmp_path):
         with pytest.raises(ValueError, match=message):
             adopt(override(base, settings), start)
     with pytest.raises(ValueError, match=r"^model\.max_text_len=80 cannot .*: there, model\.max_text_len=40"):
-        load_as_wanted(mine, override(base, ["model.max_text_len=80"]))
+        load_for(mine, override(base, ["model.max_text_len=80"]))
 
 
 def test_an_unknown_experiment_lists_those_there_are():
@@ -258,35 +260,38 @@ def at(owner: Any, key: str) -> Any:
 
 def test_every_setting_is_used_as_it_was_set(root, tmp_path, monkeypatch):
     start, wanted = override(find("world_joint"), [f"data.root={root}"]), {}
-    for key in settable(start):
+    for key in settable(start, Experiment.DERIVED):
         if not APART.fullmatch(key):
             kind = get_type_hints(type(at(start, key.rpartition(".")[0])))[key.rpartition(".")[2]]
             wanted[key] = another(at(start, key), kind)
     assert len(wanted) >= 100
-    run, loader = MagicMock(return_value=TrainResult(tmp_path, 0, {})), MagicMock()
+    run = MagicMock(return_value=TrainResult(tmp_path, 0, {}))
+    loader = MagicMock(side_effect=lambda *_, **__: MagicMock(spec=Loader, unreadable={}))
     monkeypatch.setattr("allinone.experiment.run_training", run)
-    monkeypatch.setattr("allinone.experiment.Loader", loader)
+    monkeypatch.setattr("allinone.data.sources.Loader", loader)
     values = (f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in wanted.items())
     changed = override(start, values)
     train(changed, tmp_path / "run", cache=FrameCache([], 1, changed.data.transform.resize))
-    used = run.call_args.kwargs
+    used = run.call_args.args[0]
     for key, value in wanted.items():
-        assert at(used["describe"], key) == value, key
-    assert used["encoder"].config == replace(changed.model, vocab_size=used["tokenizer"].vocab_size)
-    assert (used["optim"], used["config"]) == (changed.optim, changed.train)
+        assert at(used.describe, key) == value, key
+    assert used.tokenizer is not None
+    config = used.training_model.model.encoder.config
+    assert config == replace(changed.model, vocab_size=used.tokenizer.vocab_size)
+    assert (used.optim, used.config) == (changed.optim, changed.train)
     for made, source in zip(loader.call_args_list, changed.train_data.values(), strict=True):
         assert made.args[2] == replace(changed.data, batch_size=source.batch_size)
         read = tuple(made.kwargs[name] for name in ("num_frames", "max_text_len", "group_size"))
         assert read == (source.num_frames, changed.model.max_text_len, source.group_size)
-    assert [source.sampling_weight for source in used["sources"].values()] == [
+    assert [source.sampling_weight for source in used.sources.values()] == [
         s.sampling_weight for s in changed.train_data.values()
     ]
 
 
 def test_a_description_is_json_and_complete():
-    text = json.dumps(describe(find("captioned")))
+    text = json.dumps(describe(find("captioned"), Experiment))
     again = json.loads(text)
-    assert again["objectives"]["vtc"]["class"] == "allinone.objectives.vtc.VTC.Config"
+    assert again["objectives"]["vtc"]["class"] == "allinone.objectives.vtc:VTC.Config"
     assert again["train_data"]["captions"]["data"]["hold_out"] == 4
 
 
@@ -317,16 +322,18 @@ def test_a_batch_that_cannot_be_made_says_which_can(num_processes, batch_size, w
 def test_an_update_is_made_of_the_batches_that_its_sources_have(caplog):
     caplog.set_level("INFO")
     joint = override(find("world_joint"), ["data.batch_size=16", "data.global_batch=256"])
-    assert num_batches(joint, 2) == 2
+    warn_of_unused_batch_size(joint)
+    assert num_accumulated(joint.train_data, joint.data, 2) == 2
     assert [record.getMessage() for record in caplog.records] == [
         "data.batch_size=16 is for evaluation here; in training: train_data.captions.batch_size=64, "
         "train_data.pairs.batch_size=64, train_data.questions.batch_size=64",
         "an update takes 256 clips: 2 x 64 clips in each of 2 processes",
     ]
     uneven = override(joint, ["train_data.pairs.batch_size=32"])
-    with pytest.raises(ValueError, match=r"global_batch wants batches of one size, got .*pairs\.batch_size=32"):
-        num_batches(uneven, 1)
-    assert num_batches(override(uneven, ["data.global_batch=null"]), 1) == 1
+    with pytest.raises(ValueError, match=r"global_batch needs batches of one size, got .*pairs\.batch_size=32"):
+        num_accumulated(uneven.train_data, uneven.data, 1)
+    free = override(uneven, ["data.global_batch=null"])
+    assert num_accumulated(free.train_data, free.data, 1) == 1
 
 
 def test_videos_of_a_caption_file_may_be_missing_if_that_is_allowed(root, tmp_path):
@@ -352,9 +359,9 @@ def test_a_size_of_the_vocabulary_that_another_one_replaces_is_told(root, tmp_pa
     vocab = tmp_path / "vocab.txt"
     vocab.write_text("\n".join(Tokenizer.train(["a red square moves up"], 60).tokens))
     experiment = override(find("world_contrast"), [f"tokenizer.vocab={vocab}", "tokenizer.size=50"])
-    make_tokenizer(experiment, {}, None)
+    make_tokenizer(experiment, TrainingData({}, experiment.data), None)
     assert [r.getMessage() for r in caplog.records] == [
-        f"tokenizer.size=50 is without effect: the words are those of {vocab}"
+        f"tokenizer.size=50 has no effect: the vocabulary is that of {vocab}"
     ]
 
 

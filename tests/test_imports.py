@@ -25,7 +25,9 @@ CORE = {
     "evaluators": {"files", "types", "metrics", "inference", "model", "text", "data", "checkpoint"},
     "train": {"files", "types", "model", "text", "objectives", "checkpoint"},
     "asking": {"inference", "data", "model", "text", "video"},
+    "settings": set(),
     "experiment": {
+        "settings",
         "types", "model", "text", "data", "objectives", "checkpoint", "inference", "evaluators", "train", "video",
         "files",
     },

@@ -11,7 +11,7 @@ from allinone.apps.export import export
 from allinone.apps.search import VideoIndex
 from allinone.checkpoint import load_checkpoint
 from allinone.cli import main
-from allinone.experiment import check_heads
+from allinone.evaluators.controls import check_heads
 from allinone.experiments import find
 from allinone.inference import Predictor, load
 from allinone.model.config import ModelConfig

@@ -11,8 +11,9 @@ from allinone.data.clip_reader import Control
 from allinone.data.loader import DataConfig
 from allinone.evaluators.base import Evaluation, EvaluatorConfig
 from allinone.evaluators.choice import ChoiceAccuracy
+from allinone.evaluators.controls import check_data, metric_values, run_evaluator
 from allinone.evaluators.retrieval import Retrieval
-from allinone.experiment import Data, Experiment, numbers, require_evaluated, run_evaluator, run_evaluators, with_views
+from allinone.experiment import Data, Experiment, run_evaluators, with_views
 from allinone.inference import Predictor
 from allinone.model.config import NANO
 from allinone.train.optim import Optim
@@ -71,7 +72,7 @@ def evaluate(config: EvaluatorConfig, root: Path, **data) -> dict[str, Evaluatio
     tiny = tiny_predictor()
     watching = Watching(tiny.model, tiny.tokenizer, data=tiny.data)
     settings = Data(root=str(root), transform=tiny.data.transform, batch_size=3, **data)
-    return run_evaluator(watching, experiment(config, settings), config, CONTROLS, None)
+    return run_evaluator(watching, config, settings, CONTROLS)
 
 
 def experiment(config: EvaluatorConfig, data: Data) -> Experiment:
@@ -128,12 +129,13 @@ def test_blind_retrieval_finds_nothing(clips: Path):
     assert columns["blind"].scores["t2v/R@1"].value <= 50  # all clips tie, up to rounding in another place of a batch
 
 
-def test_the_training_loop_gets_the_same_numbers(clips: Path):
+def test_training_gets_the_same_scores(clips: Path):
     config = ChoiceAccuracy.Config(data=questions(longer_is_right=False))
     tiny = tiny_predictor()
     run = experiment(config, Data(root=str(clips), transform=tiny.data.transform))
-    assert run_evaluators(tiny, run, None) == numbers({"test": run_evaluator(tiny, run, config, (), None)})
-    assert run_evaluators(tiny, run, None)["test/chance"] == 50
+    values = metric_values(run_evaluators(tiny, run, (), None))
+    assert values == metric_values({"test": run_evaluator(tiny, config, run.data)})
+    assert values["test/chance"] == 50
     assert with_views(run, 3).evaluators["test"].num_views == 3
 
 
@@ -143,7 +145,7 @@ def test_incomplete_data_is_told_before_anything_is_evaluated(clips: Path):
     absent = Fixed(tuple(items))
     for config in (ChoiceAccuracy.Config(data=absent), ChoiceAccuracy.Config(data=data, then=absent)):
         with pytest.raises(ValueError, match=r"absent\.mp4\n  allow it with data\.allow_missing=true"):
-            require_evaluated(experiment(config, Data(root=str(clips))))
-        require_evaluated(experiment(config, Data(root=str(clips), allow_missing=True)))
+            check_data(config, Data(root=str(clips)))
+        check_data(config, Data(root=str(clips), allow_missing=True))
     with pytest.raises(ValueError, match=r"files of 8 of 8 videos are missing: .*elsewhere"):
-        require_evaluated(experiment(ChoiceAccuracy.Config(data=data, folder="elsewhere"), Data(root=str(clips))))
+        check_data(ChoiceAccuracy.Config(data=data, folder="elsewhere"), Data(root=str(clips)))

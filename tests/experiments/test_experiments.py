@@ -13,8 +13,8 @@ import pytest
 import layouts
 from allinone.checkpoint import save_checkpoint
 from allinone.data.example import Dataset, Example
-from allinone.data.loader import Loader
-from allinone.experiment import Experiment, TokenizerConfig, evaluate, make_sources, train
+from allinone.data.sources import TrainingData
+from allinone.experiment import Experiment, TokenizerConfig, evaluate, train
 from allinone.experiments import experiments, finetune, pretrain, zero_shot
 from allinone.inference import Predictor
 from allinone.model.model import AllInOne
@@ -61,10 +61,10 @@ def items(clips: list[Path], experiment: str, dataset: str) -> list[Item]:
 
 def datasets_of(experiment: Experiment) -> Iterator[tuple[Path, Dataset]]:
     for source in experiment.train_data.values():
-        yield experiment.folder(source), source.data
+        yield experiment.data.folder(source), source.data
     for config in experiment.evaluators.values():
         for dataset in config.datasets:
-            yield experiment.folder(config), dataset
+            yield experiment.data.folder(config), dataset
 
 
 def tiny(experiment: Experiment, root: Path) -> Experiment:
@@ -96,12 +96,15 @@ def test_evaluation_reads_as_many_tokens_and_frames_as_training(name):
     experiment = replace(made, model=CONFIG.replace(**like), data=replace(made.data, cache_mb=0))
     words, text = tiny_tokenizer(), "a dark green ball " * 50
     examples = [Example(video=Path("a.mp4"), video_id="a", text=text)] * 256
-    sources = make_sources(experiment, dict.fromkeys(made.train_data, examples), words, None, (), None, 0, 1)
+    training_data = TrainingData({}, experiment.data)
+    training_data.sources, training_data.examples = made.train_data, dict.fromkeys(made.train_data, examples)
+    loaders = training_data.loaders(
+        experiment.data, words, num_frames=made.model.num_frames, max_text_len=made.model.max_text_len
+    )
     predictor = Predictor(AllInOne.build(experiment.model, {}), words, data=experiment.data)
     assert len(predictor.rows([text])[0]) == made.model.max_text_len
-    for source_name, source in sources.items():
-        assert isinstance(source.loader, Loader)
-        reader = source.loader.reader
+    for source_name, loader in loaders.items():
+        reader = loader.reader
         assert reader.rows(0) == predictor.rows([text])
         num_frames = made.train_data[source_name].num_frames or predictor.reader().num_frames  # images have one
         assert reader.clips.num_frames == num_frames
@@ -138,7 +141,7 @@ def test_an_experiment_trains_and_evaluates_on_the_official_layout(name, clips, 
         assert read == (experiment.model.num_frames, experiment.model.max_text_len)
     for evaluator, columns in tables.items():
         found, config = columns["score"], experiment.evaluators[evaluator]
-        assert found.num_samples == len(list(config.data.examples(experiment.folder(config)))) >= SIZES["val"]
+        assert found.num_samples == len(list(config.data.examples(experiment.data.folder(config)))) >= SIZES["val"]
         # Retrieval also tells of the captions of each video, and visual commonsense reasoning of its second stage.
         said = [p for p in found.predictions if p.get("direction") != "v2t" and p["kind"] != "QA->R"]
         assert len(said) == found.num_samples

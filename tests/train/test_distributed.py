@@ -10,9 +10,9 @@ import torch
 
 from allinone.checkpoint import load_checkpoint
 from allinone.files.lock import only_process
-from allinone.train.loop import run_training
+from allinone.train.run import run_training
 from allinone.train.world import join_world
-from train.test_loop import losses, metrics
+from train.test_run import losses, metrics
 from train.two_processes import shared_run
 
 
@@ -46,7 +46,7 @@ def told(two) -> list[dict]:
 
 def test_two_processes_learn_what_one_learns_from_whole_batches(two, tmp_path):
     """VTC's negatives come from both processes; some steps leave a head unused, and some use both."""
-    run_training(**shared_run(tmp_path, rank=None))
+    run_training(shared_run(rank=None), tmp_path)
     alone, group_size = metrics(tmp_path), metrics(two / "equal")
     assert {line["sources"] for line in alone} >= {"captions", "captions+questions"}
     for one, other in zip(alone, group_size, strict=True):
@@ -82,7 +82,7 @@ def test_both_processes_are_refused_where_another_run_writes(two, told):
 
 def test_a_run_of_two_processes_is_not_gone_on_with_by_one(two):
     with pytest.raises(ValueError, match="num_processes: was 2, is 1"):
-        run_training(**shared_run(two / "equal", rank=0), resume=True)
+        run_training(shared_run(rank=0), two / "equal", resume=True)
 
 
 def test_the_number_of_processes_stands_in_the_experiment(two):

@@ -18,8 +18,10 @@ from allinone.objectives.vtc import VTC
 from allinone.objectives.vtm import VTM
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import Tokenizer
-from allinone.train.loop import TrainConfig, TrainSource, run_training
+from allinone.train.config import TrainConfig
 from allinone.train.optim import Optim
+from allinone.train.run import Prepared, run_training
+from allinone.train.step import TrainingModel, TrainSource
 from allinone.types import Batch
 
 CAPTIONS = ["abc bad cab", "dab a cab", "bad dad", "add a bead", "bed abed", "dead bee", "cab ace", "decade bed"]
@@ -92,8 +94,8 @@ OBJECTIVES = {
 }
 
 
-def tiny_run(run_dir: Path, **changes: Any) -> dict[str, Any]:
-    """What `run_training` takes, with a model that is the same every time."""
+def tiny_run(**changes: Any) -> Prepared:
+    """Return a run with a model that is the same every time; `changes` are fields of `Prepared`, or configs."""
     model: ModelConfig = changes.pop("model", MODEL)
     configs: dict[str, Any] = changes.pop("objectives", OBJECTIVES)
     optim = changes.pop("optim", Optim.Config(num_steps=12, lr=1e-3, warmup=2))
@@ -101,24 +103,23 @@ def tiny_run(run_dir: Path, **changes: Any) -> dict[str, Any]:
     torch.manual_seed(config.seed)
     encoder = VideoTextEncoder(model)
     ingredients = BuildContext(model, TOKENIZER, ANSWERS)
-    objectives: dict[str, Objective] = {name: made.build(ingredients) for name, made in configs.items()}
-    describe = {
-        "model": asdict(model),
-        "objectives": {name: asdict(made) for name, made in configs.items()},
-        "optim": asdict(optim),
-        "train": asdict(config),
+    objectives: dict[str, Objective] = {
+        name: made if isinstance(made, Objective) else made.build(ingredients) for name, made in configs.items()
     }
-    return {
-        "encoder": encoder,
-        "objectives": objectives,
-        "weights": {name: made.weight for name, made in configs.items()},
-        "sources": sources(),
-        "optim": optim,
-        "config": config,
-        "run_dir": run_dir,
-        "describe": describe,
-        "tokenizer": TOKENIZER,
-    } | changes
+    weights = {name: getattr(made, "weight", 1.0) for name, made in configs.items()}
+    described = {name: {} if isinstance(made, Objective) else asdict(made) for name, made in configs.items()}
+    describe = {
+        "model": asdict(model), "objectives": described, "optim": asdict(optim), "train": asdict(config)
+    }  # fmt: skip
+    fields: dict[str, Any] = {"sources": sources()} | changes
+    return Prepared(
+        training_model=TrainingModel(encoder, objectives, weights),
+        optim=optim,
+        config=config,
+        describe=describe,
+        tokenizer=TOKENIZER,
+        **fields,
+    )
 
 
 if __name__ == "__main__":
@@ -130,4 +131,4 @@ if __name__ == "__main__":
         if line["step"] == last_step:
             time.sleep(600)  # until somebody kills this process
 
-    run_training(**tiny_run(run_dir), on_step=tell)
+    run_training(tiny_run(), run_dir, on_step=tell)

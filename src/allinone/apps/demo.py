@@ -15,8 +15,9 @@ from allinone.apps.search import VideoIndex, require_lancedb
 from allinone.data.cache import FrameCache
 from allinone.datasets.synthetic import Captions, Questions, make_world
 from allinone.evaluators.base import Evaluation
+from allinone.evaluators.controls import run_evaluator
 from allinone.evaluators.results import write_results
-from allinone.experiment import Experiment, circumstances, override, run_evaluator, train
+from allinone.experiment import Experiment, circumstances, override, train
 from allinone.experiments.world import world_contrast, world_joint
 from allinone.inference import Predictor, load
 from allinone.progress import Progress
@@ -74,7 +75,7 @@ def demo(
     model = load(checkpoint)
     with clock.part("evaluate"):
         found = {
-            name: run_evaluator(model, second, config, ("blind",) if name == "answers" else (), on_progress)
+            name: run_evaluator(model, config, second.data, ("blind",) if name == "answers" else (), on_progress)
             for name, config in second.evaluators.items()
         }
     with clock.part("index and search"):

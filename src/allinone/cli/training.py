@@ -40,7 +40,7 @@ def train(experiment: str, *, set: Sequence[str] = (), to: str | None = None, re
     """
     from allinone.experiment import override, train
     from allinone.experiments import find, short_name
-    from allinone.train.loop import TrainingDiverged
+    from allinone.train.run import TrainingDiverged
     from allinone.train.signals import TrainingInterrupted
 
     try:

@@ -10,7 +10,7 @@ from allinone.model.config import NANO
 from allinone.objectives.mlm import MLM
 from allinone.objectives.vtc import VTC
 from allinone.objectives.vtm import VTM
-from allinone.train.loop import TrainConfig
+from allinone.train.config import TrainConfig
 from allinone.train.optim import Optim
 from allinone.video.transforms import Transform
 

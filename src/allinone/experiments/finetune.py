@@ -45,7 +45,7 @@ from allinone.evaluators.classification import AnswerAccuracy
 from allinone.evaluators.number import Number
 from allinone.evaluators.recognition import RecognitionAccuracy
 from allinone.evaluators.retrieval import Retrieval
-from allinone.experiment import Answers, Data, Experiment, Source
+from allinone.experiment import AnswerVocabConfig, Data, Experiment, Source
 from allinone.model.config import BASE
 from allinone.objectives.answering import Answering
 from allinone.objectives.base import ObjectiveConfig
@@ -54,7 +54,7 @@ from allinone.objectives.counting import Counting
 from allinone.objectives.recognition import Recognition
 from allinone.objectives.vtc import VTC
 from allinone.objectives.vtm import VTM
-from allinone.train.loop import TrainConfig
+from allinone.train.config import TrainConfig
 from allinone.train.optim import Optim
 from allinone.video.transforms import Transform
 
@@ -87,7 +87,7 @@ def _finetune(
         optim=Optim.Config(lr=lr, num_steps=num_samples * num_epochs // batch_size),
         data=Data(batch_size=batch_size // 8, global_batch=batch_size, transform=transform, num_workers=8),
         train=TrainConfig(precision="bfloat16", freeze_encoder=frozen),
-        answers=Answers(max_size=num_answers),
+        answers=AnswerVocabConfig(max_size=num_answers),
         init="checkpoints/base",
     )
 

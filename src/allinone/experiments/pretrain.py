@@ -35,7 +35,7 @@ from allinone.objectives.base import ObjectiveConfig
 from allinone.objectives.mlm import MLM
 from allinone.objectives.vtc import VTC
 from allinone.objectives.vtm import VTM
-from allinone.train.loop import TrainConfig
+from allinone.train.config import TrainConfig
 from allinone.train.optim import Optim
 from allinone.video.transforms import Transform
 

@@ -1,12 +1,15 @@
 """Going on where a run stopped: what is kept beside the weights, and when going on would be another run."""
 
 import json
+import logging
+import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from allinone.checkpoint import (
@@ -15,12 +18,18 @@ from allinone.checkpoint import (
     TRAINING,
     Checkpoint,
     check_saved,
+    first_whole,
     from_json,
+    newest_checkpoint,
     read_checkpoint,
+    step_folders,
 )
 from allinone.files.reading import read_json
 from allinone.files.tensors import CHECKSUM, load_tensors
-from allinone.files.whole import write_json
+from allinone.files.whole import recover, set_aside, write_json
+from allinone.train.world import World
+
+log = logging.getLogger(__name__)
 
 STATE, OPTIMIZER, OBJECTIVES = "state.json", "optimizer.safetensors", "objectives.safetensors"
 
@@ -105,6 +114,46 @@ class Saved:
             load_tensors(training / OPTIMIZER),
             load_tensors(objectives) if objectives.exists() else {},
         )
+
+
+def open_folder(run_dir: Path, resume: bool, experiment: Mapping[str, Any], world: World) -> Saved | None:
+    """Prepare the folder of a run of this experiment; return its newest whole checkpoint, None where there is none.
+
+    A damaged checkpoint is renamed to `step-*.damaged`, with a warning, and the one before it is used.
+
+    Raises:
+        ValueError: the folder has checkpoints but `resume` is false; none of them is whole; they are of another
+            experiment; or the processes cannot read the same ones.
+    """
+    if world.is_main:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        for half_swapped in (run_dir / "checkpoints").glob(".step-*.old"):
+            recover(half_swapped.with_name(half_swapped.name[1:].removesuffix(".old")))
+        for left_over in (run_dir / "checkpoints").glob(".step-*"):
+            shutil.rmtree(left_over)
+    world.wait()
+    newest = newest_checkpoint(run_dir)
+    if newest is None:
+        return None
+    if not resume:
+        raise ValueError(
+            f"{run_dir}: holds a run already ({newest.name}); go on with --resume, or choose another folder"
+        )
+    folders = step_folders(run_dir)[::-1]
+    try:
+        saved, num_damaged = first_whole(folders, Saved.load)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}. No checkpoint in {run_dir} is whole, so start a new run in another folder; it may "
+            "start (`init`) from a checkpoint whose weights are"
+        ) from error
+    if world.mean(torch.tensor([num_damaged], dtype=torch.float64, device=world.device)).item() != num_damaged:
+        raise ValueError(f"{run_dir}: not every process can read the same checkpoints there")
+    check_unchanged(saved.checkpoint, experiment)
+    if world.is_main:
+        for damaged in folders[:num_damaged]:
+            log.warning("%s is now %s", damaged, set_aside(damaged).name)
+    return saved
 
 
 def check_unchanged(checkpoint: Checkpoint, describe: Mapping[str, Any]) -> None:

@@ -34,9 +34,13 @@ class World:
             numbers = numbers / self.size
         return numbers
 
+    def any(self, is_true: bool) -> bool:
+        """Return whether it is true in any process; the same in each of them."""
+        return self.mean(torch.tensor([is_true], dtype=torch.float64, device=self.device)).item() > 0
+
     def wait(self) -> None:
         """Wait until every process has come here."""
-        self.mean(torch.zeros(1, dtype=torch.float64, device=self.device))
+        self.any(False)
 
 
 @contextmanager

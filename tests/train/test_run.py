@@ -18,9 +18,11 @@ from allinone.objectives.answering import Answering
 from allinone.objectives.base import Objective
 from allinone.objectives.vtc import VTC
 from allinone.train import signals
-from allinone.train.loop import TrainConfig, TrainingDiverged, TrainingModel, TrainSource, run_training
+from allinone.train.config import TrainConfig
 from allinone.train.optim import Optim
+from allinone.train.run import Prepared, TrainingDiverged, run_training
 from allinone.train.signals import TrainingInterrupted
+from allinone.train.step import TrainSource
 from allinone.types import Losses
 from train.tiny_run import MODEL, OBJECTIVES, Memory, batch, part, sources, tiny_run
 
@@ -39,7 +41,7 @@ def losses(run_dir: Path) -> list[tuple[int, float]]:
 def unbroken(tmp_path_factory) -> Path:
     """The folder of a run of twelve steps that nothing stopped."""
     run_dir = tmp_path_factory.mktemp("unbroken")
-    run_training(**tiny_run(run_dir))
+    run_training(tiny_run(), run_dir)
     return run_dir
 
 
@@ -60,12 +62,9 @@ class Poison(Objective):
         return Losses(loss)
 
 
-def poisoned(run_dir: Path, poison: Poison, **changes: Any) -> dict[str, Any]:
+def poisoned(poison: Poison, **changes: Any) -> Prepared:
     captions = {"captions": TrainSource(Memory([batch(seed) for seed in range(5)]))}
-    return tiny_run(run_dir, **{"objectives": {}, "sources": captions} | changes) | {
-        "objectives": {"poison": poison},
-        "weights": {"poison": 1.0},
-    }
+    return tiny_run(**{"objectives": {"poison": poison}, "sources": captions} | changes)
 
 
 # A run, its folder and its log
@@ -96,42 +95,41 @@ def test_the_log_has_every_step_once_with_the_losses_of_its_objectives(unbroken)
 
 
 def test_the_same_seed_gives_the_same_losses_and_another_one_others(unbroken, tmp_path):
-    run_training(**tiny_run(tmp_path / "same"))
+    run_training(tiny_run(), tmp_path / "same")
     assert losses(tmp_path / "same") == losses(unbroken)
-    run_training(**tiny_run(tmp_path / "other", config=replace(QUIET, seed=1)))
+    run_training(tiny_run(config=replace(QUIET, seed=1)), tmp_path / "other")
     assert losses(tmp_path / "other") != losses(unbroken)
 
 
 def test_answers_of_eight_clips_are_learned_by_heart(tmp_path):
     source = {"questions": TrainSource(Memory([batch(1, size=8, questions=True)]))}
     run = tiny_run(
-        tmp_path,
         model=MODEL.replace(dropout=0.0, patch_order="raster", init="fan_in"),
         objectives={"answers": Answering.Config(dropout=0.0)},
         sources=source,
         optim=Optim.Config(num_steps=60, lr=1e-3, warmup=5),
         config=replace(QUIET, save_every=100),
     )
-    run_training(**run)
+    run_training(run, tmp_path)
     assert metrics(tmp_path)[-1]["answers/accuracy"] == 100
 
 
-def test_sources_come_by_their_shares(tmp_path):
+def test_sources_come_by_their_sampling_weights(tmp_path):
     class Count(Poison):
         def applies(self, batch):
             return True
 
     config = replace(QUIET, save_every=1000)
-    run_training(**poisoned(tmp_path, Count([]), sources=sources(), optim=Optim.Config(num_steps=150), config=config))
+    run_training(poisoned(Count([]), sources=sources(), optim=Optim.Config(num_steps=150), config=config), tmp_path)
     drawn = [line["sources"] for line in metrics(tmp_path)]
     assert 80 < drawn.count("captions") < 120  # two of three
 
 
 def test_bfloat16_trains_weights_that_stay_float32(tmp_path):
-    run = tiny_run(tmp_path, config=replace(QUIET, precision="bfloat16"), optim=Optim.Config(num_steps=4, warmup=0))
-    run_training(**run)
-    full = tiny_run(tmp_path / "full", optim=Optim.Config(num_steps=4, warmup=0))
-    run_training(**full)
+    run = tiny_run(config=replace(QUIET, precision="bfloat16"), optim=Optim.Config(num_steps=4, warmup=0))
+    run_training(run, tmp_path)
+    full = tiny_run(optim=Optim.Config(num_steps=4, warmup=0))
+    run_training(full, tmp_path / "full")
     assert {p.dtype for p in load_checkpoint(tmp_path).model.parameters()} == {torch.float32}
     pairs = list(zip(losses(tmp_path), losses(tmp_path / "full"), strict=True))
     assert all(a != b and a[1] == pytest.approx(b[1], rel=0.05) for a, b in pairs)
@@ -144,7 +142,6 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path):
     results = {}
     for name, batches, accumulate in (("small", small, 2), ("large", [large], 1)):
         run = tiny_run(
-            tmp_path / name,
             model=MODEL.replace(dropout=0.0, patch_order="raster"),
             objectives={"answers": Answering.Config(dropout=0.0)},
             sources={"questions": TrainSource(Memory(batches))},
@@ -152,7 +149,7 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path):
             config=QUIET,
             accumulate=accumulate,
         )
-        run_training(**run)
+        run_training(run, tmp_path / name)
         results[name] = [loss for _, loss in losses(tmp_path / name)]
     assert results["small"] == pytest.approx(results["large"], rel=1e-5)
 
@@ -164,7 +161,7 @@ def test_gradients_are_clipped_to_the_norm_asked_for(tmp_path, monkeypatch):
         norms.append(torch.nn.utils.get_total_norm(self.gradients()).item())
 
     monkeypatch.setattr(Optim, "step", step)
-    run_training(**tiny_run(tmp_path, config=replace(QUIET, clip_norm=0.5), optim=Optim.Config(num_steps=3, warmup=0)))
+    run_training(tiny_run(config=replace(QUIET, clip_norm=0.5), optim=Optim.Config(num_steps=3, warmup=0)), tmp_path)
     logged = [line["grad_norm"] for line in metrics(tmp_path)]
     assert min(logged) > 0.5
     assert norms == pytest.approx([0.5] * 3, rel=1e-4)
@@ -173,14 +170,14 @@ def test_gradients_are_clipped_to_the_norm_asked_for(tmp_path, monkeypatch):
 def test_tensorboard_logs_are_written_where_it_is_installed(tmp_path):
     pytest.importorskip("tensorboard")
     config = replace(QUIET, tensorboard=True)
-    run_training(**tiny_run(tmp_path, config=config, optim=Optim.Config(num_steps=2, warmup=0)))
+    run_training(tiny_run(config=config, optim=Optim.Config(num_steps=2, warmup=0)), tmp_path)
     assert list((tmp_path / "tensorboard").glob("events.*"))
 
 
 def test_a_run_without_tensorboard_goes_on_without_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     config = replace(QUIET, tensorboard=True)
-    run_training(**tiny_run(tmp_path, config=config, optim=Optim.Config(num_steps=1, warmup=0)))
+    run_training(tiny_run(config=config, optim=Optim.Config(num_steps=1, warmup=0)), tmp_path)
     assert not (tmp_path / "tensorboard").exists()
 
 
@@ -196,7 +193,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(tmp_path, grad
         weights.append(poison.head.text.weight.detach().clone())
 
     optim = Optim.Config(num_steps=5, warmup=0, lr=1e-3)
-    run_training(**poisoned(tmp_path, poison, optim=optim), on_step=note)
+    run_training(poisoned(poison, optim=optim), tmp_path, on_step=note)
     assert torch.equal(weights[1], weights[2])
     assert not torch.equal(weights[2], weights[3])
     lines = metrics(tmp_path)
@@ -208,9 +205,9 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(tmp_path, grad
 
 
 def test_too_many_such_steps_stop_the_run_and_say_where_the_weights_are(tmp_path):
-    run = poisoned(tmp_path, Poison([4, 6, 8]), config=replace(QUIET, max_bad_steps=2))
+    run = poisoned(Poison([4, 6, 8]), config=replace(QUIET, max_bad_steps=2))
     with pytest.raises(TrainingDiverged, match=r"3 of the last 100 .*step 8.*max_bad_steps is 2.*step-00000006"):
-        run_training(**run)
+        run_training(run, tmp_path)
 
 
 # Stopping and going on
@@ -234,7 +231,7 @@ def test_a_run_killed_with_9_goes_on_with_the_losses_of_an_unbroken_one(unbroken
     newest = newest_checkpoint(tmp_path)
     assert newest is not None
     assert newest.name == "step-00000006"
-    result = run_training(**tiny_run(tmp_path), resume=True)
+    result = run_training(tiny_run(), tmp_path, resume=True)
     assert result.step == 12
     assert losses(tmp_path) == losses(unbroken)
     one, other = load_checkpoint(tmp_path).model.state_dict(), load_checkpoint(unbroken).model.state_dict()
@@ -272,7 +269,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_goes_on_from_the_one_befo
     newest = run / "checkpoints" / "step-00000012"
     DAMAGES[name](newest / name)
     first_step = []
-    run_training(**tiny_run(run), resume=True, on_step=lambda line: first_step.append(line["step"]))
+    run_training(tiny_run(), run, resume=True, on_step=lambda line: first_step.append(line["step"]))
     assert first_step[0] == 10
     assert losses(run) == losses(unbroken)
     assert load_checkpoint(run).folder == newest
@@ -292,7 +289,7 @@ def test_a_run_all_of_whose_checkpoints_are_damaged_is_one_error(unbroken, tmp_p
     for path in run.glob("checkpoints/*/model.safetensors"):
         damage(path)
     with pytest.raises(ValueError, match=r"step-00000009/model\.safetensors: damaged.*start a new run in another"):
-        run_training(**tiny_run(run), resume=True)
+        run_training(tiny_run(), run, resume=True)
     assert len(list(run.glob("checkpoints/step-*"))) == 2
 
 
@@ -304,7 +301,7 @@ def test_a_state_without_a_checksum_that_makes_no_sense_is_one_error(unbroken, t
     for path in run.glob("checkpoints/*/training/state.json"):
         path.write_text(json.dumps(state))
     with pytest.raises(ValueError, match="step-00000"):
-        run_training(**tiny_run(run), resume=True)
+        run_training(tiny_run(), run, resume=True)
 
 
 def test_checkpoints_of_before_there_were_checksums_are_gone_on_with(unbroken, tmp_path):
@@ -316,7 +313,7 @@ def test_checkpoints_of_before_there_were_checksums_are_gone_on_with(unbroken, t
         state = json.loads(path.read_text())
         del state["crc32"]
         path.write_text(json.dumps(state))
-    run_training(**tiny_run(run), resume=True)
+    run_training(tiny_run(), run, resume=True)
     assert losses(run) == losses(unbroken)
 
 
@@ -324,9 +321,9 @@ def test_a_second_run_in_the_same_folder_is_refused_and_harms_nothing(unbroken, 
     def begin_another(line) -> None:
         for resume in (False, True):
             with pytest.raises(ValueError, match=rf"{tmp_path}: process {os.getpid()} .* is writing there"):
-                run_training(**tiny_run(tmp_path), resume=resume)
+                run_training(tiny_run(), tmp_path, resume=resume)
 
-    run_training(**tiny_run(tmp_path), on_step=begin_another)
+    run_training(tiny_run(), tmp_path, on_step=begin_another)
     assert losses(tmp_path) == losses(unbroken)
     assert not tmp_path.with_name(f".{tmp_path.name}.lock").exists()
 
@@ -335,7 +332,7 @@ def test_half_a_swap_of_a_killed_run_is_undone_and_not_thrown_away(unbroken, tmp
     run = shutil.copytree(unbroken, tmp_path / "run")
     newest = run / "checkpoints" / "step-00000012"
     newest.rename(newest.with_name(".step-00000012.old"))
-    run_training(**tiny_run(run), resume=True, on_step=lambda line: pytest.fail("a step"))
+    run_training(tiny_run(), run, resume=True, on_step=lambda line: pytest.fail("a step"))
     assert newest.is_dir()
 
 
@@ -347,10 +344,10 @@ def test_a_signal_saves_and_the_run_goes_on_from_that_very_step(unbroken, tmp_pa
 
     before = signal.getsignal(number)
     with pytest.raises(TrainingInterrupted, match=r"after step 5; .*step-00000005.*--resume") as stopped:
-        run_training(**tiny_run(tmp_path), on_step=stop)
+        run_training(tiny_run(), tmp_path, on_step=stop)
     assert stopped.value.exit_code == code
     assert signal.getsignal(number) is before
-    run_training(**tiny_run(tmp_path), resume=True)
+    run_training(tiny_run(), tmp_path, resume=True)
     assert losses(tmp_path) == losses(unbroken)
 
 
@@ -362,7 +359,7 @@ def test_signals_at_the_same_moment_are_one_wish(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(TrainingInterrupted, match="SIGINT after step 2"):
-        run_training(**tiny_run(tmp_path), on_step=stop)
+        run_training(tiny_run(), tmp_path, on_step=stop)
 
 
 def test_a_later_second_ctrl_c_stops_at_once(tmp_path, monkeypatch):
@@ -373,24 +370,24 @@ def test_a_later_second_ctrl_c_stops_at_once(tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        run_training(**tiny_run(tmp_path), on_step=stop)
+        run_training(tiny_run(), tmp_path, on_step=stop)
     assert newest_checkpoint(tmp_path) is None
 
 
 def test_resuming_where_there_is_nothing_begins(unbroken, tmp_path):
-    run_training(**tiny_run(tmp_path), resume=True)
+    run_training(tiny_run(), tmp_path, resume=True)
     assert losses(tmp_path) == losses(unbroken)
 
 
 def test_a_folder_with_a_run_is_not_written_over(unbroken):
     with pytest.raises(ValueError, match=r"holds a run already \(step-00000012\).*--resume"):
-        run_training(**tiny_run(unbroken))
+        run_training(tiny_run(), unbroken)
     assert len(metrics(unbroken)) == 12
 
 
 def test_a_finished_run_resumed_is_finished(unbroken):
     before = (unbroken / "metrics.jsonl").read_bytes()
-    result = run_training(**tiny_run(unbroken), resume=True, on_step=lambda line: pytest.fail("a step"))
+    result = run_training(tiny_run(), unbroken, resume=True, on_step=lambda line: pytest.fail("a step"))
     assert (result.step, result.checkpoint) == (12, newest_checkpoint(unbroken))
     assert (unbroken / "metrics.jsonl").read_bytes() == before
 
@@ -406,11 +403,11 @@ def test_a_finished_run_resumed_is_finished(unbroken):
 )
 def test_going_on_with_another_experiment_is_refused_by_name(unbroken, change, message):
     with pytest.raises(ValueError, match=message):
-        run_training(**tiny_run(unbroken, **change), resume=True)
+        run_training(tiny_run(**change), unbroken, resume=True)
 
 
 def test_what_leaves_the_losses_alone_may_change(unbroken):
-    run_training(**tiny_run(unbroken, config=replace(QUIET, save_every=5, keep=4, log_every=3)), resume=True)
+    run_training(tiny_run(config=replace(QUIET, save_every=5, keep=4, log_every=3)), unbroken, resume=True)
 
 
 def test_state_of_an_objective_outside_of_its_heads_is_kept(tmp_path):
@@ -434,9 +431,9 @@ def test_state_of_an_objective_outside_of_its_heads_is_kept(tmp_path):
     again.head.load_state_dict(first.head.state_dict())
     whole.head.load_state_dict(first.head.state_dict())
     with pytest.raises(TrainingInterrupted):
-        run_training(**poisoned(tmp_path / "a", first), on_step=stop)
-    run_training(**poisoned(tmp_path / "a", again), resume=True)
-    run_training(**poisoned(tmp_path / "b", whole))
+        run_training(poisoned(first), tmp_path / "a", on_step=stop)
+    run_training(poisoned(again), tmp_path / "a", resume=True)
+    run_training(poisoned(whole), tmp_path / "b")
     assert again.seen == whole.seen == 12
     assert torch.equal(again.scale, whole.scale)
     assert not torch.equal(again.scale, torch.ones(3))
@@ -457,7 +454,7 @@ def test_evaluations_are_logged_and_the_best_weights_kept(tmp_path):
         return {"test/R@1": scores[step]}
 
     config = replace(QUIET, eval_every=4, best="test/R@1")
-    result = run_training(**tiny_run(tmp_path, config=config), evaluate=evaluate)
+    result = run_training(tiny_run(config=config, evaluate=evaluate), tmp_path)
     assert [(n["step"], n["eval"]["test/R@1"]) for n in metrics(tmp_path) if "eval" in n] == list(scores.items())
     assert result.metrics == {"test/R@1": 20.0}
     best = load_checkpoint(tmp_path / "best")
@@ -466,8 +463,8 @@ def test_evaluations_are_logged_and_the_best_weights_kept(tmp_path):
 
 
 def test_an_evaluation_does_not_disturb_the_training(unbroken, tmp_path):
-    run = tiny_run(tmp_path, config=replace(QUIET, eval_every=1))
-    run_training(**run, evaluate=lambda model, step: {"draw": torch.rand(()).item()})
+    config = replace(QUIET, eval_every=1)
+    run_training(tiny_run(config=config, evaluate=lambda model, step: {"draw": torch.rand(()).item()}), tmp_path)
     assert losses(tmp_path) == losses(unbroken)
 
 
@@ -477,41 +474,40 @@ def test_a_failed_evaluation_loses_no_training_and_is_made_up_for(unbroken, tmp_
 
     config = replace(QUIET, save_every=100, eval_every=5)
     with pytest.raises(OSError, match="no such video"):
-        run_training(**tiny_run(tmp_path, config=config), evaluate=fail)
+        run_training(tiny_run(config=config, evaluate=fail), tmp_path)
     assert newest_checkpoint(tmp_path) == tmp_path / "checkpoints" / "step-00000005"
-    result = run_training(**tiny_run(tmp_path, config=config), evaluate=lambda model, step: {"step": step}, resume=True)
+    result = run_training(tiny_run(config=config, evaluate=lambda model, step: {"step": step}), tmp_path, resume=True)
     assert [n["step"] for n in metrics(tmp_path) if "eval" in n] == [5, 10, 12]
     assert result.metrics == {"step": 12}
     assert losses(tmp_path) == losses(unbroken)
 
 
 def test_an_unknown_name_of_the_best_number_lists_those_there_are(tmp_path):
-    run = tiny_run(tmp_path, config=replace(QUIET, eval_every=1, best="R@2"))
+    config = replace(QUIET, eval_every=1, best="R@2")
+    run = tiny_run(config=config, evaluate=lambda model, step: {"R@1": 1.0, "R@5": 2.0})
     with pytest.raises(ValueError, match=r"'R@2', but the evaluation gives: R@1, R@5"):
-        run_training(**run, evaluate=lambda model, step: {"R@1": 1.0, "R@5": 2.0})
+        run_training(run, tmp_path)
 
 
 # What cannot run says so
 
 
 def test_a_source_that_no_objective_reads_is_an_error(tmp_path):
-    run = tiny_run(tmp_path, objectives={"vtc": VTC.Config()}, sources={"questions": sources()["questions"]})
+    run = tiny_run(objectives={"vtc": VTC.Config()}, sources={"questions": sources()["questions"]})
     with pytest.raises(ValueError, match="questions gives questions, which none of the objectives reads: vtc"):
-        run_training(**run)
+        run_training(run, tmp_path)
 
 
 def test_two_objectives_cannot_own_the_same_head():
-    encoder, objectives = (tiny_run(Path())[name] for name in ("encoder", "objectives"))
-    twice = {"vtc": objectives["vtc"], "poison": Poison([])}
     with pytest.raises(ValueError, match="vtc and poison both have a contrastive head"):
-        TrainingModel(encoder, twice, {"vtc": 1.0, "poison": 1.0})
+        tiny_run(objectives={"vtc": VTC.Config(), "poison": Poison([])})
 
 
-@pytest.mark.parametrize("shares", [{}, {"captions": 0.0}, {"captions": 1.0, "questions": -1.0}])
-def test_shares_must_make_sense(tmp_path, shares):
-    chosen = {name: TrainSource(sources()[name].loader, share) for name, share in shares.items()}
-    with pytest.raises(ValueError, match="shares that are not negative"):
-        run_training(**tiny_run(tmp_path, sources=chosen))
+@pytest.mark.parametrize("weights", [{}, {"captions": 0.0}, {"captions": 1.0, "questions": -1.0}])
+def test_sampling_weights_must_make_sense(weights):
+    chosen = {name: TrainSource(sources()[name].loader, weight) for name, weight in weights.items()}
+    with pytest.raises(ValueError, match="sampling weights must be 0 or more"):
+        tiny_run(sources=chosen)
 
 
 @pytest.mark.parametrize(
@@ -525,18 +521,19 @@ def test_a_config_that_cannot_work_names_its_key(wrong):
 def test_a_gpu_that_is_not_there_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="'cuda' was asked for, but torch finds no GPU"):
-        run_training(**tiny_run(tmp_path, config=replace(QUIET, device="cuda")))
+        run_training(tiny_run(config=replace(QUIET, device="cuda")), tmp_path)
 
 
 def test_a_frozen_encoder_stays_as_it_is_and_runs_in_evaluation_mode(tmp_path):
-    run = tiny_run(tmp_path, config=TrainConfig(freeze_encoder=True, save_every=12, tensorboard=False, eval_every=6))
-    head = run["objectives"]["vtc"].head.text.weight
-    before = {name: tensor.clone() for name, tensor in run["encoder"].state_dict().items()}
+    config = TrainConfig(freeze_encoder=True, save_every=12, tensorboard=False, eval_every=6)
+    run = tiny_run(config=config, evaluate=lambda model, step: {"steps": float(step)})
+    encoder, head = run.training_model.model.encoder, run.training_model.model.require(ContrastiveHead).text.weight
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     head_before, modes = head.clone(), []
-    hook = run["encoder"].register_forward_pre_hook(lambda module, _: modes.append(module.training))
-    run_training(**run, evaluate=lambda model, step: {"steps": float(step)})
+    hook = encoder.register_forward_pre_hook(lambda module, _: modes.append(module.training))
+    run_training(run, tmp_path)
     hook.remove()
-    assert all(torch.equal(tensor, before[name]) for name, tensor in run["encoder"].state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
     assert modes
     assert not any(modes)
     assert not torch.equal(head, head_before)

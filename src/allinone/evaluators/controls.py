@@ -1,0 +1,78 @@
+"""An evaluation and its controls: the same samples again, with frames or the question withheld.
+
+A control shows how much of a score needs no video. An evaluator says which columns a control adds (`under_control`).
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, replace
+from typing import get_args, get_type_hints
+
+from allinone.data.clip_reader import Control
+from allinone.data.completeness import require_complete
+from allinone.data.example import Dataset
+from allinone.data.sources import Data, allowing
+from allinone.evaluators.base import Evaluation, EvaluatorConfig
+from allinone.inference import Predictor
+from allinone.model.model import MissingHead
+from allinone.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+def run_evaluator(
+    predictor: Predictor,
+    config: EvaluatorConfig,
+    data: Data,
+    controls: Sequence[Control] = (),
+    on_progress: Progress | None = None,
+) -> dict[str, Evaluation]:
+    """Return the real evaluation (`score`), and the same samples under each control, by column."""
+    folder = data.folder(config)
+    if config.allow_missing or data.allow_missing:
+        values = {field.name: getattr(config, field.name) for field in fields(config)}
+        datasets = {name: allowing(value, True) for name, value in values.items() if isinstance(value, Dataset)}
+        config = replace(config, **{"allow_missing": True, **datasets})
+    columns = {"score": config.build().evaluate(predictor, folder, data, on_progress)}
+    left_out = columns["score"].left_out
+    for control in controls:
+        withheld = replace(data, control=control)
+        for column, variant in config.under_control(control).items():
+            columns[column] = variant.build().evaluate(predictor, folder, withheld, on_progress, left_out=left_out)
+            if columns[column].left_out != left_out:
+                log.warning("%s: covers other videos than the real score does", column)
+    return columns
+
+
+def metric_values(tables: Mapping[str, Mapping[str, Evaluation]]) -> dict[str, float]:
+    """Return the real scores of each evaluator, without their intervals, as `evaluator/metric`."""
+    return {
+        f"{name}/{metric}": score.value
+        for name, columns in tables.items()
+        for metric, score in columns["score"].scores.items()
+    }
+
+
+def check_data(config: EvaluatorConfig, data: Data) -> None:
+    """Raise ValueError where a data set that an evaluator reads is incomplete."""
+    folder, allowed = data.folder(config), config.allow_missing or data.allow_missing
+    for dataset in config.datasets:
+        require_complete(dataset, list(allowing(dataset, allowed).examples(folder)), folder, allowed)
+
+
+def check_heads(predictor: Predictor, name: str, config: EvaluatorConfig) -> None:
+    """Raise MissingHead where the model lacks the head that the evaluator `name` needs.
+
+    The error lists the modes that the model has heads for.
+    """
+    try:
+        config.build().check(predictor)
+    except MissingHead as error:
+        others = []
+        for mode in get_args(get_type_hints(type(config)).get("mode")):
+            with suppress(MissingHead):
+                replace(config, **{"mode": mode}).build().check(predictor)
+                others.append(f"--set evaluators.{name}.mode={mode}")
+        way = f"; without training: {' or '.join(others)}" if others else ""
+        raise MissingHead(f"evaluator {name}: {error}{way}") from error

@@ -1,0 +1,121 @@
+"""Settings of an experiment, or of any tree of frozen configs: override them by key, list them, write and read JSON."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import jsonargparse
+
+from allinone.checks import did_you_mean
+
+Tree = dict[str, Any]
+"""Values as text by the parts of their keys: `optim.lr=3e-5` is `{"optim": {"lr": "3e-5"}}`."""
+
+
+def parse_settings(settings: Iterable[str]) -> tuple[Tree, set[str]]:
+    """Return settings such as `optim.lr=3e-5` as a tree, and their keys."""
+    tree: Tree = {}
+    keys = set()
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"a setting is key=value, such as optim.lr=3e-5; got {setting!r}")
+        *path, last = key.split(".")
+        branch = tree
+        for name in path:
+            branch = branch.setdefault(name, {})
+            if not isinstance(branch, dict):
+                raise ValueError(f"{key}: nothing to set inside a value")
+        branch[last] = value
+        keys.add(key)
+    return tree, keys
+
+
+def settable(owner: Any, derived: Mapping[str, str], prefix: str = "") -> Iterator[str]:
+    """Yield every key that `changed` can set: those of single values, without the derived ones."""
+    for name, value in parts(owner).items():
+        key = f"{prefix}.{name}" if prefix else name
+        if is_branch(value):
+            yield from settable(value, derived, key)
+        elif key not in derived:
+            yield key
+
+
+def changed(owner: Any, tree: Tree, derived: Mapping[str, str], known: Sequence[str], prefix: str = "") -> Any:
+    """Return a copy of a config, or of a dictionary of configs, with the values of the tree.
+
+    Args:
+        derived: keys whose value follows from another key, and that key.
+        known: the keys of the whole experiment, to suggest from for a wrong one.
+
+    Raises:
+        ValueError: an unknown or derived key, with those to use; a value of the wrong type, with the right type.
+    """
+    if not is_branch(owner):
+        raise ValueError(f"{prefix}: nothing to set inside {type(owner).__name__} {owner!r}")
+    old = parts(owner)
+    new = dict(old)
+    for name, value in tree.items():
+        key = f"{prefix}.{name}" if prefix else name
+        if key in derived:
+            raise ValueError(f"{key} follows from other settings; set {derived[key]}")
+        if name not in old:
+            same_name = [one for one in known if one.rpartition(".")[2] == name]
+            hint = f"did you mean {' or '.join(same_name[:3])}? " if same_name else did_you_mean(name, old)
+            raise ValueError(f"{key}: no such key as {name!r}; {hint}there are: {', '.join(old) or 'none'}")
+        if isinstance(value, dict):
+            new[name] = changed(old[name], value, derived, known, key)
+        elif is_branch(old[name]):
+            keys = ", ".join(f"{key}.{inside}" for inside in parts(old[name]))
+            raise ValueError(f"{key} is no single value; set one of: {keys}")
+        else:
+            new[name] = parse_value(key, get_type_hints(type(owner))[name], value)
+    try:
+        return new if isinstance(owner, Mapping) else type(owner)(**new)
+    except ValueError as error:
+        raise ValueError(f"{prefix}: {error}") from error
+
+
+def parts(owner: Any) -> dict[str, Any]:
+    """Return the values of a config, or of a dictionary of configs, by name."""
+    if isinstance(owner, Mapping):
+        return dict(owner)
+    return {f.name: getattr(owner, f.name) for f in dataclasses.fields(owner) if f.compare}
+
+
+def is_branch(value: Any) -> bool:
+    """Return whether a value has settings inside."""
+    return isinstance(value, Mapping) or (dataclasses.is_dataclass(value) and not isinstance(value, type))
+
+
+def parse_value(key: str, kind: Any, text: str) -> Any:
+    """Return the value of type `kind` that a user typed."""
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=kind)
+    try:
+        return parser.parse_args([f"--value={text}"]).value
+    except jsonargparse.ArgumentError as error:
+        raise ValueError(f"{key}: needs {type_name(kind)}, got {text!r}") from error
+
+
+def type_name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+
+
+def describe(value: Any, declared: Any = None) -> Any:
+    """Return a config as JSON, for `restore`. A class other than the declared one is named, as `module:Class`."""
+    if isinstance(value, Mapping):
+        inner = get_args(declared)[1] if get_origin(declared) and len(get_args(declared)) == 2 else None
+        return {key: describe(part, inner) for key, part in value.items()}
+    if is_branch(value):
+        kinds = get_type_hints(type(value))
+        fields = {name: describe(part, kinds[name]) for name, part in parts(value).items()}
+        return fields if type(value) is declared else {"class": class_name(type(value)), **fields}
+    if isinstance(value, list | tuple):
+        return [describe(part) for part in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def class_name(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
