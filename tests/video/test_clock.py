@@ -1,4 +1,4 @@
-"""One clock: where films begin, how long they last, and files whose own clock starts again, jumps or wraps around."""
+"""One clock: where films begin, how long they last, and files with a clock that starts again, jumps or wraps around."""
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction

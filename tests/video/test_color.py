@@ -1,4 +1,4 @@
-"""What is seen of transparent and of HDR files, which are made here."""
+"""How transparent and HDR files look; the files are made here."""
 
 from fractions import Fraction
 from pathlib import Path

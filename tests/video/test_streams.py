@@ -1,4 +1,4 @@
-"""Files with several video streams; the color of the picture tells which one was read."""
+"""Files with several video streams; the color of the picture shows which one was read."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -77,13 +77,13 @@ def test_a_real_video_reads_as_before(tmp_path, name):
 
 @needs_data
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "report"),
     [("decord_corrupted.mp4", "Invalid data"), ("libwebm_block_ends_beyond_cluster.mkv", "no frame decodes from 0.0")],
 )
-def test_what_does_not_decode_is_told_and_the_rest_written(tmp_path, name, told):
+def test_what_does_not_decode_is_reported_and_the_rest_written(tmp_path, name, report):
     damage = transcode(VIDEOS / "odd" / name, tmp_path / "a.mp4", short_side=64)
     assert damage is not None
-    assert told in damage
+    assert report in damage
     assert probe(tmp_path / "a.mp4").width
 
 

@@ -1,6 +1,6 @@
 """Videos and images: exact frames at any moment (`read_frames`), and what a file is (`probe`).
 
-What is imported from here is loaded when it is first used, since FFmpeg and torch take a while.
+Names are loaded when they are first used, because FFmpeg and torch take a while to import.
 """
 
 import importlib

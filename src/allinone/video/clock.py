@@ -1,4 +1,4 @@
-"""One clock for a file whose own starts again, wraps around or jumps: times of packets that run on.
+"""One clock for a file with a clock that starts again, wraps around or jumps: times of packets that run on.
 
 Recordings that were joined each begin at their own time, MPEG's clocks wrap around after 26.5 hours, and damaged files
 give times that FFmpeg guesses. Here, times are made to ascend in steps of a frame wherever the file's own do not.

@@ -6,10 +6,10 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import OutputContainer
-from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
+from PIL import Image
 
 from allinone.files.whole import whole_file
 
@@ -17,11 +17,14 @@ from allinone.files.whole import whole_file
 def write_mp4(
     path: str | Path, frames: UInt8[np.ndarray, "T H W 3"], fps: int | float, *, gop: int = 12, crf: int = 23
 ) -> None:
-    """Write RGB frames with a keyframe every `gop` frames or sooner, over the file that was there.
+    """Write RGB frames with a keyframe every `gop` frames or sooner; an existing file is replaced.
 
-    H.264 where FFmpeg has libx264, MPEG-4 part 2 elsewhere; `crf` (0 to 51, smaller is better) is for the first.
-    A side of an odd length is written with its last row or column doubled, which the codecs' half-size colour
-    planes ask for. The file appears under its name when it is complete.
+    H.264 if FFmpeg has libx264, else MPEG-4 part 2; `crf` (0 to 51, smaller is better) is for the first. A side of an
+    odd length is written with its last row or column doubled, because the codecs' color planes have half the size. The
+    file appears under its name when it is complete.
+
+    Raises:
+        ValueError: no frames, or a frame rate that is not above 0.
     """
     if 0 in frames.shape:
         raise ValueError(f"{path}: nothing to write in frames of shape {frames.shape}")
@@ -39,13 +42,13 @@ def write_mp4(
 
 
 def add_stream(container: OutputContainer, height: int, width: int, rate: Fraction, gop: int, crf: int) -> VideoStream:
-    """The video stream of an MP4 file for frames of this size, made even."""
+    """Add the video stream of an MP4 file for frames of this size, made even."""
     h264 = "libx264" in av.codecs_available
     options = {"crf": str(crf), "preset": "veryfast"} if h264 else {"qscale": "3"}
     stream = container.add_stream("libx264" if h264 else "mpeg4", rate=rate, options=options)
     stream.height, stream.width = height + height % 2, width + width % 2
     stream.pix_fmt = "yuv420p"
-    # What swscale makes of RGB. Unless it is said, players take BT.709 for granted where a video is large.
+    # What swscale makes of RGB. Without it players assume BT.709 if a video is large.
     stream.codec_context.colorspace, stream.codec_context.color_range = Colorspace.ITU601.value, ColorRange.MPEG.value
     stream.gop_size = gop
     stream.thread_count = 1  # small clips: starting threads costs more than it saves
@@ -53,6 +56,7 @@ def add_stream(container: OutputContainer, height: int, width: int, rate: Fracti
 
 
 def even_sides(frame: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H2 W2 3"]:
+    """Double the last row or column of a side with an odd length; the result is contiguous."""
     height, width = frame.shape[:2]
     if height % 2 or width % 2:
         return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
@@ -60,16 +64,7 @@ def even_sides(frame: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H2 W2 3"
 
 
 def write_image(path: str | Path, frame: UInt8[np.ndarray, "H W 3"]) -> None:
-    """Write RGB pixels as JPEG, or as PNG where the name says so."""
+    """Write RGB pixels as JPEG, or as PNG if the name ends so."""
     is_png = Path(path).suffix.lower() == ".png"
-    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-    if not is_png:
-        picture = picture.reformat(format="yuvj420p", dst_color_range="JPEG")
-    encoder = av.CodecContext.create("png" if is_png else "mjpeg", "w")
-    assert isinstance(encoder, VideoCodecContext)
-    encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, picture.format.name
-    encoder.time_base = Fraction(1)
-    if not is_png:
-        encoder.qmin = encoder.qmax = 3
     with whole_file(path) as unfinished:
-        unfinished.write_bytes(b"".join(map(bytes, [*encoder.encode(picture), *encoder.encode(None)])))
+        Image.fromarray(frame).save(unfinished, "PNG" if is_png else "JPEG", quality=90)

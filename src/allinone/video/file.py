@@ -238,7 +238,7 @@ class VideoFile(Source):
 class FrameStream(Source):
     """Every frame that decodes, in order, as (time in seconds, upright pixels [H, W, 3]); one at a time is held.
 
-    A short side above `max_short_side` is scaled down to it. All packets are read first, to know what is missing.
+    A short side above `max_short_side` is scaled down to it. All packets are read first, to know which are missing.
     """
 
     def __init__(

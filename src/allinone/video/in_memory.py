@@ -1,4 +1,4 @@
-"""Frames that are in memory already, as numpy arrays, Pillow images or tensors, as the one tensor that models read."""
+"""Frames that are in memory already, as numpy arrays, Pillow images or tensors, to the one tensor that models read."""
 
 from collections.abc import Sequence
 
@@ -12,47 +12,53 @@ Picture = np.ndarray | Image.Image
 """A single picture: uint8 [H, W, 3], or one of Pillow's."""
 
 Frames = Tensor | np.ndarray | Image.Image | Sequence[Picture]
-"""A clip in memory: a uint8 tensor [T, 3, H, W]; a uint8 array [T, H, W, 3] or [T, 3, H, W]; a picture; or pictures of
-one size in a list, one a frame."""
+"""A clip in memory: a uint8 tensor [T, 3, H, W]; a uint8 array [T, H, W, 3] or [T, 3, H, W]; a picture; or a list of
+pictures of one size, one a frame."""
 
 
 def to_tensor(frames: Frames) -> UInt8[Tensor, "T 3 H W"]:
-    """Frames as a tensor. An array whose last axis is 3 has its channels there; alpha is laid over white.
+    """Return frames as a tensor. An array whose last axis is 3 has its channels there; alpha is blended with white.
 
     Raises:
-        ValueError: another type of numbers, other axes, no frame, or pictures of several sizes.
+        ValueError: another dtype, other axes, no frame, or pictures of several sizes.
         TypeError: none of these kinds, for example a list of paths.
     """
-    is_list = isinstance(frames, list | tuple)
-    for one in frames if is_list else [frames]:
-        if not isinstance(one, Tensor | np.ndarray | Image.Image):
-            raise TypeError(
-                "a video is a file, its bytes, or frames: a tensor, an array, a picture, or a list of pictures; got "
-                f"{'a list with ' if is_list else ''}{type(one).__name__}"
-            )
-    if isinstance(frames, Sequence):
-        pictures = [to_tensor(picture) for picture in frames]
+    if isinstance(frames, list | tuple):
+        pictures = [to_tensor(_checked(picture, "a list with ")) for picture in frames]
         if len({picture.shape for picture in pictures}) != 1 or len(pictures[0]) != 1:
             shapes = ", ".join(str(list(picture.shape)) for picture in pictures[:5]) or "none"
             raise ValueError(f"the frames of a clip are pictures of one size, got {shapes}")
         return torch.cat(pictures)
-    if isinstance(frames, Image.Image):
-        frames = _pixels(frames)
-    wanted, found = "[T, 3, H, W]", str(frames.dtype).removeprefix("torch.")
-    if isinstance(frames, np.ndarray):
-        wanted = "[T, H, W, 3] or [T, 3, H, W]"
-        shape = list(frames.shape)
-        if frames.dtype == np.uint8:
-            frames = frames[None] if frames.ndim == 3 else frames
-            frames = frames.transpose(0, 3, 1, 2) if frames.ndim == 4 and frames.shape[-1] == 3 else frames
-            frames = torch.from_numpy(np.require(frames, requirements=["C", "W"]))
-    else:
-        shape = list(frames.shape)
-    if not isinstance(frames, Tensor) or frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1] != 3:
-        raise ValueError(f"frames are uint8 {wanted}, got {found} {shape}")
-    if not frames.numel():
-        raise ValueError(f"frames are uint8 {wanted}, and none of these is 0; got {shape}")
-    return frames
+    given = _checked(frames)
+    if isinstance(given, Image.Image):
+        given = _pixels(given)
+    is_array = isinstance(given, np.ndarray)
+    expected = "uint8 [T, H, W, 3] or [T, 3, H, W]" if is_array else "uint8 [T, 3, H, W]"
+    got = f"{str(given.dtype).removeprefix('torch.')} {list(given.shape)}"
+    tensor = _channels_first(given) if is_array else given
+    if tensor is None or tensor.dtype != torch.uint8 or tensor.ndim != 4 or tensor.shape[1] != 3:
+        raise ValueError(f"frames are {expected}, got {got}")
+    if not tensor.numel():
+        raise ValueError(f"frames are {expected}, and none of these is 0; got {got.split(' ', 1)[1]}")
+    return tensor
+
+
+def _checked(frames: object, where: str = "") -> Tensor | np.ndarray | Image.Image:
+    if isinstance(frames, Tensor | np.ndarray | Image.Image):
+        return frames
+    raise TypeError(
+        "a video is a file, its bytes, or frames: a tensor, an array, a picture, or a list of pictures; got "
+        f"{where}{type(frames).__name__}"
+    )
+
+
+def _channels_first(array: np.ndarray) -> Tensor | None:
+    """None for an array of another dtype, since not every dtype has a tensor."""
+    if array.dtype != np.uint8:
+        return None
+    array = array[None] if array.ndim == 3 else array
+    array = array.transpose(0, 3, 1, 2) if array.ndim == 4 and array.shape[-1] == 3 else array
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
 def _pixels(image: Image.Image) -> np.ndarray:

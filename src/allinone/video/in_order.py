@@ -98,17 +98,7 @@ def _frames_of_packets(
     has_keyframe = not from_keyframe
     needs_keyframe = from_keyframe  # packets are skipped until one comes
     first_shown: int | None = None  # frames shown before the first keyframe may be decoded after it, and are damaged
-    packets = source.packets()
-    while True:
-        try:
-            packet = next(packets, None)
-        except FFmpegError as error:  # the container ends in damage: the frames that the decoder holds are still good
-            source.damage = short_cause(error)
-            packet, packets = av.Packet(), iter(())
-        except ChangedError as error:
-            raise source.error("it changed while it was read") from error
-        if packet is None:
-            return has_keyframe
+    for packet in _packets_until_damage(source):
         if packet.size:
             if packet.is_keyframe and not has_keyframe:
                 has_keyframe, first_shown = True, packet.pts
@@ -126,3 +116,14 @@ def _frames_of_packets(
             source.decoder.flush_buffers()
             decoding_times.clear()
             needs_keyframe = True
+    return has_keyframe
+
+
+def _packets_until_damage(source: Source) -> Iterator[av.Packet]:
+    try:
+        yield from source.packets()
+    except FFmpegError as error:
+        source.damage = short_cause(error)
+        yield av.Packet()  # the decoder may still hold good frames
+    except ChangedError as error:
+        raise source.error("it changed while it was read") from error

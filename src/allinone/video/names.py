@@ -1,12 +1,12 @@
 """Names of files: the endings of videos and pictures, and letters that Unicode writes in two ways.
 
 There is one list of endings for folders that are indexed and for data sets. Not in it, although some of them decode:
-what is mostly sound (`ogg`), what is mostly something else (`dat`, `swf`), numbers (`264` would be the end of many an
-id with a time in it), and formats that nothing here decodes (`jxl`, raw photos). A file that is named itself may have
-any ending.
+files that are mostly sound (`ogg`) or something else (`dat`, `swf`), numbers (`264` would be the end of ids that end
+with a time), and formats that nothing here decodes (`jxl`, raw photos). A file that is named directly may have any
+ending.
 
-A Mac writes the name of a file with "é" as two characters (NFD), keyboards give one (NFC). Files keep their names;
-where one is looked for, both are the same.
+A Mac writes the name of a file with "é" as two characters (NFD), keyboards give one (NFC). Files keep their names; a
+search takes both for the same.
 """
 
 import os
@@ -35,33 +35,32 @@ VIDEOS = frozenset(
 
 MEDIA = PICTURES | VIDEOS
 
-
 BINS = frozenset({
     "#recycle", "#snapshot", "$recycle.bin", "@__thumb", "@eadir", "@recently-snapshot", "@recycle", "@sharebin",
     "@tmp", "__macosx", "files_trashbin", "files_versions", "found.000", "lost+found", "network trash folder",
     "recycle bin", "recycle.bin", "recycled", "recycler", "system volume information", "temporary items",
     "trashbox", "~snapshot",
 })  # fmt: skip
-"""Folders, in lower case, in which storage devices and systems keep what was thrown away, and copies of their own."""
+"""Folders, in lower case, in which systems and storage devices keep deleted files and their own copies."""
 
 
 def is_media(name: str) -> bool:
-    """Whether a file's name ends as that of a video or picture, in upper or lower case."""
+    """Return whether a file's name has the ending of a video or picture, in upper or lower case."""
     return PurePath(name).suffix.lower() in MEDIA
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is not for people, or one of the bins."""
+    """Return whether a file or folder is hidden from people, or one of the bins."""
     return name.startswith(".") or name.lower() in BINS
 
 
 def nfc(text: str) -> str:
-    """The text with composed letters, as people type them."""
+    """Return the text with composed letters, as people type them."""
     return unicodedata.normalize("NFC", text)
 
 
 def on_disk(path: str | Path) -> Path:
-    """The path, or the spelling of it that exists; the path itself where none does."""
+    """Return the path, or the spelling of it that exists; the path itself if none does."""
     path = Path(path)
     if str(path).isascii() or path.exists():
         return path
@@ -69,6 +68,7 @@ def on_disk(path: str | Path) -> Path:
 
 
 def names_in(folder: Path) -> list[str]:
+    """Return the names in a folder; none if it cannot be read."""
     try:
         return os.listdir(folder)
     except OSError:
@@ -76,15 +76,15 @@ def names_in(folder: Path) -> list[str]:
 
 
 def spellings(folder: Path, name: str | PurePath, children: Callable[[Path], Iterable[str]]) -> list[Path]:
-    """The paths below a folder that differ from `name` in NFC and NFD alone, the same spelling first.
+    """Return the paths below a folder that differ from `name` only in NFC and NFD, the same spelling first.
 
-    `children` lists the names in a folder; it is asked only where letters may be written in two ways.
+    `children` lists the names in a folder; it is called only for letters that can be written in two ways.
     """
-    places = [folder]
+    paths = [folder]
     for part in PurePath(name).parts:
         if part.isascii():
-            places = [place / part for place in places]
+            paths = [path / part for path in paths]
         else:
-            alike = [(place, other) for place in places for other in children(place) if nfc(other) == nfc(part)]
-            places = [place / other for place, other in sorted(alike, key=lambda pair: pair[1] != part)]
-    return places
+            alike = [(path, other) for path in paths for other in children(path) if nfc(other) == nfc(part)]
+            paths = [path / other for path, other in sorted(alike, key=lambda pair: pair[1] != part)]
+    return paths

@@ -1,7 +1,7 @@
 """The packets of a video file, listed without decoding: what a file without an index is searched by.
 
 MPEG transport and program streams, Flash, fragmented MP4 and others hold packets and no list of them. `tables` reads
-such a file once and keeps its list; `clock` makes its times run on; `damage` finds in it what is missing.
+such a file once and keeps its list; `clock` makes its times run on; `damage` finds missing frames in it.
 """
 
 import bisect

@@ -124,7 +124,7 @@ class ClipBuilder:
 
 
 def display_matrix(frame: av.VideoFrame) -> Matrix:
-    """Return the matrix by which the container wants the frame displayed."""
+    """Return the matrix by which the container asks to display the frame."""
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV fails at kinds of side data that it does not know; the rotation it always knows

@@ -13,12 +13,12 @@ def segment_times(
     view: int = 0,
     num_views: int = 1,
 ) -> list[float]:
-    """One moment, in seconds, in each of `num_frames` equal segments of [start, end); they ascend.
+    """Return one moment, in seconds, in each of `num_frames` equal segments of [start, end); they ascend.
 
-    With an `rng` each is drawn uniformly from its segment, so that every frame can be seen in training; without, it
-    is the middle. Several views share each segment out: view v of V keeps to the v-th of its V parts, so view 1 of 3
-    is the middle again. The frames that exist do not matter: of a span with fewer frames than moments some frames
-    repeat, and a photo, whose span has no length, is the same frame each time.
+    With an `rng`, each is drawn uniformly from its segment, so that training sees every frame; without, it is the
+    middle. Several views divide each segment: view v of V is in the v-th of its V parts, so view 1 of 3 is the middle
+    again. Which frames exist does not matter: in a span with fewer frames than moments some frames repeat, and in a
+    photo, a span without length, all moments are the same.
     """
     if num_frames < 1:
         raise ValueError(f"a clip has one frame or more; got num_frames={num_frames}")
@@ -28,5 +28,5 @@ def segment_times(
         raise ValueError(f"a span goes from a start to a later end; got {start} s to {end} s")
     within = rng.random(num_frames) if rng is not None else np.full(num_frames, 0.5)
     times = start + (np.arange(num_frames) + (view + within) / num_views) * ((end - start) / num_frames)
-    last = math.nextafter(end, start)  # the end itself is outside: there the next span's frame may begin
+    last = math.nextafter(end, start)  # the end is outside: the next span's frame may begin there
     return np.clip(times, start, last).tolist()

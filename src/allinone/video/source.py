@@ -175,31 +175,35 @@ class Source:
         if self.container:
             self.container.close()
         self.pictures: Pictures | None = open_animation(self.file)
-        self.container, self.stream = container, stream = open_film(self._open_container, self.is_quick)
+        self.container, self.stream = open_film(self._open_container, self.is_quick)
         self.is_rewound = True
-        if stream.codec_context is None:
+        if self.stream.codec_context is None:
             raise self.error("no decoder for its video codec")
-        self.codec = stream.codec_context.codec.canonical_name
-        self.decoder = alpha_decoder(stream) or stream.codec_context
+        self.codec = self.stream.codec_context.codec.canonical_name
+        self.format: str = self.container.format.name
+        self.decoder = alpha_decoder(self.stream) or self.stream.codec_context
         self.decoder.thread_count = 1  # more threads only decode ahead of the few frames that are requested
         self.decoder.options = {"max_pixels": str(MAX_PIXELS)}
 
-        self.format: str = container.format.name
-        is_heif = container.metadata.get("major_brand") in BRANDS
-        if is_heif and in_pieces(stream, container.streams.video):
-            self.pictures = open_photo(self.file, stream)
-        shape = self.pictures or stream
-        self.width, self.height = shape.width, shape.height  # 0 where the header does not say
+        is_heif = self.container.metadata.get("major_brand") in BRANDS
+        if is_heif and in_pieces(self.stream, self.container.streams.video):
+            self.pictures = open_photo(self.file, self.stream)
+        self.durations_ms = self.pictures.durations_ms if self.pictures else None
+        shape = self.pictures or self.stream
+        self.width, self.height = shape.width, shape.height  # 0 if the header does not say
         if self.width * self.height > MAX_PIXELS:
             raise self.error(f"frames of {self.width} x {self.height} pixels; at most {MAX_PIXELS} pixels are read")
-        self.is_animation = self.pictures is not None and self.pictures.durations_ms is not None
-        is_photo = stream.frames <= 1 if is_heif else self._is_photo_format()
-        self.is_image = is_photo and not self.is_animation
+        is_photo = self.stream.frames <= 1 if is_heif else self._is_photo_format()
+        self.is_image = is_photo and self.durations_ms is None
         self.orientation = exif_orientation(self.file, self.codec) if is_photo else None
+        self._set_clock(self.container)
 
-        self.time_base = Fraction(1, 1000) if self.pictures else clock_of(stream)
-        self.start = 0 if self.pictures else stream.start_time or 0
-        self.zero = Fraction(0) if self.pictures else player_zero(container, stream)
+    def _set_clock(self, container: InputContainer) -> None:
+        if self.pictures:  # timed in milliseconds by Pillow
+            self.time_base, self.start, self.zero = Fraction(1, 1000), 0, Fraction(0)
+        else:
+            self.time_base, self.start = clock_of(self.stream), self.stream.start_time or 0
+            self.zero = player_zero(container, self.stream)
         self.has_index = self._find_index()
         self.is_seekable = self.has_index and not self.pictures and self._knows_keyframes
 
@@ -268,16 +272,15 @@ class Source:
     @property
     def num_frames(self) -> int | None:
         """By the header; None if it does not say."""
-        if self.pictures and self.pictures.durations_ms is not None:
-            return len(self.pictures.durations_ms)
+        if self.durations_ms is not None:
+            return len(self.durations_ms)
         return 1 if self.is_image else self.stream.frames or None
 
     @cached_property
     def fps(self) -> float | None:
         """By the header; None if it does not say, and for an image."""
-        if self.pictures and self.pictures.durations_ms is not None:
-            durations = self.pictures.durations_ms
-            return len(durations) / (sum(durations) / 1000) if sum(durations) else None
+        if self.durations_ms is not None:
+            return len(self.durations_ms) / (sum(self.durations_ms) / 1000) if sum(self.durations_ms) else None
         rate = None if self.is_image else self.stream.average_rate
         return float(rate) if rate else None
 
@@ -286,8 +289,8 @@ class Source:
         """Until when the picture lasts, by its packets, on a player's clock; None for an image and if nothing says."""
         if self.is_image:
             return None
-        if self.pictures and self.pictures.durations_ms is not None:
-            return sum(self.pictures.durations_ms) / 1000 or None
+        if self.durations_ms is not None:
+            return sum(self.durations_ms) / 1000 or None
         if self.end is None:
             return None
         # Of an animated AVIF the end is a tick of its stream, though its pictures are timed in milliseconds.

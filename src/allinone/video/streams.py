@@ -12,18 +12,22 @@ from av.video.stream import VideoStream
 from allinone.video.errors import UnreadableError
 
 COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
-"""Pictures about a film, for example a cover, and never a film themselves."""
+"""Pictures about a film, for example a cover; never a film."""
 
 PARTS = Disposition.dependent | Disposition.still_image
+"""Tiles of a photo, and single pictures."""
 
 _NUM_PEEKED = 500  # packets: a second picture of a film comes long before
 
 
 def open_film(open_file: Callable[[bool], InputContainer], quickly: bool) -> tuple[InputContainer, VideoStream]:
-    """Open a file, at its first packet, with the stream that is its film. Raises `UnreadableError`.
+    """Open a file, at its first packet, with the stream that is its film.
 
-    `open_file(quickly)` reads the header alone or probes packets too. Where several streams could be the film, the file
-    is probed, which gives their sizes, frames are counted where the header doesn't do it, and it is opened once more.
+    `open_file(quickly)` reads only the header or probes packets too. If several streams could be the film, the file is
+    probed, which gives their sizes, frames are counted if the header does not count them, and it is opened again.
+
+    Raises:
+        UnreadableError: the file has no video stream besides covers.
     """
     container = open_file(quickly)
     try:
@@ -47,39 +51,38 @@ def open_film(open_file: Callable[[bool], InputContainer], quickly: bool) -> tup
 
 
 def film_candidates(container: InputContainer) -> list[VideoStream]:
+    """Return the video streams that are no covers."""
     return [stream for stream in container.streams.video if not stream.disposition & COVERS]
 
 
 def best_film(streams: Sequence[VideoStream], num_frames: Sequence[int]) -> int:
-    """Position of the film among `streams`, of which `num_frames` are known to have that many (2: two or more).
+    """Return the index of the film among `streams`, which have at least `num_frames` each (exact up to 2).
 
     A film decodes (else probing finds no pixel format), and is neither a part of a picture, the transparency of another
-    stream, nor a single frame. Where several are left: the default one, then the largest, then the one of most frames,
+    stream, nor a single frame. If several are left: the default one, then the largest, then the one of most frames,
     then the first.
     """
 
-    def rank(position: int) -> tuple[bool, bool, bool, int, bool, int, int, int]:
-        stream = streams[position]
+    def rank(index: int) -> tuple[bool, bool, bool, int, bool, int, int, int]:
+        stream = streams[index]
         return (
             stream.codec_context is not None and stream.codec_context.pix_fmt is not None,
             not stream.disposition & PARTS,
             not is_transparency(stream, streams),
-            min(num_frames[position], 2),
+            min(num_frames[index], 2),
             bool(stream.disposition & Disposition.default),
             num_pixels(stream),
-            num_frames[position],
-            -position,
+            num_frames[index],
+            -index,
         )
 
     return max(range(len(streams)), key=rank)
 
 
 def is_transparency(stream: VideoStream, streams: Sequence[VideoStream]) -> bool:
-    """Whether it is the alpha channel of another stream: gray, and the other is as large and in color."""
-    return is_gray(stream) and any(
-        other.codec_context is not None and not is_gray(other) and num_pixels(other) == num_pixels(stream)
-        for other in streams
-    )
+    """Return whether it is the alpha channel of another stream: gray, and that one is of equal size and in color."""
+    colored = [other for other in streams if other.codec_context is not None and not is_gray(other)]
+    return is_gray(stream) and num_pixels(stream) in map(num_pixels, colored)
 
 
 def is_gray(stream: VideoStream) -> bool:
@@ -91,20 +94,20 @@ def num_pixels(stream: VideoStream) -> int:
 
 
 def count_frames(container: InputContainer, streams: Sequence[VideoStream]) -> list[int]:
-    """Packets of each stream, no further than is needed to tell a film from a single picture."""
+    """Count the packets of each stream, no further than is needed to distinguish a film from a single picture."""
     counts = {stream.index: stream.frames for stream in streams}
     try:
         for num_read, packet in enumerate(container.demux(*streams)):
             counts[packet.stream.index] += packet.size > 0
             if num_read >= _NUM_PEEKED or min(counts.values()) >= 2:
                 break
-    except (FFmpegError, IndexError):  # damage, or (PyAV) a stream that began half-way: what was counted holds
+    except (FFmpegError, IndexError):  # damage, or (PyAV) a stream that began half-way: the counts so far are true
         pass
     return list(counts.values())
 
 
 def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
-    """A decoder of VP8 or VP9 with transparency, which FFmpeg's own decoders leave out; None for all other streams."""
+    """Return libvpx for VP8 or VP9 with transparency, which FFmpeg's own decoders drop; None for other streams."""
     name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.codec.canonical_name)
     if name is None or stream.metadata.get("alpha_mode") != "1" or name not in codecs_available:
         return None

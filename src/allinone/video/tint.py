@@ -1,4 +1,4 @@
-"""Regions of a picture tinted in colours of their own, so that a model can tell who is meant (visual commonsense)."""
+"""Regions of a picture tinted in different colors, so that a model can tell who is meant (visual commonsense)."""
 
 from collections.abc import Sequence
 
@@ -13,16 +13,16 @@ COLORS = (
     (230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 130, 200), (245, 130, 48), (145, 30, 180),
     (70, 240, 240), (240, 50, 230), (210, 245, 60), (250, 190, 212), (0, 128, 128), (170, 110, 40),
 )  # fmt: skip
-"""Colours that are easily told apart; a thirteenth region takes the first again."""
+"""Colors that are easily distinguished; a thirteenth region takes the first again."""
 
 STRENGTH = 0.4
-"""Share of the colour in a tinted pixel."""
+"""Share of the color in a tinted pixel."""
 
 
 def tint(
     frames: UInt8[Tensor, "T 3 H W"], regions: Sequence[tuple[Sequence[Polygon], int]]
 ) -> UInt8[Tensor, "T 3 H W"]:
-    """The frames with each region, polygons of (x, y) in shares of width and height, blended with its colour."""
+    """Blend each region, polygons of (x, y) as shares of width and height, with the color of its index."""
     if not regions:
         return frames
     tinted = frames.float()
@@ -34,16 +34,16 @@ def tint(
 
 
 def fill(polygons: Sequence[Polygon], height: int, width: int) -> Bool[np.ndarray, "H W"]:
-    """The pixels whose middle lies inside of one of the polygons (by the even-odd rule)."""
+    """Return the pixels with their center inside one of the polygons (by the even-odd rule)."""
     rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
-    found = np.zeros((height, width), dtype=bool)
+    filled = np.zeros((height, width), dtype=bool)
     for polygon in polygons:
-        inside = np.zeros_like(found)
+        inside = np.zeros_like(filled)
         corners = np.asarray(polygon, dtype=float).reshape(-1, 2) * (width, height)
         for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
             crossed = (rows >= min(y0, y1)) & (rows < max(y0, y1))
-            if crossed.any():
+            if crossed.any():  # a pixel is inside after an odd number of edges to its left
                 crossing = x0 + (rows[crossed] - y0) * (x1 - x0) / (y1 - y0)
                 inside[crossed] ^= columns >= crossing[:, None]
-        found |= inside
-    return found
+        filled |= inside
+    return filled

@@ -1,4 +1,4 @@
-"""Decoded frames -> frames of the model's size, still uint8; whatever is random is alike for all frames of a clip."""
+"""Decoded frames to frames of the model's size, still uint8; random changes are the same for all frames of a clip."""
 
 import math
 from collections.abc import Callable
@@ -11,10 +11,11 @@ from torch import Tensor
 
 
 class Transform:
-    """Resize the short side, cut a square out, perhaps mirror and distort (paper: 224 out of 268, no mirroring).
+    """Resizes the short side, crops a square, perhaps flips and distorts (paper: 224 out of 268, no flips).
 
-    For evaluation the square is the middle one; for training `random_crop`, `flip_prob` and `augment` (the number of
-    random changes of colour or geometry, as in RandAugment) draw from the generator given to the call, once a clip.
+    For evaluation the crop is central. For training, `random_crop`, `flip_prob` and `augment` (the number of random
+    changes of color or geometry, as in RandAugment, https://arxiv.org/abs/1909.13719) draw from the generator given to
+    the call, once a clip.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Transform:
                 raise ValueError(f"crop is at least 1 and at most resize; got crop={self.crop}, resize={self.resize}")
             if not (0 <= self.flip_prob <= 1 and 0 <= self.augment_strength <= 1):
                 raise ValueError(
-                    "flip_prob and augment_strength lie between 0 and 1; "
+                    "flip_prob and augment_strength are between 0 and 1; "
                     f"got {self.flip_prob} and {self.augment_strength}"
                 )
             if self.augment < 0:
@@ -74,10 +75,10 @@ class Transform:
 def _resized_square(
     frames: UInt8[Tensor, "T 3 H W"], resize: int, crop: int, rng: torch.Generator | None
 ) -> UInt8[Tensor, "T 3 S S"]:
-    """The central square (with an `rng`, a random one) of `crop` pixels of frames with a short side of `resize`.
+    """Return the central square (with an `rng`, a random one) of `crop` pixels of frames with short side `resize`.
 
-    It is cut out first and resized then: the same picture (to half a pixel), but what is cut away, which in a frame
-    a thousand times longer than high is nearly all, is never made.
+    It is cropped first and resized after that: the same picture (to half a pixel), but the part cropped away, which is
+    nearly all of a frame a thousand times longer than high, is never resized.
     """
     height, width = frames.shape[-2:]
     side = max(1, round(min(height, width) * crop / resize))
