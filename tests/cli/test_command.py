@@ -4,13 +4,25 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from allinone.cli import build_parser
-from allinone.cli.command import Group, add_commands
+from allinone.cli.command import Group, add_commands, call
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Which hits are shown.
+
+    Limits:
+        min_duration_sec: of the video
+    """
+
+    min_duration_sec: float | None = None
 
 
 def show(
@@ -19,9 +31,9 @@ def show(
     index: Path,
     kinds: Sequence[str] | None = None,
     top_k: int = 10,
-    min_duration_sec: float | None = None,
     form: Literal["table", "json"] = "table",
     exact: bool = False,
+    limits: Limits,
 ) -> None:
     """Show 100 % of the hits. More is not shown.
 
@@ -35,7 +47,6 @@ def show(
 
     Output:
         top_k: number of hits
-        min_duration_sec: of the video
         form: of the hits
         exact: as they are
     """
@@ -67,6 +78,17 @@ def test_values_have_the_types_of_the_signature_and_what_is_left_out_keeps_its_d
     }  # fmt: skip
 
 
+def test_a_command_is_called_with_its_dataclasses():
+    called: list[object] = []
+
+    def command(*, top_k: int = 10, limits: Limits) -> None:
+        called.append((top_k, limits))
+
+    call(command, {"top_k": 3, "min_duration_sec": 1.5})
+    call(command, {})
+    assert called == [(3, Limits(min_duration_sec=1.5)), (10, Limits())]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -93,7 +115,7 @@ def test_help_comes_from_the_docstring_and_the_signature():
     assert "--kinds KINDS [KINDS ...]" in shown
     output = shown.partition("\noutput:\n")[2]
     assert "--top-k N             number of hits (default: 10)" in output
-    assert "--min-duration SEC    of the video\n" in output
+    assert "--min-duration SEC    of the video\n" in output.partition("\nlimits:\n")[2]
     assert "--form {table,json}   of the hits (default: table)" in output
     assert "--exact               as they are\n" in output
     assert "show      Show 100 % of the hits\n" in help_of()

@@ -10,8 +10,8 @@ import threading
 import warnings
 from argparse import ArgumentParser
 
-from allinone.cli import asking, data, models, searching, training
-from allinone.cli.command import add_commands
+from allinone.cli import asking, data, indexing, models, searching, training
+from allinone.cli.command import add_commands, call
 from allinone.files.faults import FULL, explain
 from allinone.processes import leave_current_folder
 from allinone.progress import show_logs
@@ -22,7 +22,7 @@ COMMANDS = {
     "evaluate": training.evaluate,
     "compare": training.compare,
     "convert": models.convert,
-    "index": searching.index,
+    "index": indexing.index,
     "search": searching.search,
     "ask": asking.ask,
     "classify": asking.classify,
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
-        command(**chosen)
+        call(command, chosen)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)

@@ -13,17 +13,17 @@
         '''
 
 is called by `search "a dog" --index my.index --top-k 3 --min-duration 60`. Parameters before the `*` are positional
-arguments, the others options, required where they have no default. A `bool` is a flag, a `Literal` a choice, and a
-`Sequence` takes several values. `Args` and every other section of the docstring are groups of the help; a name in
-parentheses is what the help calls the value. Options that the user leaves out are not passed, so a default stands only
-in the signature.
+arguments, the others options, required where they have no default. A `bool` is a flag, a `Literal` a choice, a
+`Sequence` takes several values, and a dataclass adds its (keyword-only) fields as options. `Args` and every other
+section of a docstring are groups of the help; a name in parentheses is what the help calls the value. Options that the
+user leaves out are not passed, so a default stands only in the signature.
 """
 
 import argparse
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -55,7 +55,7 @@ def add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, "Comman
     """Add a subcommand for each function; `command` and `prog` of the parsed arguments say which one was chosen."""
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, command in commands.items():
-        about, sections = (command.about, {}) if isinstance(command, Group) else read_docstring(command)
+        about = command.about if isinstance(command, Group) else read_docstring(command)[0]
         first_sentence = re.split(r"\.(?:\s|$)", about)[0]
         subparser = subparsers.add_parser(
             name, help=escaped(first_sentence), description=about, formatter_class=HelpFormatter, allow_abbrev=False
@@ -63,8 +63,17 @@ def add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, "Comman
         if isinstance(command, Group):
             add_commands(subparser, command.commands)
         else:
-            add_arguments(subparser, command, sections)
+            add_arguments(subparser, command)
             subparser.set_defaults(command=command, prog=subparser.prog)
+
+
+def call(command: Command, values: dict[str, Any]) -> None:
+    """Call a command with the parsed values, in which the fields of its dataclasses stand side by side."""
+    for name, hint in get_type_hints(command).items():
+        if isinstance(hint, type) and is_dataclass(hint):
+            fields = inspect.signature(hint).parameters
+            values[name] = hint(**{field: values.pop(field) for field in fields if field in values})
+    command(**values)
 
 
 def read_docstring(command: Command) -> tuple[str, dict[str, list[tuple[str, str, str]]]]:
@@ -73,17 +82,20 @@ def read_docstring(command: Command) -> tuple[str, dict[str, list[tuple[str, str
     return about, {title: ENTRY.findall(text) for title, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
-def add_arguments(
-    parser: argparse.ArgumentParser, command: Command, sections: Mapping[str, Sequence[tuple[str, str, str]]]
-) -> None:
-    """Add the parameters of a function, in the order in which its docstring documents them."""
+def add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
+    """Add the parameters of a function or dataclass, in the order in which its docstring documents them."""
     hints, parameters = get_type_hints(command), inspect.signature(command).parameters
+    _, sections = read_docstring(command)
     documented = [name for entries in sections.values() for name, _, _ in entries]
-    assert documented == list(parameters), f"{command.__name__} documents {documented}, but has {list(parameters)}"
+    simple = [name for name in parameters if not is_dataclass(hints[name])]
+    assert documented == simple, f"{command.__name__} documents {documented}, but has {simple}"
     for title, entries in sections.items():
         group = parser if title == "Args" else parser.add_argument_group(title.lower())
         for name, metavar, text in entries:
             add_argument(group, parameters[name], hints[name], metavar, text)
+    for name in parameters:
+        if is_dataclass(hints[name]):
+            add_arguments(parser, hints[name])
 
 
 def add_argument(group: Any, parameter: inspect.Parameter, hint: Any, metavar: str, text: str) -> None:
