@@ -1,1 +1,1 @@
-"""What is done with a data set before a model sees it: count what is there, check it, re-encode its videos."""
+"""Work on a dataset before training: count its records, check its files, re-encode or pack its videos."""

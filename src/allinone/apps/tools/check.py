@@ -122,8 +122,7 @@ def check(
     """Check a dataset.
 
     Args:
-        splits: only these; all by default
-        tasks: only these; all by default
+        splits, tasks: only these; all by default
         workers: number of processes; one per core by default
         timeout_sec: a file that yields nothing for this long is given up
         report: path of the JSON report; in the user's cache folder by default
@@ -162,14 +161,14 @@ def read_files(
 ) -> Iterator[tuple[str, float | Failure]]:
     """Yield each file with its duration, or why it cannot be read. Files that were readable before are not read."""
     with Journal(_cache_path(known, root).with_suffix(".whole.jsonl")) as journal:
-        tasks = [_Probe(path, path, journal.get(path), timeout_sec) for path in paths]
-        # Decoders have their own limit; the process is only ended if that does not work.
-        patience_sec = 3 * timeout_sec
+        work = partial(probe_file, timeout_sec=timeout_sec)
+        files = {path: path for path in paths}
+        patience_sec = 3 * timeout_sec  # a decoder stops by itself after `timeout_sec`, or its process is killed
         results = process_files(
-            tasks, probe_file, journal, workers=workers, patience_sec=patience_sec, what=what, on_progress=on_progress
+            files, work, journal, workers=workers, patience_sec=patience_sec, what=what, on_progress=on_progress
         )
-        for task, record, _ in results:
-            yield task.path, record if isinstance(record, Failure) else record[2]
+        for path, record, _ in results:
+            yield path, record if isinstance(record, Failure) else record[2]
 
 
 def _cache_path(known: DatasetEntry, root: Path) -> Path:
@@ -199,15 +198,10 @@ def compare_extent(report: Report, path: str, extent: Extent, duration_sec: floa
         report.beyond.append(Span(path, extent.end_of, None, extent.end_sec, duration_sec))
 
 
-@dataclass(frozen=True)
-class _Probe(FileTask):
-    timeout_sec: float
-
-
-def probe_file(task: _Probe, heartbeat: Heartbeat) -> Record | None:
+def probe_file(task: FileTask, heartbeat: Heartbeat, timeout_sec: float) -> Record | None:
     """Return signature and duration of a readable file, None if it has not changed since it was read before."""
     now = signature(task.path)
     if task.before is not None and task.before[:2] == now:
         return None
-    with VideoFile(task.path, timeout_sec=task.timeout_sec, on_progress=heartbeat) as file:
+    with VideoFile(task.path, timeout_sec=timeout_sec, on_progress=heartbeat) as file:
         return [*now, file.length_sec(complete=True)]

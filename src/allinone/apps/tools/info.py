@@ -38,7 +38,7 @@ class Counts:
         return all(count == figure for count, figure in figures) if figures else None
 
     def compared(self) -> list[tuple[int, int | None, str]]:
-        """Return count, published figure and name of what is published."""
+        """Return what can be compared with a published size: our count, the published figure (or None), its name."""
         size = self.published or SplitSize()
         return [(self.records, size.records, "records"), (self.videos, size.videos, "videos")]
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from allinone.apps.tools.info import DatasetCounts, count_records, differences
 from allinone.apps.tools.pool import Failure, Heartbeat, run_tasks
@@ -26,9 +26,6 @@ class FileTask:
     path: str
     key: str
     before: Record | None
-
-
-AnyTask = TypeVar("AnyTask", bound=FileTask)
 
 
 @dataclass(kw_only=True)
@@ -139,35 +136,37 @@ class Journal:
 
 
 def process_files(
-    tasks: Sequence[AnyTask],
-    work: Callable[[AnyTask, Heartbeat], Record | None],
+    files: Mapping[str, str],
+    work: Callable[[FileTask, Heartbeat], Record | None],
     journal: Journal,
     *,
     workers: int | None,
     patience_sec: float,
     what: str,
     on_progress: Progress,
-) -> Iterator[tuple[AnyTask, Record | Failure, bool]]:
-    """Process files in several processes, and write what is done to the journal.
+) -> Iterator[tuple[str, Record | Failure, bool]]:
+    """Process files in several processes, and write the records of those that are done to the journal.
 
     Args:
-        work: returns the record of a file; None if the record of the earlier run still holds
+        files: paths by their keys in the journal
+        work: returns the record of a file, or None if the record of an earlier run still holds
         workers: number of processes; one per core by default
-        what: the name of this step for `on_progress`
+        what: name of this step for `on_progress`
 
     Yields:
-        The task, its record or why there is none, and whether the record is new, in the order in which they finish.
+        The path, its record or why there is none, and whether the record is new, in the order in which they finish.
     """
+    tasks = [FileTask(path, key, journal.get(key)) for key, path in files.items()]
     results = run_tasks(tasks, work, workers or os.cpu_count() or 1, patience_sec)
     for num_done, (task, result) in enumerate(results, start=1):
         if isinstance(result, Failure):
-            yield task, Failure(result.cause.removeprefix(f"{task.path}: ")), False
+            yield task.path, Failure(result.cause.removeprefix(f"{task.path}: ")), False
         elif result is None:
             assert task.before is not None
-            yield task, task.before, False
+            yield task.path, task.before, False
         else:
             journal.add(task.key, result)
-            yield task, result, True
+            yield task.path, result, True
         on_progress(what, num_done, len(tasks))
 
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
@@ -37,14 +38,15 @@ def run_tasks(
     A task fails if `work` raises, if its process dies, or if it sends no heartbeat for `patience_sec`.
 
     Args:
-        work: a function of a module, so that other processes can import it
+        work: a function of a module, or a `partial` of one, so that other processes can import it
 
     Raises:
         OSError: the disk is full; all work stops.
     """
     if num_workers < 1:
         raise ValueError(f"the number of workers must be 1 or more, got {num_workers}")
-    context, todo = forkserver([work.__module__]), deque(tasks)
+    function = work.func if isinstance(work, partial) else work
+    context, todo = forkserver([function.__module__]), deque(tasks)
     workers = [_Worker(context, work) for _ in range(min(num_workers, len(todo)))]
     try:
         for worker in workers:

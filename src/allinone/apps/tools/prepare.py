@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from allinone.apps.tools.job import FileTask, Record, process_files, signature, with_causes
@@ -66,7 +67,7 @@ class Gain:
 
 @dataclass(kw_only=True)
 class Report(CopyReport):
-    """What was prepared. `damaged` videos were written as far as they decode; it has the cause by path."""
+    """The outcome of `prepare`. `damaged` has causes by path, of videos that were written as far as they decode."""
 
     damaged: dict[str, str] = field(default_factory=dict)
     before_bytes: int = 0
@@ -91,15 +92,6 @@ class Report(CopyReport):
         return [*lines, *self.warnings()]
 
 
-@dataclass(frozen=True)
-class _Conversion(FileTask):
-    """A file, its target, a path for the target while it is written, and the format."""
-
-    target: str
-    unfinished: str
-    format: Format
-
-
 def prepare(
     known: DatasetEntry,
     root: Path,
@@ -115,45 +107,34 @@ def prepare(
         ValueError: the folders overlap, `to` has other files or another format, or two files would get one name.
     """
     folder = TargetFolder(known, root, to, HIDDEN)
-    files, targets = folder.files, target_names(folder)
+    files, sources = folder.files, source_paths(folder)
     report = Report(counts=files.counts, num_files=len(files), missing=files.missing)
     with folder.opened() as journal:
         keep_format(folder, format)
-        tasks = [
-            _Conversion(
-                source,
-                name,
-                journal.get(name),
-                str(folder.to / name),
-                str(folder.unfinished / (uuid.uuid4().hex + Path(name).suffix)),
-                format,
-            )
-            for source, name in targets.items()
-        ]
+        work = partial(convert, to=folder.to, unfinished=folder.unfinished, format=format)
         results = process_files(
-            tasks, convert, journal, workers=workers, patience_sec=PATIENCE_SEC, what="files", on_progress=on_progress
+            sources, work, journal, workers=workers, patience_sec=PATIENCE_SEC, what="files", on_progress=on_progress
         )
-        for task, record, is_new in results:
-            add_result(report, task.path, record, is_new)
+        for path, record, is_new in results:
+            add_result(report, path, record, is_new)
         if report.complete:
             report.alike = folder.is_alike()
-        report.gain = measure([(task.path, task.target) for task in tasks if task.path not in report.failed])
+        pairs = [(source, str(folder.to / name)) for name, source in sources.items() if source not in report.failed]
+        report.gain = measure(pairs)
         write_json(folder.own / "report.json", asdict(report))
     return report
 
 
-def target_names(folder: TargetFolder) -> dict[str, str]:
-    """Return for each file its path in the new folder: the same as before, with `.mp4` unless it is an image."""
-    names: dict[str, str] = {}
-    sources: dict[str, Path] = {}
+def source_paths(folder: TargetFolder) -> dict[str, str]:
+    """Return the files by their paths in the new folder: the same as before, with `.mp4` unless it is an image."""
+    sources: dict[str, str] = {}
     for path in folder.files.present:
         inside = folder.relative(path)
         name = str(inside if inside.suffix.lower() in PICTURES else as_mp4(inside))
-        other = sources.setdefault(name, inside)
+        other = folder.relative(sources.setdefault(name, path))
         if other != inside:
             raise ValueError(f"{folder.root}: {other} and {inside} would both become {name}; rename one of them")
-        names[path] = name
-    return names
+    return sources
 
 
 def keep_format(folder: TargetFolder, format: Format) -> None:
@@ -177,19 +158,20 @@ def add_result(report: Report, path: str, record: Record | Failure, is_new: bool
         report.damaged[path] = damage
 
 
-def convert(task: _Conversion, heartbeat: Heartbeat) -> Record | None:
-    """Write a file, and return the signature of its source, its size, and what did not decode (or None).
+def convert(task: FileTask, heartbeat: Heartbeat, to: Path, unfinished: Path, format: Format) -> Record | None:
+    """Write a file to `to`, and return the signature of its source, its size, and what did not decode (or None).
 
-    Returns None if it was written before, and source and target have not changed.
+    Returns None if it was written before, and neither source nor target has changed.
     """
-    now = signature(task.path)
-    if task.before and task.before[:2] == now and _has_size(task.target, task.before[2]):
+    now, target = signature(task.path), str(to / task.key)
+    if task.before and task.before[:2] == now and _has_size(target, task.before[2]):
         return None
-    damage = write_converted(task.path, task.unfinished, task.format, heartbeat)
-    after_bytes = os.stat(task.unfinished).st_size
-    os.makedirs(os.path.dirname(task.target), exist_ok=True)
-    os.replace(task.unfinished, task.target)
-    return [*now, after_bytes, damage]
+    new = str(unfinished / (uuid.uuid4().hex + Path(task.key).suffix))
+    damage = write_converted(task.path, new, format, heartbeat)
+    num_bytes = os.stat(new).st_size
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    os.replace(new, target)
+    return [*now, num_bytes, damage]
 
 
 def _has_size(path: str, num_bytes: int) -> bool:

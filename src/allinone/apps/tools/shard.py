@@ -57,7 +57,7 @@ class Texts:
 
 @dataclass(kw_only=True)
 class Report(CopyReport):
-    """What was packed."""
+    """The outcome of `shard`; shards and bytes are the new ones."""
 
     num_shards: int = 0
     num_bytes: int = 0
