@@ -21,7 +21,7 @@ from training import LENGTHS, some_tokenizer, texts
 
 from allinone.model.config import SIZES, ModelConfig
 from allinone.model.encoder import VideoTextEncoder
-from allinone.objectives.base import BuildContext, Step
+from allinone.objectives.base import BuildContext
 from allinone.objectives.mlm import MLM
 from allinone.objectives.vtm import VTM
 from allinone.train.optim import Optim
@@ -72,7 +72,7 @@ def training_step(config: ModelConfig, batch: Batch) -> Callable[[], object]:
 
     def step() -> None:
         with torch.autocast("cuda", torch.bfloat16):
-            loss, _ = module(batch, Step(torch.Generator().manual_seed(0)))
+            loss, _ = module(batch, torch.Generator().manual_seed(0))
         loss.backward()
         optim.step(5)
         optim.zero_grad()

@@ -22,7 +22,7 @@ from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import MatchingHead, MLMHead
 from allinone.model.model import AllInOne
 from allinone.objectives.alignment import Alignment
-from allinone.objectives.base import BuildContext, Step
+from allinone.objectives.base import BuildContext
 from allinone.objectives.mlm import MLM
 from allinone.objectives.vtm import VTM
 from allinone.text.masking import mask_tokens
@@ -68,7 +68,7 @@ def our_step(config: ModelConfig, batch_size: int, precision: str, batches: Iter
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            loss, _ = module(next(batches) if batches else batch, Step(torch.Generator().manual_seed(0)))
+            loss, _ = module(next(batches) if batches else batch, torch.Generator().manual_seed(0))
         loss.backward()
         optim.step(5)
         optim.zero_grad()

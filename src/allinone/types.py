@@ -1,9 +1,9 @@
 """The tensors that travel through the library: `Clip`, `Batch`, `Encoded`, `Losses`.
 
-Dimension letters, the same everywhere: B batch, T frames, C channels, H W pixels, P patches of a frame,
-N vision tokens of a frame (special tokens + P), L text tokens, S joint tokens (L + N), D width, E shared
-embedding, V vocabulary, A answers or classes, O options, M texts (B x O), Q queries, G gallery. Masks are `True`
-where the token is real.
+Dimension letters, the same everywhere: B batch, T frames, C channels, H W pixels, P patches of a frame, N vision tokens
+of a frame (special tokens + P), L text tokens, S joint tokens (L + N), K tokens that leave the last block, D width,
+E shared embedding, V vocabulary, A answers or classes, O options, M texts (B x O) or pairs, Q queries, G gallery.
+Masks are `True` where the token is real.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 IGNORE = -100
-"""A label that no loss counts (the `ignore_index` of `cross_entropy`)."""
+"""Label that is left out of every loss (`ignore_index` of `cross_entropy`)."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Clips with one text each, or where the `task` is a choice, with as many texts each as there are options.
+    """Clips with one text each or, if the `task` is `choice`, with one text for each option.
 
-    `frames` are uint8 as decoded, or floats that are already normalised with the model's mean and deviation.
-    `labels` are by task (`Example.task`): of a question the index of its answer, of a choice the right option, of a
-    label the class, of a number itself; `IGNORE` where that is not known. Captions have none.
+    `frames` are uint8 as decoded, or floats that are normalized with the model's mean and standard deviation. `labels`
+    depend on the `task` (`Example.task`): the index of the answer of a `question`, of the right option of a `choice`,
+    or of the class of a `label`; the `number` itself; None for captions. An unknown one is `IGNORE`.
     """
 
     frames: UInt8[Tensor, "B T C H W"] | Float[Tensor, "B T C H W"]
@@ -46,6 +46,7 @@ class Batch:
         return len(self.video_ids)
 
     def to(self, device: torch.device | str) -> "Batch":
+        """Return the batch with its tensors on this device."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         moved = {k: v.to(device, non_blocking=True) for k, v in fields.items() if isinstance(v, Tensor)}
         return dataclasses.replace(self, **moved)
@@ -61,7 +62,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Losses:
-    """A loss to minimise and numbers to log beside it (detached scalars; accuracies in percent)."""
+    """A loss to minimize, and metrics to log with it (detached scalars; accuracies in percent)."""
 
     loss: Float[Tensor, ""]
     metrics: dict[str, Tensor] = field(default_factory=dict)

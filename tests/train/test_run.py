@@ -53,9 +53,9 @@ class Poison(Objective):
         self.head = ContrastiveHead(ContrastiveHead.Config(), MODEL)
         self.steps, self.gradient_only, self.num_calls = steps, gradient_only, 0
 
-    def forward(self, encoder, batch, step):
+    def forward(self, views):
         self.num_calls += 1
-        text = self.head.embed_text(encoder.encode_text(batch.text_ids, batch.text_mask))
+        text = self.head.embed_text(views.text)
         loss = text.square().sum() - text.sum()
         if self.num_calls in self.steps:
             loss = loss + (text[0, 0] * 0).abs().sqrt() if self.gradient_only else loss * torch.nan
@@ -419,9 +419,9 @@ def test_state_of_an_objective_outside_of_its_heads_is_kept(tmp_path):
             self.register_buffer("seen", torch.zeros(()))
             self.scale = torch.nn.Parameter(torch.ones(3))
 
-        def forward(self, encoder, batch, step):
+        def forward(self, views):
             self.seen += 1
-            return Losses(super().forward(encoder, batch, step).loss * self.scale.sum())
+            return Losses(super().forward(views).loss * self.scale.sum())
 
     def stop(line) -> None:
         if line["step"] == 3:
@@ -494,7 +494,7 @@ def test_an_unknown_name_of_the_best_number_lists_those_there_are(tmp_path):
 
 def test_a_source_that_no_objective_reads_is_an_error(tmp_path):
     run = tiny_run(objectives={"vtc": VTC.Config()}, sources={"questions": sources()["questions"]})
-    with pytest.raises(ValueError, match="questions gives questions, which none of the objectives reads: vtc"):
+    with pytest.raises(ValueError, match="questions gives questions, which none of the objectives is for: vtc"):
         run_training(run, tmp_path)
 
 

@@ -1,8 +1,8 @@
-"""Tensors out of a checkpoint whose pickle names classes that we do not have, without running anything of it.
+"""Read tensors from a pickle that names unknown classes, without running any code of it.
 
-`torch.load(weights_only=True)` stops at the first class it does not know, and checkpoints of PyTorch Lightning 1.x are
-full of them (callbacks, hyperparameters). Here every name in the pickle becomes an inert class, except those of storage
-types and of the functions that rebuild a tensor, for which this file has its own.
+`torch.load(weights_only=True)` stops at the first unknown class, and checkpoints of PyTorch Lightning 1.x are full of
+them (callbacks, hyperparameters). Here every name in the pickle becomes an inert class, except storage types and the
+functions that rebuild a tensor, which are replaced by functions of this file.
 """
 
 import pickle
@@ -28,8 +28,8 @@ STORAGES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-MARK_OF_OLD = 0x1950A86A20F9469CFC6C
-"""What files of `torch.save` before PyTorch 1.6 begin with."""
+OLD_MAGIC = 0x1950A86A20F9469CFC6C
+"""First value in files of `torch.save` before PyTorch 1.6."""
 
 Storage = Callable[[str, torch.dtype, int], Tensor]
 REBUILD_TENSOR = ("_rebuild_tensor", "_rebuild_tensor_v2")
@@ -37,7 +37,7 @@ REBUILD_PARAMETER = ("_rebuild_parameter", "_rebuild_parameter_with_state")
 
 
 class Inert:
-    """Stands for anything that a pickle names: takes all that unpickling can do to an object, and ignores it."""
+    """Placeholder of anything that a pickle names. It accepts, and ignores, all that unpickling does to an object."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         pass
@@ -58,12 +58,12 @@ class Inert:
 
 
 class InertUnpickler(pickle.Unpickler):
-    """Unpickles what `torch.save` wrote. Whatever the pickle names is not looked up: nothing is imported.
+    """Unpickler of files of `torch.save` that looks up no name and imports nothing.
 
     Args:
-        file: where a pickle begins.
-        storage: gives the storage of a key, a type and a length, as a tensor of one dimension.
-        inert: gets the classes that stand for the names of the pickle.
+        file: open at the start of a pickle.
+        storage: returns the storage of a key, a type and a length, as a tensor of one dimension.
+        inert: is filled with the placeholder of each name in the pickle.
     """
 
     def __init__(self, file: BufferedIOBase, storage: Storage, inert: dict[str, type[Inert]]):
@@ -76,7 +76,7 @@ class InertUnpickler(pickle.Unpickler):
             return OrderedDict
         if module in ("torch", "torch.cuda") and name in STORAGES:
             return STORAGES[name]
-        # Functions made anew for each file: a pickle can set attributes of what it names.
+        # New functions for each file, because a pickle can set attributes of an object that it names.
         if module == "torch._utils" and name in REBUILD_TENSOR:
             return lambda storage, offset, size, stride, *_: torch.as_strided(storage, size, stride, offset)
         if module == "torch._utils" and name in REBUILD_PARAMETER:
@@ -89,21 +89,21 @@ class InertUnpickler(pickle.Unpickler):
         if kind != "storage" or not isinstance(dtype, torch.dtype):
             raise pickle.UnpicklingError(f"unknown storage {pid!r}")
         storage = self.storage(key, dtype, length)
-        if view and view[0] is not None:  # of the old format: part of another storage
+        if view and view[0] is not None:  # only in the old format: a part of another storage
             _, start, length = view[0]
             return storage[start : start + length]
         return storage
 
 
 def read_inert(path: Path) -> tuple[Any, list[str]]:
-    """What a file of `torch.save` holds, with inert objects for all but tensors and plain data; and their names."""
+    """Return the content of a file of `torch.save`, and the names in it that became inert objects."""
     inert: dict[str, type[Inert]] = {}
     loaded = read_zip(path, inert) if zipfile.is_zipfile(path) else read_old(path, inert)
     return loaded, sorted(inert)
 
 
 def read_zip(path: Path, inert: dict[str, type[Inert]]) -> Any:
-    """The format of PyTorch since 1.6: a zip with `data.pkl` and a file for each storage."""
+    """Read the format since PyTorch 1.6: a zip with `data.pkl` and a file for each storage."""
     storages: dict[str, Tensor] = {}
     with zipfile.ZipFile(path) as archive:
         pickle_name = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
@@ -112,7 +112,8 @@ def read_zip(path: Path, inert: dict[str, type[Inert]]) -> Any:
         folder = pickle_name.removesuffix("data.pkl") + "data/"
 
         def read(name: str) -> bytes:
-            if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:  # torch.save never does; a bomb would
+            # torch.save never compresses; a zip bomb would.
+            if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
                 raise pickle.UnpicklingError(f"{name} is compressed")
             return archive.read(name)
 
@@ -126,7 +127,7 @@ def read_zip(path: Path, inert: dict[str, type[Inert]]) -> Any:
 
 
 def read_old(path: Path, inert: dict[str, type[Inert]]) -> Any:
-    """The format before: five pickles (mark, version, system, objects, keys); then each storage, its length first."""
+    """Read the older format: five pickles (magic, version, system, objects, keys), then each storage."""
     storages: dict[str, Tensor] = {}
     size = path.stat().st_size
 
@@ -138,9 +139,10 @@ def read_old(path: Path, inert: dict[str, type[Inert]]) -> Any:
         return storages[key]
 
     with path.open("rb") as file:
-        if InertUnpickler(file, storage, inert).load() != MARK_OF_OLD:
+        if InertUnpickler(file, storage, inert).load() != OLD_MAGIC:
             raise pickle.UnpicklingError("no file of torch.save")
         *_, loaded, keys = (InertUnpickler(file, storage, inert).load() for _ in range(4))
+        # Objects refer to storages by key before these are filled.
         for key in keys:
             content = storages[key].view(torch.uint8).numpy().data
             length = int.from_bytes(file.read(8), "little")

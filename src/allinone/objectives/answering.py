@@ -1,19 +1,22 @@
-"""Classification of the joint feature: open-ended questions, each answered with one label of a closed vocabulary."""
+"""Open-ended questions: the answer is one label of a closed vocabulary."""
 
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 
-from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import AnswerHead
-from allinone.objectives.base import BuildContext, Objective, Step
-from allinone.types import IGNORE, Batch, Losses
+from allinone.objectives.base import BuildContext, Objective
+from allinone.objectives.views import Views
+from allinone.types import IGNORE, Losses
 
 
 class Answering(Objective):
-    """Cross-entropy over the answers of the training data; a question with another answer teaches nothing."""
+    """Cross-entropy over the answers of the training data (released: modules/objectives.py:641).
 
-    reads = ("question",)
+    A question with an answer outside of the vocabulary is left out of the loss and of the accuracy.
+    """
+
+    tasks = ("question",)
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -21,20 +24,20 @@ class Answering(Objective):
         hidden: int | None = None
         dropout: float = 0.5
 
-        def build(self, ingredients: BuildContext) -> "Answering":
-            return Answering(self, ingredients)
+        def build(self, context: BuildContext) -> "Answering":
+            return Answering(self, context)
 
-    def __init__(self, config: Config, ingredients: BuildContext):
+    def __init__(self, config: Config, context: BuildContext):
         super().__init__()
-        if ingredients.answers is None:
+        if context.answers is None:
             raise ValueError("an objective that classifies answers needs training data with questions and answers")
-        head = AnswerHead.Config(answers=ingredients.answers.answers, hidden=config.hidden, dropout=config.dropout)
-        self.head = AnswerHead(head, ingredients.model)
+        head = AnswerHead.Config(answers=context.answers.answers, hidden=config.hidden, dropout=config.dropout)
+        self.head = AnswerHead(head, context.model)
 
-    def forward(self, encoder: VideoTextEncoder, batch: Batch, step: Step) -> Losses:
-        assert batch.labels is not None
-        encoded = encoder(batch.frames, batch.text_ids, batch.text_mask, num_out_tokens=1)
-        logits = self.head(encoder.pool(encoded.text)).float()
-        count = (batch.labels != IGNORE).sum().clamp(min=1)
-        loss = F.cross_entropy(logits, batch.labels, ignore_index=IGNORE, reduction="sum") / count
-        return Losses(loss, {"accuracy": (logits.argmax(-1) == batch.labels).sum() * 100 / count})
+    def forward(self, views: Views) -> Losses:
+        labels = views.batch.labels
+        assert labels is not None
+        logits = self.head(views.joint).float()  # [B, A]
+        count = (labels != IGNORE).sum().clamp(min=1)
+        loss = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum") / count
+        return Losses(loss, {"accuracy": (logits.argmax(-1) == labels).sum() * 100 / count})

@@ -1,54 +1,30 @@
-"""What an objective is: a module that owns its heads and turns a batch into `Losses`."""
+"""What an objective is: a module that owns its heads and returns the `Losses` of a batch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import ClassVar, Protocol, runtime_checkable
 
-import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import nn
 
 from allinone.model.config import ModelConfig
-from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import Head
+from allinone.objectives.views import ChosenPairs, Views
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import Tokenizer
-from allinone.types import Batch, Encoded, Losses
+from allinone.types import Batch, Losses
 
 
 @dataclass(frozen=True)
 class BuildContext:
-    """What objectives are built from. `answers` is None where the training data asks no questions, and `classes` are
-    none where it has no labels."""
+    """What objectives are built from.
+
+    `answers` is None if the training data has no questions; `classes` is empty if it has no labels.
+    """
 
     model: ModelConfig
     tokenizer: Tokenizer
     answers: AnswerVocabulary | None = None
     classes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Clips and texts that went through the joint mode together, and whether they belong together."""
-
-    encoded: Encoded
-    text_mask: Bool[Tensor, "M L"]
-    matched: Bool[Tensor, " M"]
-
-
-@dataclass
-class Step:
-    """One optimisation step: its randomness, how far training is (0 to 1), and what one objective leaves to the next.
-
-    `similarity` is left by VTC and read by VTM with hard negatives; `pairs` is left by VTM and read by the alignment.
-    Where `pairs_are_read` is false, VTM spares itself all tokens but those that it reads.
-    """
-
-    rng: torch.Generator
-    progress: float = 0.0
-    similarity: Float[Tensor, "B B"] | None = None
-    pairs: Pairs | None = None
-    pairs_are_read: bool = True
 
 
 @runtime_checkable
@@ -57,43 +33,43 @@ class ObjectiveConfig(Protocol):
 
     @property
     def weight(self) -> float:
-        """Multiplies the loss, whatever its size."""
+        """Factor of the loss in the sum of a step."""
         ...
 
-    def build(self, ingredients: BuildContext) -> "Objective": ...
+    def build(self, context: BuildContext) -> "Objective":
+        """Return the objective, with heads that start at random."""
+        ...
 
 
 class Objective(nn.Module):
-    """Base of the objectives. `reads` says to batches of which tasks it applies, `reads_pairs` that it needs VTM's."""
+    """Base of the objectives. `forward` reads what it needs of the `Views` of a step; heads are its attributes.
 
-    reads: ClassVar[tuple[str, ...]] = ("caption",)
-    reads_pairs: ClassVar[bool] = False
+    Objectives do not depend on the order in which a run lists them: see `turn`.
+    """
 
-    def forward(self, encoder: VideoTextEncoder, batch: Batch, step: Step) -> Losses:
-        raise TypeError(f"{type(self).__name__} has no forward pass of its own")
+    tasks: ClassVar[tuple[str, ...]] = ("caption",)
+    """The tasks of the batches that it is for (`Batch.task`)."""
+    turn: ClassVar[int] = 3
+    """Objectives of a step are computed by turn, then by name, so that their random draws are always the same."""
+    reads_pair_tokens: bool = False
+    """True if it reads more of `Views.pairs` than token 0 of the text; otherwise the last block computes only that."""
+
+    def forward(self, views: Views) -> Losses:
+        raise NotImplementedError(f"{type(self).__name__} has no forward pass")
+
+    def choose_pairs(self, views: Views) -> ChosenPairs | None:
+        """Choose the pairs of `Views.pairs`; None if this objective does not."""
+        return None
 
     def heads(self) -> list[Head]:
-        """The heads that it owns, and that a checkpoint keeps."""
+        """The heads that it owns, which a checkpoint keeps."""
         return [child for child in self.children() if isinstance(child, Head)]
 
     def applies(self, batch: Batch) -> bool:
-        return batch.task in self.reads
+        """Return True if it is for batches of this task."""
+        return batch.task in self.tasks
 
 
-def pair_keys(batch: Batch) -> Int[Tensor, "B 2"]:
-    """A number for the video of each row, and one for its text, that are the same on every rank."""
-    digests = (blake2b(name.encode(), digest_size=8).digest() for name in batch.video_ids)
-    videos = torch.tensor([int.from_bytes(d, "big", signed=True) for d in digests], device=batch.text_ids.device)
-    return torch.stack([videos, text_keys(batch)], dim=1)
-
-
-def text_keys(batch: Batch) -> Int[Tensor, " B"]:
-    """A number for each text, whatever the padding (a polynomial hash modulo 2^64)."""
-    ids = (batch.text_ids + 1).masked_fill(~batch.text_mask, 0)
-    powers = torch.full((ids.shape[1],), 6364136223846793005, device=ids.device).cumprod(0)
-    return (ids * powers).sum(1)
-
-
-def same_pair(keys: Int[Tensor, "B 2"], others: Int[Tensor, "M 2"]) -> Bool[Tensor, "B M"]:
-    """Which rows show the same video, or another one with the very same text: they are no negatives of each other."""
-    return (keys[:, None] == others[None]).any(-1)
+def by_turn(objectives: Mapping[str, Objective]) -> dict[str, Objective]:
+    """Return the objectives in the order in which a step computes them, whatever the order they are listed in."""
+    return dict(sorted(objectives.items(), key=lambda item: (item[1].turn, item[0])))

@@ -1,4 +1,4 @@
-"""Choice of the right text among several: options of a question, or captions of which one is the clip's own."""
+"""Choice of the right text among several: options of a question, or captions of which one is the clip's."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -9,21 +9,21 @@ from jaxtyping import Int
 from torch import Tensor
 
 from allinone.checks import check_literals
-from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import ChoiceHead, RankingHead
-from allinone.objectives.base import BuildContext, Objective, Step, pair_keys, same_pair
+from allinone.objectives.base import BuildContext, Objective
+from allinone.objectives.views import Views, pair_keys, same_pair
 from allinone.types import IGNORE, Batch, Losses
 
 
 class Choice(Objective):
     """Cross-entropy over the options, each read by the joint mode together with the clip and its question.
 
-    The head is `ranking`, one linear layer, which starts as the matching head of a checkpoint that has none of its own
-    (as released: so a pre-trained model chooses captions before any fine-tuning), or `choice`, two new layers. Captions
-    are given `num_options` - 1 wrong ones, drawn from the batch.
+    The head is `ranking`, one linear layer, which starts as the matching head (released: modules/objectives.py:586), or
+    `choice`, two new layers (released: modules/objectives.py:533). Captions get `num_options` - 1 wrong ones, drawn
+    from the batch.
     """
 
-    reads = ("choice", "caption")
+    tasks = ("choice", "caption")
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -36,20 +36,21 @@ class Choice(Objective):
             if self.num_options < 2:
                 raise ValueError(f"num_options must be at least 2, got {self.num_options}")
 
-        def build(self, ingredients: BuildContext) -> "Choice":
-            return Choice(self, ingredients)
+        def build(self, context: BuildContext) -> "Choice":
+            return Choice(self, context)
 
-    def __init__(self, config: Config, ingredients: BuildContext):
+    def __init__(self, config: Config, context: BuildContext):
         super().__init__()
         self.num_options = config.num_options
         if config.head == "ranking":
-            self.head = RankingHead(RankingHead.Config(), ingredients.model)
+            self.head = RankingHead(RankingHead.Config(), context.model)
         else:
-            self.head = ChoiceHead(ChoiceHead.Config(), ingredients.model)
+            self.head = ChoiceHead(ChoiceHead.Config(), context.model)
 
-    def forward(self, encoder: VideoTextEncoder, batch: Batch, step: Step) -> Losses:
+    def forward(self, views: Views) -> Losses:
+        batch, encoder = views.batch, views.encoder
         if batch.task == "caption":
-            batch = with_foreign_captions(batch, self.num_options, step.rng)
+            batch = with_foreign_captions(batch, self.num_options, views.rng)
         assert batch.labels is not None
         frames = batch.frames.repeat_interleave(len(batch.text_ids) // len(batch), dim=0)
         encoded = encoder(frames, batch.text_ids, batch.text_mask, num_out_tokens=1)
@@ -60,16 +61,15 @@ class Choice(Objective):
 
 
 def with_foreign_captions(batch: Batch, num_options: int, rng: torch.Generator) -> Batch:
-    """Each clip with its own caption first, and then captions of other videos, none twice unless there are too few.
+    """Return each clip with its own caption first, then captions of other videos, none twice unless there are too few.
 
-    The place of the right option teaches nothing: options are read one by one.
+    That the right option is always first gives nothing away, because options are read one by one.
     """
     keys = pair_keys(batch)
     allowed = (~same_pair(keys, keys)).float().cpu()
-    alone = (allowed.sum(1) == 0).nonzero().flatten().tolist()
-    if alone:
+    if without := (allowed.sum(1) == 0).nonzero().flatten().tolist():
         raise ValueError(
-            f"no other caption in the batch for {batch.video_ids[alone[0]]}, to choose from; use a larger batch_size"
+            f"no other caption in the batch for {batch.video_ids[without[0]]}, to choose from; use a larger batch_size"
         )
     enough = int((allowed > 0).sum(1).min()) >= num_options - 1
     foreign = torch.multinomial(allowed, num_options - 1, replacement=not enough, generator=rng)

@@ -1,34 +1,34 @@
-"""Counting: a question of how many times, answered with a number (TGIF-QA Count)."""
+"""Counting: a question of how many times, answered with a number (TGIF-QA Count, https://arxiv.org/abs/1704.04497)."""
 
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 
-from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import NumberHead
-from allinone.objectives.base import BuildContext, Objective, Step
-from allinone.types import Batch, Losses
+from allinone.objectives.base import BuildContext, Objective
+from allinone.objectives.views import Views
+from allinone.types import Losses
 
 
 class Counting(Objective):
-    """Mean squared error of a number that the joint feature gives, as the official baseline of TGIF-QA has it."""
+    """Mean squared error of a number read off the joint feature, as in the official baseline of TGIF-QA."""
 
-    reads = ("number",)
+    tasks = ("number",)
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
         weight: float = 1.0
 
-        def build(self, ingredients: BuildContext) -> "Counting":
-            return Counting(self, ingredients)
+        def build(self, context: BuildContext) -> "Counting":
+            return Counting(self, context)
 
-    def __init__(self, config: Config, ingredients: BuildContext):
+    def __init__(self, config: Config, context: BuildContext):
         super().__init__()
-        self.head = NumberHead(NumberHead.Config(), ingredients.model)
+        self.head = NumberHead(NumberHead.Config(), context.model)
 
-    def forward(self, encoder: VideoTextEncoder, batch: Batch, step: Step) -> Losses:
-        assert batch.labels is not None
-        encoded = encoder(batch.frames, batch.text_ids, batch.text_mask, num_out_tokens=1)
-        counted = self.head(encoder.pool(encoded.text)).float()
-        exact = (counted.detach().round() == batch.labels).float().mean() * 100
-        return Losses(F.mse_loss(counted, batch.labels.float()), {"accuracy": exact})
+    def forward(self, views: Views) -> Losses:
+        labels = views.batch.labels
+        assert labels is not None
+        counted = self.head(views.joint).float()
+        exact = (counted.detach().round() == labels).float().mean() * 100
+        return Losses(F.mse_loss(counted, labels.float()), {"accuracy": exact})

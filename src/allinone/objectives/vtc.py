@@ -1,4 +1,4 @@
-"""Video-text contrast (VTC): in the shared space, each clip lies nearest to its text and each text to its clip."""
+"""Video-text contrast (VTC): in the shared space, each clip is nearest to its text and each text to its clip."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,17 +8,20 @@ import torch.distributed as dist
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import ContrastiveHead
-from allinone.objectives.base import BuildContext, Objective, Step, pair_keys, same_pair
-from allinone.types import Batch, Losses
+from allinone.objectives.base import BuildContext, Objective
+from allinone.objectives.views import Views, same_pair
+from allinone.types import Losses
 
 
 class VTC(Objective):
-    """Sum of both directions of InfoNCE (released: temperature 0.05), with negatives from all ranks.
+    """InfoNCE (https://arxiv.org/abs/1807.03748), summed over both directions, with negatives from all ranks.
 
-    Clips of one video, and clips with the very same text, are positives of each other and never negatives.
+    Clips of the same video, and clips with the same text, are positives of each other and never negatives. The
+    released loss (modules/objectives.py:218, 252) has a fixed temperature of 0.05 and negatives of its own rank only.
     """
+
+    turn = 0
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -26,21 +29,18 @@ class VTC(Objective):
         temperature: float = 0.05
         learn_temperature: bool = False
 
-        def build(self, ingredients: BuildContext) -> "VTC":
-            return VTC(self, ingredients)
+        def build(self, context: BuildContext) -> "VTC":
+            return VTC(self, context)
 
-    def __init__(self, config: Config, ingredients: BuildContext):
+    def __init__(self, config: Config, context: BuildContext):
         super().__init__()
         head = ContrastiveHead.Config(temperature=config.temperature, learn_temperature=config.learn_temperature)
-        self.head = ContrastiveHead(head, ingredients.model)
+        self.head = ContrastiveHead(head, context.model)
 
-    def forward(self, encoder: VideoTextEncoder, batch: Batch, step: Step) -> Losses:
-        text = self.head.embed_text(encoder.encode_text(batch.text_ids, batch.text_mask, num_out_tokens=1))
-        video = self.head.embed_video(encoder.encode_video(batch.frames, num_out_tokens=1))
-        step.similarity = (text @ video.T).detach().float()
-        keys = pair_keys(batch)
+    def forward(self, views: Views) -> Losses:
+        text, video = views.embedded
         all_text, all_video = gather(text), gather(video)
-        positive = same_pair(keys, gather_keys(keys))
+        positive = same_pair(views.keys, gather_keys(views.keys))
         scale = self.head.scale
         t2v = scale * text @ all_video.T
         v2t = scale * video @ all_text.T
@@ -50,14 +50,14 @@ class VTC(Objective):
 
 
 def info_nce(logits: Float[Tensor, "B M"], positive: Bool[Tensor, "B M"]) -> Float[Tensor, ""]:
-    """Cross-entropy against the positives of each row, which share the probability equally."""
+    """Return the mean cross-entropy against the positives of each row, which share the probability equally."""
     log_probs = logits.float().log_softmax(dim=1)
     weights = positive / positive.sum(dim=1, keepdim=True)
     return -(weights * log_probs).sum(dim=1).mean()
 
 
 class GatherRows(torch.autograd.Function):
-    """Rows of all ranks; the gradients of all ranks flow back to the rank that the rows came from."""
+    """Gather the rows of all ranks. The gradients of all ranks flow back to the rank that the rows came from."""
 
     @staticmethod
     def forward(ctx: Any, local: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -74,10 +74,12 @@ class GatherRows(torch.autograd.Function):
 
 
 def gather(local: Float[Tensor, "B E"]) -> Float[Tensor, "M E"]:
+    """Return the rows of all ranks, with gradient."""
     return GatherRows.apply(local) if has_other_ranks() else local  # pyright: ignore[reportReturnType]
 
 
 def gather_keys(local: Int[Tensor, "B 2"]) -> Int[Tensor, "M 2"]:
+    """Return the keys of all ranks."""
     if not has_other_ranks():
         return local
     rows = [torch.empty_like(local) for _ in range(dist.get_world_size())]
@@ -86,4 +88,5 @@ def gather_keys(local: Int[Tensor, "B 2"]) -> Int[Tensor, "M 2"]:
 
 
 def has_other_ranks() -> bool:
+    """Return True in a run of several processes."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

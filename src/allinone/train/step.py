@@ -21,7 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.model import AllInOne
-from allinone.objectives.base import Objective, Step
+from allinone.objectives.base import Objective, by_turn
+from allinone.objectives.views import Views
 from allinone.train.config import TrainConfig
 from allinone.train.optim import Optim
 from allinone.train.world import World
@@ -62,6 +63,7 @@ class TrainingModel(nn.Module):
             raise ValueError("nothing to learn: there are no objectives")
         if objectives.keys() != weights.keys():
             raise ValueError(f"weights for {', '.join(weights) or 'nothing'}, but objectives {', '.join(objectives)}")
+        objectives = by_turn(objectives)
         owners: dict[str, str] = {}
         for name, objective in objectives.items():
             for head in objective.heads():
@@ -72,13 +74,18 @@ class TrainingModel(nn.Module):
         self.objectives = nn.ModuleDict(objectives)
         self.weights = dict(weights)
 
-    def forward(self, batch: Batch, step: Step) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """Return the weighted sum of the losses of all objectives that apply to this batch, and detached metrics."""
+    def forward(
+        self, batch: Batch, rng: torch.Generator, progress: float = 0.0
+    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """Return the weighted sum of the losses of all objectives that apply to this batch, and detached metrics.
+
+        `rng` is for masks and negatives; `progress` is how much of the training is done, from 0 to 1.
+        """
         total, metrics = torch.zeros((), device=batch.text_ids.device), {}
         applying = self.applying(batch)
-        step.pairs_are_read = any(objective.reads_pairs for objective in applying.values())
+        views = Views(self.model.encoder, batch, applying.values(), rng, progress)
         for name, objective in applying.items():
-            losses = objective(self.model.encoder, batch, step)
+            losses = objective(views)
             total = total + self.weights[name] * losses.loss
             metrics[f"{name}/loss"] = losses.loss.detach().float()
             metrics |= {f"{name}/{metric}": value.detach().float() for metric, value in losses.metrics.items()}
@@ -197,7 +204,7 @@ class Updater:
         device = self.world.device
         if not self.training_model.applying(batch):
             raise ValueError(
-                f"source {source} gives {batch.task}s, which none of the objectives reads: "
+                f"source {source} gives {batch.task}s, which none of the objectives is for: "
                 f"{', '.join(self.training_model.weights)}"
             )
         torch.manual_seed(self.seed_of(step, part, purpose=0))  # dropout, order of patches
@@ -207,7 +214,7 @@ class Updater:
         with net.no_sync() if isinstance(net, DistributedDataParallel) and not is_last else nullcontext():
             with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
                 progress = step / self.optim.config.num_steps
-                loss, metrics = net(batch.to(device), Step(rng, progress=progress))
+                loss, metrics = net(batch.to(device), rng, progress)
             (loss / self.accumulate).backward()
         return loss.detach(), metrics
 
