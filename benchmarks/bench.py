@@ -178,7 +178,7 @@ class Bench:
             self.compare(
                 "text",
                 size,
-                lambda predictor, r=rows: predictor.embed_rows(r),
+                lambda predictor, r=rows: predictor.embed_tokens(r),
                 lambda released, i=ids[:num_few], m=mask[:num_few]: released.text(i, m),
                 counts=(len(many), num_few),
                 operations=statistics.mean(needed_operations(config, 1, n, video=False) for n in many),

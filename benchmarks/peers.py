@@ -61,7 +61,7 @@ def embedding(rounds: int) -> dict[str, float]:
         works[f"clips, CLIP ViT-B/16, {precision}"] = lambda peer=peer, x=pixels: peer.get_image_features(
             pixel_values=x
         )
-        works[f"texts, ours, {precision}"] = lambda ours=ours: ours.embed_rows(rows)
+        works[f"texts, ours, {precision}"] = lambda ours=ours: ours.embed_tokens(rows)
         works[f"texts, CLIP ViT-B/16, {precision}"] = partial(peer.get_text_features, **words)
     with torch.inference_mode():
         seconds = in_turns(works, rounds)

@@ -57,7 +57,7 @@ def pairs(folder: Path) -> dict[str, Callable[[], Pair]]:
                 lambda: predictor.embed_clips(frames[:, None]),
                 lambda: reference.video(normal),
             ),
-            f"text, {precision}": lambda: (lambda: predictor.embed_rows(rows), lambda: reference.text(ids, mask)),
+            f"text, {precision}": lambda: (lambda: predictor.embed_tokens(rows), lambda: reference.text(ids, mask)),
             f"training, {precision}": lambda: (our_step(TINY, 2, precision), reference_step(TINY, 2)),
         }
 

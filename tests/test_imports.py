@@ -21,10 +21,11 @@ CORE = {
     "data": {"processes", "types", "video", "text", "files"},
     "objectives": {"types", "model", "text"},
     "checkpoint": {"files", "types", "model", "text"},
-    "inference": {"types", "model", "video", "text", "data", "checkpoint"},
+    "scoring": {"model", "text"},
+    "questions": set(),
+    "inference": {"model", "video", "text", "data", "checkpoint", "scoring", "questions"},
     "evaluators": {"files", "types", "metrics", "inference", "model", "text", "data", "checkpoint"},
     "train": {"files", "types", "model", "text", "objectives", "checkpoint"},
-    "asking": {"inference", "data", "model", "text", "video"},
     "settings": set(),
     "experiment": {
         "settings",

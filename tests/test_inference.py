@@ -15,10 +15,12 @@ import allinone
 from allinone.checkpoint import save_checkpoint
 from allinone.data.clip_reader import Span
 from allinone.data.example import option_texts
-from allinone.inference import Predictor, all_pairs, is_one, load
+from allinone.data.video_inputs import is_one
+from allinone.inference import Predictor, load
 from allinone.model.device import choose_device
-from allinone.model.heads import ChoiceHead, ContrastiveHead, MatchingHead, RankingHead
+from allinone.model.heads import AnswerHead, ChoiceHead, ContrastiveHead, MatchingHead, RankingHead
 from allinone.model.model import AllInOne
+from allinone.scoring import all_pairs
 from allinone.video import VideoError, read_frames
 from allinone.video.in_memory import to_tensor
 from allinone.video.transforms import Transform
@@ -56,9 +58,10 @@ def test_results_do_not_depend_on_the_batch(predictor: Predictor, videos: list[P
     assert close(other.embed_text(TEXTS), predictor.embed_text(TEXTS))
     assert close(other.match(videos[0], TEXTS), predictor.match(videos[0], TEXTS))
     frames = torch.cat([clips for _, clips in predictor.clips(videos)])
-    rows, pairs = predictor.rows(TEXTS), all_pairs(len(videos), len(TEXTS))
+    rows, pairs = predictor.tokenize(TEXTS), all_pairs(len(videos), len(TEXTS))
     assert close(other.log_odds(frames, rows, pairs), predictor.log_odds(frames, rows, pairs))
-    assert close(other.answer_logits(frames, rows, pairs), predictor.answer_logits(frames, rows, pairs))
+    head = predictor.model.require(AnswerHead)
+    assert close(other.joint(head, frames, rows, pairs), predictor.joint(head, frames, rows, pairs))
 
 
 def test_results_are_in_the_order_of_what_was_given(predictor: Predictor, videos: list[Path]):
@@ -103,7 +106,7 @@ def test_several_views_look_at_other_moments_and_are_averaged(predictor: Predict
     frames = next(predictor.clips([videos[0]], num_views=2))[1]
     apart = torch.cat([predictor.embed_clips(frames[:, [v]]) for v in range(2)])
     assert close(several, torch.nn.functional.normalize(apart.mean(0, keepdim=True), dim=-1))
-    rows = predictor.rows(TEXTS)
+    rows = predictor.tokenize(TEXTS)
     pairs = all_pairs(1, len(rows))
     odds = torch.stack([predictor.log_odds(frames[:, [v]], rows, pairs) for v in range(2)])
     assert close(predictor.match(videos[0], TEXTS, num_views=2), odds.mean(0).sigmoid())
@@ -150,7 +153,7 @@ def test_choosing_reads_question_and_option_together(videos: list[Path]):
         probs = predictor.choose(videos[0], "which?", options)
         frames = next(predictor.clips([videos[0]]))[1]
         head = predictor.model.require(used)
-        scores = predictor.joint(head, frames, predictor.rows(texts), all_pairs(1, 2))
+        scores = predictor.joint(head, frames, predictor.tokenize(texts), all_pairs(1, 2))
         assert close(probs, scores.softmax(0))
     matching = tiny_predictor()
     probs = matching.choose(videos[0], "which?", TEXTS)
@@ -284,7 +287,7 @@ def test_wrong_frames_and_options_are_refused(predictor: Predictor, videos: list
         predictor.embed_video(torch.zeros(4, 3, 32, 32))
     with pytest.raises(ValueError, match=r"got uint8 \[4, 32, 32, 3\]"):
         predictor.embed_video(torch.zeros(4, 32, 32, 3, dtype=torch.uint8))
-    with pytest.raises(ValueError, match="one option or more"):
+    with pytest.raises(ValueError, match="at least one text"):
         predictor.choose(videos[0], "which?", [])
     with pytest.raises(ValueError, match="squares of 16 pixels, but the model takes 32"):
         predictor.using(replace(predictor.data, transform=Transform.Config(resize=16, crop=16)))
@@ -327,7 +330,7 @@ def test_texts_are_read_to_the_models_own_length_and_a_cut_is_told_once(caplog: 
 
 def test_weights_are_packed_once(predictor: Predictor, videos: list[Path], monkeypatch: pytest.MonkeyPatch):
     fast = tiny_predictor(precision="bfloat16")
-    monkeypatch.setattr("allinone.inference.pack", lambda encoder: pytest.fail("packed again"))
+    monkeypatch.setattr("allinone.scoring.pack", lambda encoder: pytest.fail("packed again"))
     other = fast.using(replace(fast.data, batch_size=2, control="single_frame"))
     assert other.encoder is fast.encoder
     assert (other.data.batch_size, fast.data.batch_size) == (2, 4)
@@ -389,7 +392,7 @@ def test_a_size_of_the_run_that_makes_no_sense_is_an_error_that_names_file_and_k
 ):
     experiment = {"data": {"transform": {"resize": resize}}}
     save_checkpoint(tmp_path / "mine", predictor.model, predictor.tokenizer, experiment)
-    with pytest.raises(ValueError, match=r"mine: experiment\.json: data\.transform\.resize: wanted a whole number"):
+    with pytest.raises(ValueError, match=r"mine: experiment\.json: data\.transform\.resize: expected a whole number"):
         load(tmp_path / "mine", device="cpu")
 
 

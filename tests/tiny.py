@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from allinone.data.loader import DataConfig
-from allinone.inference import Precision, Predictor
+from allinone.inference import Predictor
 from allinone.model.config import NANO
 from allinone.model.heads import AnswerHead, ContrastiveHead, MatchingHead
 from allinone.model.model import AllInOne
+from allinone.scoring import Precision
 from allinone.text.tokenizer import Tokenizer
 from allinone.video.encode import write_mp4
 from allinone.video.transforms import Transform

@@ -19,7 +19,7 @@ from allinone.evaluators.base import Evaluation, EvaluatorConfig
 from allinone.evaluators.controls import check_data, check_heads, metric_values, run_evaluator
 from allinone.evaluators.results import refuse_to_replace, write_results
 from allinone.files.lock import only_process
-from allinone.inference import Predictor, evaluation_transform, load
+from allinone.inference import Predictor, load
 from allinone.model.config import SIZES, ModelConfig
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.start import start_from
@@ -33,7 +33,7 @@ from allinone.train.optim import Optim
 from allinone.train.run import Prepared, TrainResult, run_training
 from allinone.train.step import TrainingModel, TrainSource
 from allinone.train.world import World, join_world
-from allinone.video.transforms import Transform
+from allinone.video.transforms import Transform, evaluation_transform
 
 log = logging.getLogger(__name__)
 

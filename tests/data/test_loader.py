@@ -220,7 +220,7 @@ def test_long_captions_are_cut_and_counted(
     examples: list[Example], tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
 ):
     batch = next(iter(Loader(examples, tokenizer, CONFIG, training=True, max_text_len=3)))
-    lengths = [len(row) for row in tokenizer.rows([example.text for example in examples])]
+    lengths = [len(row) for row in tokenizer.tokenize([example.text for example in examples])]
     assert caplog.messages == [
         f"{sum(length > 3 for length in lengths)} of {len(examples)} texts, of up to {max(lengths)} tokens, cut to 3, "
         "all that this model reads (its max_text_len); set model.max_text_len to read more"

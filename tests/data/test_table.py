@@ -237,7 +237,7 @@ def test_paths_and_repeated_texts_are_stored_once():
 def test_tokens_are_counted_once_and_kept_with_the_table(root: Path, monkeypatch):
     tokenizer = Tokenizer.train([f"line {n}" for n in range(20)] * 2, vocab_size=60)
     table = open_table(Counted(), root)
-    wanted = [len(ids) for ids in tokenizer.rows([example.text for example in table])]
+    wanted = [len(ids) for ids in tokenizer.tokenize([example.text for example in table])]
     assert table.token_counts(tokenizer).tolist() == wanted
     assert ExampleTable.of(table[i] for i in range(20)).token_counts(tokenizer).tolist() == wanted
     monkeypatch.setattr(tables, "count_tokens", lambda *_: pytest.fail("counted again"))

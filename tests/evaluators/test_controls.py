@@ -45,16 +45,16 @@ class Watching(Predictor):
     def using(self, data: DataConfig) -> "Watching":
         return Watching(self.model, self.tokenizer, data=data)
 
-    def option_scores(self, clips, rows, pairs):
+    def option_scores(self, clips, token_ids, pairs):
         brightness = clips.float().mean(dim=(1, 3, 4, 5))  # [G, T]
         grows = (brightness[:, -1] - brightness[:, 0])[pairs[:, 0]]
-        says_so = torch.tensor([self.is_bright(rows[text]) for text in pairs[:, 1].tolist()])
-        length = torch.tensor([float(len(rows[text])) for text in pairs[:, 1].tolist()])
+        says_so = torch.tensor([self.is_bright(token_ids[text]) for text in pairs[:, 1].tolist()])
+        length = torch.tensor([float(len(token_ids[text])) for text in pairs[:, 1].tolist()])
         return torch.where(says_so, grows, -grows) + length / 100
 
     def is_bright(self, row: list[int]) -> bool:
         assert self.tokenizer is not None
-        return row[-2] == self.tokenizer.rows(["red"], 10)[0][-2]
+        return row[-2] == self.tokenizer.tokenize(["red"], 10)[0][-2]
 
 
 def questions(longer_is_right: bool) -> Fixed:

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from allinone.evaluators.number import Number
-from allinone.inference import Predictor, all_pairs
+from allinone.inference import Predictor
 from allinone.model.heads import NumberHead
+from allinone.scoring import all_pairs
 from fixed import Fixed, evaluated, example
 from tiny import tiny_predictor
 
@@ -41,7 +42,9 @@ def test_chance_is_the_best_single_number(root: Path):
 def test_outputs_are_those_of_the_head(root: Path):
     predictor = tiny_predictor(heads={"number": NumberHead.Config(hidden=8)})
     frames = torch.cat([clips for _, clips in predictor.clips([root / f"{v:02}.mp4" for v in range(5)])])
-    wanted = predictor.numbers(frames, predictor.rows(["how many times?"]), all_pairs(5, 1))
+    wanted = predictor.joint(
+        predictor.model.require(NumberHead), frames, predictor.tokenize(["how many times?"]), all_pairs(5, 1)
+    )
     found = evaluated(Number.Config(data=DATA), predictor, root).predictions
     assert [row["output"] for row in found] == pytest.approx(wanted.tolist(), abs=1e-5)
 

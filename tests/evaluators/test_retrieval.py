@@ -5,8 +5,9 @@ import torch
 
 from allinone.data.loader import DataConfig
 from allinone.evaluators.retrieval import Retrieval, head_first
-from allinone.inference import Predictor, all_pairs
+from allinone.inference import Predictor
 from allinone.metrics import retrieval_ranks, top_k_indices
+from allinone.scoring import all_pairs
 from allinone.video.source import Source
 from fixed import Fixed, evaluated, example, values
 from tiny import HEADS, TEXTS, tiny_predictor
@@ -28,7 +29,7 @@ def scores(predictor: Predictor, root: Path) -> tuple[torch.Tensor, torch.Tensor
     paths = [root / f"{name}.mp4" for name in VIDEOS]
     similarity = predictor.embed_text(TEXTS) @ predictor.embed_video(paths).T
     frames = torch.cat([clips for _, clips in predictor.clips(paths)])
-    odds = predictor.log_odds(frames, predictor.rows(TEXTS), all_pairs(len(VIDEOS), len(TEXTS)))
+    odds = predictor.log_odds(frames, predictor.tokenize(TEXTS), all_pairs(len(VIDEOS), len(TEXTS)))
     return similarity, odds.reshape(len(VIDEOS), len(TEXTS)).T
 
 

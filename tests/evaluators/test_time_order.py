@@ -53,7 +53,7 @@ class Told(Predictor):
     def using(self, data: DataConfig) -> "Told":
         return self
 
-    def log_odds(self, clips, rows, pairs, *, on_progress=None):
+    def log_odds(self, clips, token_ids, pairs, *, on_progress=None):
         brightness = clips[:, 0, self.at].float().mean(dim=(1, 2, 3))[pairs[:, 0]]
         return torch.where(pairs[:, 1] % 2 == 0, brightness, -brightness)
 

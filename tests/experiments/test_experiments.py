@@ -102,10 +102,10 @@ def test_evaluation_reads_as_many_tokens_and_frames_as_training(name):
         experiment.data, words, num_frames=made.model.num_frames, max_text_len=made.model.max_text_len
     )
     predictor = Predictor(AllInOne.build(experiment.model, {}), words, data=experiment.data)
-    assert len(predictor.rows([text])[0]) == made.model.max_text_len
+    assert len(predictor.tokenize([text])[0]) == made.model.max_text_len
     for source_name, loader in loaders.items():
         reader = loader.reader
-        assert reader.rows(0) == predictor.rows([text])
+        assert reader.rows(0) == predictor.tokenize([text])
         num_frames = made.train_data[source_name].num_frames or predictor.reader().num_frames  # images have one
         assert reader.clips.num_frames == num_frames
         assert reader.clips.transform.config.crop == predictor.reader().transform.config.crop

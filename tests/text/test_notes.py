@@ -33,5 +33,5 @@ def test_a_text_that_is_cut_off_is_told_with_its_tokens_and_where(tokenizer: Tok
     text = "a dog " * 20 + "xqz"
     [note] = notes_on(tokenizer, text, 40)
     assert note.endswith("43 tokens, of which the model reads 40; cut off from 'a dog xqz' on")
-    assert [len(row) for row in tokenizer.rows([text], 40)] == [40]
+    assert [len(row) for row in tokenizer.tokenize([text], 40)] == [40]
     assert notes_on(tokenizer, "a dog " * 19, 40) == []  # 38 words, [CLS] and [SEP]

@@ -31,14 +31,14 @@ def small(tmp_path: Path) -> Tokenizer:
 
 
 def pieces(tokenizer: Tokenizer, text: str) -> list[str]:
-    return [tokenizer.tokens[i] for i in tokenizer.rows([text])[0]][1:-1]
+    return [tokenizer.tokens[i] for i in tokenizer.tokenize([text])[0]][1:-1]
 
 
 @needs_data
 def test_the_released_vocabulary_gives_the_known_ids():
     tokenizer = Tokenizer.from_vocab(DATA / "vocab" / "vocab.txt")
     assert tokenizer.vocab_size == 30522
-    assert tokenizer.rows(["hello world"]) == [[101, 7592, 2088, 102]]
+    assert tokenizer.tokenize(["hello world"]) == [[101, 7592, 2088, 102]]
     assert pieces(tokenizer, "Unaffable!") == ["una", "##ffa", "##ble", "!"]
     assert [tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id] == [
         0, 100, 101, 102, 103,
@@ -52,7 +52,7 @@ def test_the_file_saved_beside_the_released_weights_gives_the_same_ids(tmp_path:
     tokenizer = Tokenizer.from_vocab(DATA / "vocab")
     tokenizer.save(tmp_path)
     texts = ["Two CATS, naïve & <br> 12:30 a.m. \u2013 東京!", "", "tokenization's"]
-    assert Tokenizer.load(tmp_path).rows(texts) == tokenizer.rows(texts)
+    assert Tokenizer.load(tmp_path).tokenize(texts) == tokenizer.tokenize(texts)
 
 
 def test_text_is_lowered_stripped_of_accents_and_split_at_punctuation_and_chinese(small: Tokenizer):
@@ -62,12 +62,14 @@ def test_text_is_lowered_stripped_of_accents_and_split_at_punctuation_and_chines
 
 
 def test_a_long_text_keeps_its_separator(small: Tokenizer):
-    (row,) = small.rows(["the dog " * 30], max_len=7)
+    (row,) = small.tokenize(["the dog " * 30], max_len=7)
     assert len(row) == 7
     assert row[0] == small.cls_id
     assert row[-1] == small.sep_id
-    assert small.rows(["the dog"], max_len=4) == [[small.cls_id, *small.rows(["the dog"])[0][1:3], small.sep_id]]
-    assert small.rows(["the dog"], max_len=2) == [[small.cls_id, small.sep_id]]
+    assert small.tokenize(["the dog"], max_len=4) == [
+        [small.cls_id, *small.tokenize(["the dog"])[0][1:3], small.sep_id]
+    ]
+    assert small.tokenize(["the dog"], max_len=2) == [[small.cls_id, small.sep_id]]
 
 
 def test_an_empty_caption_is_begin_and_end(small: Tokenizer):
@@ -97,7 +99,7 @@ def test_words_begin_at_pieces_that_continue_nothing(small: Tokenizer):
 
 def test_a_folder_with_a_vocabulary_is_enough(tmp_path: Path):
     write_vocab(tmp_path)
-    assert Tokenizer.from_vocab(tmp_path).rows(["a dog"]) == Tokenizer.from_vocab(str(tmp_path)).rows(["a dog"])
+    assert Tokenizer.from_vocab(tmp_path).tokenize(["a dog"]) == Tokenizer.from_vocab(str(tmp_path)).tokenize(["a dog"])
 
 
 def test_windows_line_ends_change_nothing(tmp_path: Path, small: Tokenizer):
@@ -191,15 +193,15 @@ def test_a_saved_tokenizer_is_the_same(tmp_path: Path):
     for path in (tmp_path, tmp_path / "tokenizer.json", str(tmp_path / "other.json")):
         loaded = Tokenizer.load(path)
         assert loaded.tokens == trained.tokens
-        assert loaded.rows(CAPTIONS) == trained.rows(CAPTIONS)
-    assert pickle.loads(pickle.dumps(trained)).rows(CAPTIONS) == trained.rows(CAPTIONS)
+        assert loaded.tokenize(CAPTIONS) == trained.tokenize(CAPTIONS)
+    assert pickle.loads(pickle.dumps(trained)).tokenize(CAPTIONS) == trained.tokenize(CAPTIONS)
 
 
 def test_padding_and_truncation_set_in_a_file_do_not_matter(tmp_path: Path, small: Tokenizer):
     small.backend.enable_padding(length=50)
     small.backend.enable_truncation(3)
     small.save(tmp_path)
-    assert len(Tokenizer.load(tmp_path).rows(["the dog runs"])[0]) == 6
+    assert len(Tokenizer.load(tmp_path).tokenize(["the dog runs"])[0]) == 6
 
 
 def test_files_that_are_no_wordpiece_tokenizer_are_refused(tmp_path: Path):
@@ -216,9 +218,9 @@ def test_files_that_are_no_wordpiece_tokenizer_are_refused(tmp_path: Path):
 
 def test_one_text_instead_of_a_list_is_refused(small: Tokenizer):
     with pytest.raises(TypeError, match="a list of texts is wanted"):
-        small.rows("a dog")
+        small.tokenize("a dog")
     with pytest.raises(ValueError, match="max_len must leave room"):
-        small.rows(["a"], max_len=1)
+        small.tokenize(["a"], max_len=1)
 
 
 TRAINED = Tokenizer.train(CAPTIONS, 80)

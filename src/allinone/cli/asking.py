@@ -1,6 +1,7 @@
 """`allinone ask`, `classify` and `serve`."""
 
 import json as json_format
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -8,8 +9,8 @@ from allinone.cli.show import progress_bars, show_notes
 from allinone.progress import clock
 
 if TYPE_CHECKING:
-    from allinone.asking import Question
     from allinone.inference import Predictor
+    from allinone.questions import Question
 
 
 def ask(video: str, question: str, *, model: str, top_k: int = 5, every: str | None = None, json: bool = False) -> None:
@@ -24,12 +25,10 @@ def ask(video: str, question: str, *, model: str, top_k: int = 5, every: str | N
         every (TIME): answer for each part of the video, for example every 5s, 500ms or 1min
         json: print a JSON list instead of a table
     """
-    from allinone.asking import in_words
     from allinone.inference import load
 
     predictor = load(model)
-    notes, asked = predictor.notes([question]), in_words(predictor, question)
-    show_notes(notes)
+    asked = predictor.question(question)
     show_answers(predictor, video, asked, top_k, every, json, title=question)
 
 
@@ -46,36 +45,34 @@ def classify(
         every (TIME): choose for each part of the video, for example every 5s, 500ms or 1min
         json: print a JSON list instead of a table
     """
-    from allinone.asking import which_of
     from allinone.inference import load
 
-    predictor, texts = load(model), labels.split(",")
-    notes, asked = predictor.notes(texts), which_of(predictor, texts)
-    show_notes(notes)
+    predictor = load(model)
+    asked = predictor.question(labels.split(","))
     show_answers(predictor, video, asked, top_k, every, json, title=video)
 
 
 def show_answers(
     predictor: "Predictor", video: str, question: "Question", top_k: int, every: str | None, as_json: bool, title: str
 ) -> None:
-    """Print the answers about the whole video, or about each part of it."""
+    """Print notes on the question, and the answers about the whole video, or about each part of it."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from allinone.asking import ask, ask_over_time, seconds
     from allinone.video.names import on_disk
 
+    show_notes(question.notes)
     path = on_disk(video)
     if every is None:
-        answers = ask(predictor, path, question, top_k)
+        answers = predictor.ask(path, question, top_k)
         if as_json:
             print(json_format.dumps([{"answer": name, "probability": p} for name, p in answers], indent=2))
         else:
             print("\n".join(f"{probability:6.1%}  {name}" for name, probability in answers))
         return
     with progress_bars() as show:
-        moments = ask_over_time(predictor, path, question, seconds(every), show)
+        moments = predictor.ask_over_time(path, question, seconds(every), show)
     if as_json:
         print(json_format.dumps([asdict(moment) for moment in moments], indent=2))
         return
@@ -84,6 +81,17 @@ def show_answers(
         start, end = clock(moment.start_sec, 1), clock(moment.end_sec, 1)
         table.add_row(start, end, escape(moment.answer), f"{moment.probability:.1%}")
     Console().print(table)
+
+
+UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of a length of time as people write it: 5s, 2.5, 500ms, 1min, 1h."""
+    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-z]*)\s*", text.lower())
+    if match is None or match[2] not in UNITS or not float(match[1]):
+        raise ValueError(f"expected a length of time such as 5s, 500ms or 1min; got {text!r}")
+    return float(match[1]) * UNITS[match[2]]
 
 
 def serve(

@@ -119,7 +119,7 @@ class Loader:
         self.unreadable: dict[str, str] = {}
         self.epoch = 0
         self.batches_done = 0
-        rows = tokenizer.rows([text for e in examples for text in e.texts])
+        rows = tokenizer.tokenize([text for e in examples for text in e.texts])
         if rank == 0 and (note := cut_note(rows, max_text_len)):
             log.warning("%s; set model.max_text_len to read more", note)
         rows = [tokenizer.cut(row, max_text_len) for row in rows]

@@ -356,7 +356,7 @@ def count_tokens(texts: Iterable[str], tokenizer: Tokenizer) -> np.ndarray:
     """How many tokens each text has, with [CLS] and [SEP]; at most `MAX_COUNT`."""
     counts, stream = [np.empty(0, "u2")], iter(texts)
     while part := list(islice(stream, CHUNK)):
-        counts.append(np.array([min(len(ids), MAX_COUNT) for ids in tokenizer.rows(part)], "<u2"))
+        counts.append(np.array([min(len(ids), MAX_COUNT) for ids in tokenizer.tokenize(part)], "<u2"))
     return np.concatenate(counts)
 
 

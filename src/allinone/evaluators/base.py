@@ -197,7 +197,7 @@ class Clips:
         for number, (clip, _) in enumerate(asked):
             of_clip[clip].append(number)
         distinct = list(dict.fromkeys(text for _, text in asked))
-        row_of_text = dict(zip(distinct, predictor.rows(distinct), strict=True))
+        row_of_text = dict(zip(distinct, predictor.tokenize(distinct), strict=True))
         for clips, frames in self.read(predictor):
             numbers = [number for clip in clips for number in of_clip[clip]]
             place = {clip: i for i, clip in enumerate(clips)}

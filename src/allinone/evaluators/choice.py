@@ -92,7 +92,7 @@ class ChoiceAccuracy(Evaluator):
         scale = predictor.model.require(ContrastiveHead).scale.detach().float().cpu()
 
         def of_pairs(frames: Tensor, rows: list[list[int]], pairs: Tensor) -> Float[Tensor, " M"]:
-            video, text = predictor.embed_clips(frames), predictor.embed_rows(rows)
+            video, text = predictor.embed_clips(frames), predictor.embed_tokens(rows)
             return scale * (video[pairs[:, 0]] * text[pairs[:, 1]]).sum(dim=1)
 
         return of_pairs

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -40,10 +41,11 @@ class AnswerAccuracy(Evaluator):
         predictor.model.require(AnswerHead)
 
     def score(self, predictor: Predictor, clips: Clips) -> tuple[dict[str, Score], list[Prediction]]:
-        answers = predictor.model.require(AnswerHead).config.answers
+        head = predictor.model.require(AnswerHead)
+        answers = head.config.answers
         asked = [(clip, example.text) for (clip,), example in zip(clips.of_example, clips.examples, strict=True)]
         found: dict[int, tuple[str, float]] = {}
-        for numbers, logits in clips.ask(predictor, asked, predictor.answer_logits):
+        for numbers, logits in clips.ask(predictor, asked, partial(predictor.joint, head)):
             probs, labels = logits.softmax(dim=1).max(dim=1)
             said = [(answers[label], prob) for label, prob in zip(labels.tolist(), probs.tolist(), strict=True)]
             found |= dict(zip(numbers, said, strict=True))

@@ -1,6 +1,7 @@
 """Counting: questions whose answer is a number (how many times does the cat jump?)."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -38,7 +39,9 @@ class Number(Evaluator):
         low, high = self.config.low, self.config.high
         asked = [(clip, example.text) for (clip,), example in zip(clips.of_example, clips.examples, strict=True)]
         said = torch.full((len(asked),), torch.nan)
-        for numbers, outputs in clips.ask(predictor, asked, predictor.numbers):
+        for numbers, outputs in clips.ask(
+            predictor, asked, partial(predictor.joint, predictor.model.require(NumberHead))
+        ):
             said[numbers] = outputs
         covered = clips.covered()
         examples = [clips.examples[number] for number in covered]

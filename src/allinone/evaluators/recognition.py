@@ -10,7 +10,7 @@ from torch.nn.functional import one_hot
 
 from allinone.data.example import HasClasses
 from allinone.evaluators.base import Clips, Evaluator, EvaluatorConfig, Prediction, rounded, row_of
-from allinone.inference import Predictor, all_pairs
+from allinone.inference import Predictor
 from allinone.metrics import Bootstrap, Score, best_constant, retrieval_ranks, top_k_indices
 from allinone.model.heads import ContrastiveHead, LabelHead, MatchingHead
 
@@ -59,8 +59,8 @@ class RecognitionAccuracy(Evaluator):
                 f"{', '.join(unknown[:5])}; is this checkpoint's head of another data set?"
             )
         logits = torch.full((len(clips.firsts), len(names)), torch.nan)
-        rows = [] if self.config.mode == "head" else predictor.rows([self.config.template.format(n) for n in names])
-        text = predictor.embed_rows(rows) if self.config.mode == "dual" else None
+        rows = [] if self.config.mode == "head" else predictor.tokenize([self.config.template.format(n) for n in names])
+        text = predictor.embed_tokens(rows) if self.config.mode == "dual" else None
         for numbers, frames in clips.read(predictor):
             logits[numbers] = self.logits(predictor, frames, rows, text)
 
@@ -101,8 +101,8 @@ class RecognitionAccuracy(Evaluator):
     ) -> Float[Tensor, "G A"]:
         """How well each class fits each clip. `rows` are their texts, and `text` the embeddings of these."""
         if self.config.mode == "head":
-            return predictor.label_logits(frames)
+            return predictor.video_only(predictor.model.require(LabelHead), frames)
         if text is not None:
             scale = predictor.model.require(ContrastiveHead).scale.detach().float().cpu()
             return scale * (predictor.embed_clips(frames) @ text.T)
-        return predictor.log_odds(frames, rows, all_pairs(len(frames), len(rows))).unflatten(0, (len(frames), -1))
+        return predictor.match_all(frames, rows)

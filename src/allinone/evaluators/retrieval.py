@@ -9,7 +9,7 @@ from torch import Tensor
 
 from allinone.data.example import Example
 from allinone.evaluators.base import Clips, Evaluator, EvaluatorConfig, Prediction, row_of
-from allinone.inference import Predictor, all_pairs
+from allinone.inference import Predictor
 from allinone.metrics import Bootstrap, Score, first_of, retrieval_ranks, top_k_indices
 from allinone.model.heads import ContrastiveHead, MatchingHead
 from allinone.progress import Progress
@@ -54,16 +54,15 @@ class Retrieval(Evaluator):
 
     def score(self, predictor: Predictor, clips: Clips) -> tuple[dict[str, Score], list[Prediction]]:
         config = self.config
-        rows = predictor.rows([example.text for example in clips.examples])
-        text = None if config.mode == "joint" else predictor.embed_rows(rows, on_progress=clips.on_progress)
+        rows = predictor.tokenize([example.text for example in clips.examples])
+        text = None if config.mode == "joint" else predictor.embed_tokens(rows, on_progress=clips.on_progress)
         gallery, columns, kept = [], [], []
         for numbers, frames in clips.read(predictor):
             gallery += numbers
             if text is not None:
                 columns.append(text @ predictor.embed_clips(frames).T)
             else:
-                matched = predictor.log_odds(frames, rows, all_pairs(len(frames), len(rows)))
-                columns.append(matched.unflatten(0, (len(frames), len(rows))).T)
+                columns.append(predictor.match_all(frames, rows).T)
             if config.mode == "two_stage":
                 kept.append(frames)
 

@@ -58,7 +58,7 @@ class Order(Evaluator):
             raise ValueError(f"of none of the {len(clips.examples) // 2} pairs can both videos be read")
         chosen = torch.tensor([[one, other] for _, one, other in pairs])
         examples = [clips.examples[i] for first, _, _ in pairs for i in (first, first + 1)]
-        rows = predictor.rows([example.text for example in examples])
+        rows = predictor.tokenize([example.text for example in examples])
         others = [clips.examples[i] for first, _, _ in pairs for i in (first + 1, first)]
         kinds = [example.kind for example in examples[::2]]
 
@@ -103,7 +103,7 @@ class Order(Evaluator):
     ) -> Float[Tensor, "P 2 2"]:
         """What each caption of a pair gives to each clip of it."""
         if self.config.mode == "dual":
-            video, text = predictor.embed_clips(frames), predictor.embed_rows(rows)
+            video, text = predictor.embed_clips(frames), predictor.embed_tokens(rows)
             return torch.einsum("pqe,pie->pqi", text.unflatten(0, chosen.shape), video[chosen])
         texts = torch.arange(len(rows)).reshape(-1, 2, 1).expand(-1, 2, 2)
         clips = chosen[:, None, :].expand(-1, 2, 2)

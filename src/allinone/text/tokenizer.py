@@ -147,7 +147,7 @@ class Tokenizer:
     def vocab_size(self) -> int:
         return self.backend.get_vocab_size()
 
-    def rows(self, texts: Sequence[str], max_len: int | None = None) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str], max_len: int | None = None) -> list[list[int]]:
         """Ids of each text, unpadded: all of them, or at most `max_len` (`cut`). An empty text is [CLS] [SEP]."""
         if isinstance(texts, str):
             raise TypeError(f"a list of texts is wanted, got the text {texts!r}")
@@ -167,7 +167,7 @@ class Tokenizer:
         self, texts: Sequence[str], max_len: int | None = None
     ) -> tuple[Int[Tensor, "B L"], Bool[Tensor, "B L"]]:
         """Ids and mask (True where a token is real), padded to the longest of these texts."""
-        return pad(self.rows(texts, max_len), self.pad_id)
+        return pad(self.tokenize(texts, max_len), self.pad_id)
 
     def decode(self, ids: Int[Tensor, "B L"]) -> list[str]:
         """Texts in lower case; padding, [CLS] and [SEP] left out, [MASK] and [UNK] shown."""

@@ -3,11 +3,18 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
+
+RESIZE = 268 / 224
+"""Short side of a frame over the side of the square that is cut out of it, in the paper."""
+
+MAX_RESIZE = 32
+"""Largest such ratio in a checkpoint. A larger one is damage: the frame would fill the memory."""
 
 
 class Transform:
@@ -70,6 +77,22 @@ class Transform:
                 pixels = change(pixels, amount).clamp(0, 1)
             frames = (pixels * 255).round().to(torch.uint8)
         return frames.contiguous()
+
+
+def evaluation_transform(image_size: int, resize: Any = None) -> Transform.Config:
+    """Return the central square, from frames with a short side of `resize` (default: the paper's ratio).
+
+    Raises:
+        ValueError: `resize`, read from a file, is no size that a run has.
+    """
+    if resize is None:
+        resize = round(RESIZE * image_size)
+    elif type(resize) is not int or not image_size <= resize <= MAX_RESIZE * image_size:
+        raise ValueError(
+            f"expected a whole number from {image_size}, the model's image_size, to {MAX_RESIZE * image_size}, "
+            f"got {resize!r}"
+        )
+    return Transform.Config(resize=resize, crop=image_size)
 
 
 def _resized_square(

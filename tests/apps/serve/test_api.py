@@ -20,7 +20,6 @@ from allinone.apps.serve.api import OpenFileResponse
 from allinone.apps.serve.limits import Limits
 from allinone.apps.serve.server import background
 from allinone.apps.serve.service import Service, media_type
-from allinone.asking import ask, in_words, which_of
 from allinone.data.clip_reader import Span
 from allinone.video import probe, read_frames
 from serving import LIMITS, ODD_NAME, Served
@@ -71,9 +70,9 @@ def test_answers_are_those_of_the_model_about_that_part(client: httpx.Client, se
     span = Span(hit["video"], 1.0, 5.0)
     for question in ("what?", "a [MASK] ball"):
         found = client.post("/api/answer", json={**part, "question": question}).json()["answers"]
-        assert [tuple(answer.values()) for answer in found] == ask(model, span, in_words(model, question))
+        assert [tuple(answer.values()) for answer in found] == model.ask(span, model.question(question))
     found = client.post("/api/classify", json={**part, "labels": TEXTS}).json()["answers"]
-    assert [tuple(answer.values()) for answer in found] == ask(model, span, which_of(model, TEXTS))
+    assert [tuple(answer.values()) for answer in found] == model.ask(span, model.question(TEXTS))
     found = client.post("/api/match", json={**part, "texts": TEXTS}).json()["matches"]
     assert [match["probability"] for match in found] == pytest.approx(model.match(span, TEXTS).tolist(), abs=1e-6)
 
@@ -404,7 +403,7 @@ def test_a_checkpoint_that_lacks_a_head_says_what_to_do(served: Served, tmp_path
         upload = client.post("/api/uploads", content=content, headers=VIDEO).json()["upload"]
         answer = client.post("/api/answer", json={"upload": upload, "question": "what?"})
         assert answer.status_code == 400
-        assert "needs the head 'answer'; this one has contrastive" in answer.json()["detail"]
+        assert "no answer head (it has: contrastive), so it cannot answer" in answer.json()["detail"]
         assert httpx.get(f"{url}/api/state").status_code == 401
 
 

@@ -28,7 +28,8 @@ from allinone.apps.search.records import (
 )
 from allinone.apps.search.segments import Cut, Windows
 from allinone.apps.search.table import FILE_COLUMNS, Store, model_identity
-from allinone.inference import Predictor, Source, all_pairs, load
+from allinone.data.video_inputs import Source
+from allinone.inference import Predictor, load
 from allinone.model.heads import ContrastiveHead, MatchingHead
 from allinone.progress import Progress
 from allinone.video.names import nfc
@@ -254,10 +255,10 @@ class VideoIndex:
         """Return the hits in the order of the matching head, with `match` set; unreadable ones last."""
         from allinone.data.clip_reader import Span
 
-        rows, log_odds = self.predictor.rows([text]), dict.fromkeys(range(len(hits)), float("-inf"))
+        rows, log_odds = self.predictor.tokenize([text]), dict.fromkeys(range(len(hits)), float("-inf"))
         spans = [Span(hit.video, hit.start_sec, hit.end_sec) for hit in hits]
         for indices, frames in self.predictor.clips(spans, allow_missing=True):
-            scores = self.predictor.log_odds(frames, rows, all_pairs(len(indices), 1))
+            scores = self.predictor.match_all(frames, rows)[:, 0]
             log_odds |= dict(zip(indices, scores.tolist(), strict=True))
             for index, probability in zip(indices, scores.sigmoid().tolist(), strict=True):
                 hits[index] = replace(hits[index], match=probability)

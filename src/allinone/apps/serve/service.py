@@ -35,9 +35,8 @@ from allinone.apps.serve.requests import (
     State,
     Vectors,
 )
-from allinone.asking import Question, abilities, in_words, which_of
 from allinone.data.clip_reader import Span, bounds
-from allinone.inference import all_pairs, likeliest
+from allinone.questions import Question
 from allinone.video import VideoError, probe
 from allinone.video.sampling import segment_times
 
@@ -75,7 +74,7 @@ class Service:
         self.receiving = Gate(limits.max_receiving, 0, 0)  # nobody waits, so the event loop does not
         self.uploads: OrderedDict[str, ClipFrames] = OrderedDict()
         self.lock = threading.Lock()
-        self.abilities = abilities(self.predictor)
+        self.abilities = self.predictor.model.abilities
         self.counting = threading.Lock()
         self.counted: State | None = None
         self.count_again = 0.0
@@ -94,25 +93,22 @@ class Service:
         return Hits(hits=[found(hit) for hit in hits], notes=notes)
 
     def answer(self, asked: Answer) -> Answers:
-        question = in_words(self.predictor, asked.question)
-        return Answers(
-            answers=self.likeliest(question, asked, asked.top_k), notes=self.predictor.notes([asked.question])
-        )
+        return self.answers(self.predictor.question(asked.question), asked, asked.top_k)
 
     def classify(self, asked: Classify) -> Answers:
-        question = which_of(self.predictor, asked.labels)
-        return Answers(answers=self.likeliest(question, asked, asked.top_k), notes=self.predictor.notes(asked.labels))
+        return self.answers(self.predictor.question(asked.labels), asked, asked.top_k)
 
-    def likeliest(self, question: Question, about: About, top_k: int) -> list[Likely]:
+    def answers(self, question: Question, about: About, top_k: int) -> Answers:
         seen = self.see(about)
         with self.model.enter():
-            probs = question.probs(seen.clip)[0]
-        return [Likely(answer=name, probability=p) for name, p in likeliest(question.answers, probs, top_k)]
+            top = question.top(seen.clip, top_k)
+        answers = [Likely(answer=name, probability=p) for name, p in top]
+        return Answers(answers=answers, notes=list(question.notes))
 
     def match(self, asked: Match) -> Matches:
-        seen, rows = self.see(asked), self.predictor.rows(asked.texts)
+        seen, token_ids = self.see(asked), self.predictor.tokenize(asked.texts)
         with self.model.enter():
-            probs = self.predictor.log_odds(seen.clip, rows, all_pairs(1, len(rows))).sigmoid()
+            probs = self.predictor.match_all(seen.clip, token_ids)[0].sigmoid()
         matches = [Matched(text=text, probability=p) for text, p in zip(asked.texts, probs.tolist(), strict=True)]
         return Matches(matches=matches, notes=self.predictor.notes(asked.texts))
 

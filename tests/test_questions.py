@@ -6,12 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allinone.asking import Moment, abilities, ask, ask_over_time, in_words, parts, seconds, which_of
 from allinone.checkpoint import save_checkpoint
 from allinone.cli import main
+from allinone.cli.asking import seconds
 from allinone.data.clip_reader import Span
 from allinone.inference import Predictor
 from allinone.model.heads import AnswerHead, ContrastiveHead, MatchingHead, MLMHead
+from allinone.questions import Moment, parts
 from allinone.video import VideoError
 from tiny import ANSWERS, HEADS, TEXTS, tiny_frames, tiny_predictor, write_videos
 
@@ -68,16 +69,16 @@ def test_a_cloze_has_one_gap_within_the_text_that_the_model_reads(predictor: Pre
 
 
 def test_asking_is_answering_or_filling_in(predictor: Predictor, videos: list[Path]):
-    assert ask(predictor, videos[0], in_words(predictor, "what?")) == predictor.answer(videos[0], "what?")
-    assert ask(predictor, videos[0], in_words(predictor, CLOZE), 3) == predictor.fill(videos[0], CLOZE, 3)
-    best = ask(predictor, videos[0], which_of(predictor, LABELS))[0]
+    assert predictor.ask(videos[0], predictor.question("what?")) == predictor.answer(videos[0], "what?")
+    assert predictor.ask(videos[0], predictor.question(CLOZE), 3) == predictor.fill(videos[0], CLOZE, 3)
+    best = predictor.ask(videos[0], predictor.question(LABELS))[0]
     assert best[0] == LABELS[int(predictor.classify(videos[0], LABELS).argmax())]
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_timeline_says_of_each_part_what_is_said_of_it_alone(videos: list[Path], batch_size: int):
     predictor = tiny_predictor(batch_size=batch_size)
-    moments = ask_over_time(predictor, videos[1], in_words(predictor, "what?"), 2)
+    moments = predictor.ask_over_time(videos[1], predictor.question("what?"), 2)
     assert [(m.start_sec, m.end_sec) for m in moments] == [(0, 2), (2, 4), (4, 6), (6, 9)]
     for moment in moments:
         [(answer, probability)] = predictor.answer(Span(videos[1], moment.start_sec, moment.end_sec), "what?", 1)
@@ -89,7 +90,7 @@ def test_a_photo_is_one_moment_without_length(predictor: Predictor, tmp_path: Pa
     from PIL import Image
 
     Image.fromarray(tiny_frames(0, 1)[0]).save(tmp_path / "photo.png")
-    [moment] = ask_over_time(predictor, tmp_path / "photo.png", which_of(predictor, LABELS), 5)
+    [moment] = predictor.ask_over_time(tmp_path / "photo.png", predictor.question(LABELS), 5)
     assert (moment.start_sec, moment.end_sec) == (0, 0)
 
 
@@ -120,33 +121,39 @@ def test_what_is_no_length_of_time_is_refused(text: str):
 
 def test_a_checkpoint_without_the_head_says_what_it_has_and_can(videos: list[Path]):
     contrast = tiny_predictor(heads={"contrastive": ContrastiveHead.Config()})
-    assert abilities(contrast) == ["embed", "classify"]
-    with pytest.raises(ValueError, match=r"needs the head 'answer'; this one has contrastive, .* embed, classify"):
-        in_words(contrast, "what?")
-    with pytest.raises(ValueError, match=r"needs the head 'mlm'"):
-        in_words(contrast, CLOZE)
+    assert contrast.model.abilities == ["embed", "classify"]
+    with pytest.raises(ValueError, match=r"no answer head \(it has: contrastive\), .* it can: embed, classify"):
+        contrast.question("what?")
+    with pytest.raises(ValueError, match=r"no mlm head \(it has: contrastive\)"):
+        contrast.question(CLOZE)
     with pytest.raises(ValueError, match=r"no mlm head \(it has: contrastive\)"):
         contrast.fill(videos[0], CLOZE)
     answers = tiny_predictor(heads={"answer": AnswerHead.Config(answers=ANSWERS)})
-    assert abilities(answers) == ["answer"]
+    assert answers.model.abilities == ["answer"]
     with pytest.raises(ValueError, match=r"contrastive or matching head \(this one has: answer\)"):
         answers.classify(videos[0], LABELS)
 
 
+def test_a_question_says_what_the_model_misses_of_it(predictor: Predictor):
+    assert predictor.question("what?").notes == tuple(predictor.notes(["what?"]))
+    [note] = predictor.question(["a dog", "a 四 dog"]).notes
+    assert "not in the model's vocabulary: 四" in note
+
+
 def test_what_cannot_be_asked_is_refused(predictor: Predictor, videos: list[Path], tmp_path: Path):
     with pytest.raises(ValueError, match="question is empty"):
-        in_words(predictor, " ")
+        predictor.question(" ")
     for labels in (["a", ""], ["a", " a"]):
-        with pytest.raises(ValueError, match="labels are different texts"):
-            which_of(predictor, labels)
-    with pytest.raises(ValueError, match="one label or more"):
+        with pytest.raises(ValueError, match="labels must be different texts"):
+            predictor.question(labels)
+    with pytest.raises(ValueError, match="at least one text"):
         predictor.classify(videos[0], [])
     with pytest.raises(ValueError, match="longer than 0 s"):
         parts(5, 0)
-    with pytest.raises(ValueError, match="at most 100000"):
+    with pytest.raises(ValueError, match="limit is 100000"):
         parts(1e6, 0.1)
     with pytest.raises(VideoError, match="no such file"):
-        ask_over_time(predictor, tmp_path / "gone.mp4", in_words(predictor, "what?"), 5)
+        predictor.ask_over_time(tmp_path / "gone.mp4", predictor.question("what?"), 5)
 
 
 def test_the_commands_print_answers_and_timelines(predictor: Predictor, videos: list[Path], tmp_path: Path, capsys):
