@@ -44,8 +44,8 @@ def test_every_data_set_is_listed_and_has_its_page(capsys):
     for known in all_known():
         assert f" {known.name} " in listed
         page = run(capsys, "info", known.name).out
-        assert known.card.licence in page
-        assert all(f"{task}, {split}: " in page for task, r in known.card.readings.items() for split in r.splits)
+        assert known.card.license in page
+        assert all(f"{task}, {split}: " in page for task, r in known.card.tasks.items() for split in r.splits)
 
 
 def test_names_are_found_as_people_write_them_and_near_ones_suggested(capsys):

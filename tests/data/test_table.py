@@ -15,7 +15,8 @@ from allinone.data import table as tables
 from allinone.data.example import Example, Region
 from allinone.data.loader import kind_of
 from allinone.data.table import ExampleTable, open_table
-from allinone.datasets.files import Videos, find
+from allinone.datasets.files import find
+from allinone.datasets.videos import Videos
 from allinone.text.tokenizer import Tokenizer
 from fixed import Fixed
 

@@ -219,7 +219,7 @@ def test_all_bad_rows_are_listed_with_their_lines(tmp_path: Path):
         "  line 7: end 5 does not come after start 5",
         "  line 8: start must be a number of seconds, at least 0; got '-1'; "
         "end must be a number of seconds, at least 0; got 'nan'",
-        "  line 9: 5 fields, but the header has 4 (a text with commas wants quotes)",
+        "  line 9: 5 fields, but the header has 4 (a text with commas needs quotes)",
         "  line 10: no video",
     ]
 

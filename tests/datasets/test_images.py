@@ -70,7 +70,7 @@ def karpathy(name: str = "coco") -> dict[str, Any]:
 
 def test_the_training_photos_of_coco_are_those_of_train_and_restval_in_their_order(tmp_path: Path):
     root = write(tmp_path, {"dataset_coco.json": karpathy()})
-    found = {split: [e.text for e in coco.Captions(split).examples(root)] for split in coco.SPLITS}
+    found = {split: [e.text for e in coco.Captions(split).examples(root)] for split in coco.Captions.splits}
     assert found["train"] == [f"caption {n} of {number}" for number in (2, 3, 5) for n in range(2)]
     assert found["val"] == ["caption 0 of 4", "caption 1 of 4"]
     assert found["test"] == ["caption 0 of 1", "caption 1 of 1"]
@@ -172,7 +172,7 @@ def test_the_lists_of_the_authors_of_flickr8k_are_read(tmp_path: Path):
     names = {"train": "a", "dev": "b", "test": "c"}
     files = {f"Flickr_8k.{part}Images.txt": f"{name}.jpg\r\n" for part, name in names.items()}
     root = write(tmp_path, files | {"Flickr8k.token.txt": "".join(f"{name}.jpg#0\tsays {name}\n" for name in "abcd")})
-    found = {split: [e.text for e in flickr8k.Captions(split).examples(root)] for split in flickr8k.SPLITS}
+    found = {split: [e.text for e in flickr8k.Captions(split).examples(root)] for split in flickr8k.Captions.splits}
     assert found == {"train": ["says a"], "val": ["says b"], "test": ["says c"]} | {
         "all": [f"says {n}" for n in "abcd"]
     }

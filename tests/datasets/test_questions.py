@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from allinone.data.example import Example, HasServer
 from allinone.datasets import activitynet_qa, msrvtt_qa, msvd_qa, nextqa, tgif_qa, tvqa, vcr
 from allinone.datasets.base import SplitSize
+from allinone.datasets.fields import Record
 from allinone.datasets.files import MissingFile
-from allinone.datasets.questions import right_option
-from allinone.datasets.records import Record
+from allinone.datasets.records import right_option
 from allinone.video.tint import COLORS
 from layouts import questions as layouts
 from layouts.item import Item

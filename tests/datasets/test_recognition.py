@@ -14,7 +14,7 @@ from real import DATA, needs_data
 
 ANNOTATIONS = DATA / "annotations"
 TINY = DATA / "videos" / "kinetics_tiny_2class"
-HMDB = [(hmdb51.Labels(split), ANNOTATIONS / "hmdb51") for split in hmdb51.SPLITS]
+HMDB = [(hmdb51.Labels(split), ANNOTATIONS / "hmdb51") for split in hmdb51.Labels.splits]
 UCF = [(ucf101.Labels(split), ANNOTATIONS / "ucf101") for split in ("train1", "test1")]
 
 

@@ -7,24 +7,11 @@ import numpy as np
 import pytest
 
 from allinone.data.example import Dataset
-from allinone.datasets import captioned, synthetic
-from allinone.datasets.synthetic import (
-    COLORS,
-    FPS,
-    NUM_FRAMES,
-    QUESTION_KINDS,
-    SHAPES,
-    SIZE,
-    Captions,
-    OrderPairs,
-    Questions,
-    Scene,
-    Shot,
-    make_world,
-    opposite,
-    plan_world,
-    render,
-)
+from allinone.datasets import captioned
+from allinone.datasets.synthetic import Captions, OrderPairs, Questions, make_world, plan_world
+from allinone.datasets.synthetic.drawing import NUM_FRAMES, SIZE, placements, render, sprite
+from allinone.datasets.synthetic.scenes import COLORS, NUMBERS, QUESTION_KINDS, SHAPES, Scene, opposite
+from allinone.datasets.synthetic.world import FPS, GALLERY, Shot
 from allinone.video import probe, read_frames
 
 PLAN = plan_world(num_train=1200, num_pairs=100, seed=0)
@@ -133,11 +120,11 @@ def test_there_are_as_many_objects_as_the_caption_says():
         frames, (color, shape) = render(shot.scene, shot.looks), shot.scene.objects[0]
         for frame in (frames[0], frames[9]):
             assert num_blobs(covered(frame, color)) == shot.scene.number
-        assert f"{synthetic.NUMBERS[shot.scene.number]} {color} {shape}s" in shot.caption
+        assert f"{NUMBERS[shot.scene.number]} {color} {shape}s" in shot.caption
 
 
 def test_shapes_differ_in_what_they_cover():
-    sprites = np.stack([synthetic.sprite(shape, 20)[..., 0] for shape in SHAPES])
+    sprites = np.stack([sprite(shape, 20)[..., 0] for shape in SHAPES])
     for i, one in enumerate(sprites):
         assert one.max() == 1
         for other in sprites[i + 1 :]:
@@ -151,7 +138,7 @@ def test_shapes_differ_in_what_they_cover():
 
 def test_objects_stay_within_the_picture():
     for shot in TEST:
-        for _, frame, diameter, x, y in synthetic.placements(
+        for _, frame, diameter, x, y in placements(
             shot.scene.reversed() if shot.scene.is_backward else shot.scene, np.random.default_rng(shot.looks)
         ):
             assert 0 <= frame < NUM_FRAMES
@@ -233,7 +220,7 @@ def test_every_object_is_seen_in_most_motions_and_numbers():
 
 def test_the_gallery_has_a_hundred_captions_of_different_content():
     assert len(PLAN.gallery) == len({s.caption for s in PLAN.gallery}) == len({s.scene for s in PLAN.gallery}) == 100
-    assert Counter(s.scene.kind for s in PLAN.gallery) == synthetic.GALLERY
+    assert Counter(s.scene.kind for s in PLAN.gallery) == GALLERY
 
 
 def test_test_questions_are_sixty_of_each_kind_with_equally_frequent_answers():
@@ -366,7 +353,7 @@ def test_an_interrupted_call_goes_on_where_it_stopped(tmp_path: Path, processes:
     root, told = tmp_path / "made", []
     with pytest.raises(Enough):
         make_world(root, num_train=2, num_pairs=1, processes=processes, progress=stop)
-    with pytest.raises(ValueError, match="no complete made world"):
+    with pytest.raises(ValueError, match="no complete synthetic world"):
         Captions(split="test").examples(root)
     first = {path: path.stat().st_mtime_ns for path in (root / "videos").iterdir()}
     make_world(root, num_train=2, num_pairs=1, processes=2, progress=lambda *n: told.append(n))
@@ -388,7 +375,7 @@ def test_another_world_does_not_take_the_place_of_this_one(world: Path):
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path):
     (tmp_path / "holiday.mp4").touch()
-    with pytest.raises(ValueError, match="a folder of its own"):
+    with pytest.raises(ValueError, match="needs an empty folder"):
         make_world(tmp_path)
     assert os.listdir(tmp_path) == ["holiday.mp4"]
 

@@ -26,19 +26,19 @@ def list_datasets() -> None:
 
     from allinone.datasets import all_known
 
-    table = Table("name", "description", "tasks", "records", "licence")
+    table = Table("name", "description", "tasks", "records", "license")
     for known in all_known():
         tasks, sizes = [], []
-        for task, reading in known.card.readings.items():
+        for task, reading in known.card.tasks.items():
             figures = [size.records for size in reading.splits.values() if size.records]
             tasks.append(task)
             sizes.append(f"{max(figures):,}" if figures else "")
-        table.add_row(known.name, known.card.title, "\n".join(tasks), "\n".join(sizes), known.card.licence)
+        table.add_row(known.name, known.card.title, "\n".join(tasks), "\n".join(sizes), known.card.license)
     Console().print(table)
 
 
 def info(name: str, *, root: Path | None = None, json: bool = False) -> None:
-    """Describe a dataset: licence, download, layout on disk, one record, published sizes. With --root, count the
+    """Describe a dataset: license, download, layout on disk, one record, published sizes. With --root, count the
     records that are there; the videos may be missing.
 
     The JSON is {"name", "root", "tasks": {TASK: {SPLIT: {"records", "videos" (distinct files), "options" (of a
@@ -194,12 +194,8 @@ def show_report(report: "JobReport", *more: str) -> None:
 
 def show_card(known: "DatasetEntry") -> None:
     """Print the page of a dataset."""
-    card = known.card
-    print(f"{known.name}: {card.title}\n")
-    for what, text in (("licence", card.licence), ("get it", card.get), ("scored by", card.metric)):
-        print(f"{what + ':':10} {text}")
-    print(f"\n{known.about}\n")
-    for task, reading in card.readings.items():
+    print(f"{known.name}: {known.about}\n")
+    for task, reading in known.card.tasks.items():
         for split, size in reading.splits.items():
             print(f"{task}, {split}: {size_in_words(size)}")
 

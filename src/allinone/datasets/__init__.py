@@ -1,4 +1,4 @@
-"""Data sets by the names that users type: the modules here that have a `CARD`. A module is imported when asked for."""
+"""Data sets by the names that users type: the modules here that have a `CARD`. A module is imported on demand."""
 
 import importlib
 import inspect
@@ -11,7 +11,7 @@ from allinone.datasets.base import Card
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """A data set by name: its card, and what its module tells of layout and records."""
+    """A data set: its name, its card, and the docstring of its module."""
 
     name: str
     card: Card
@@ -19,24 +19,28 @@ class DatasetEntry:
 
 
 def known(name: str) -> DatasetEntry | None:
-    """What the module of this name tells, or None where it is no data set."""
+    """Return the data set of a module; None if the module is not one."""
     module = importlib.import_module(f"{__name__}.{name}")
     card = getattr(module, "CARD", None)
     return DatasetEntry(name, card, inspect.getdoc(module) or "") if isinstance(card, Card) else None
 
 
 def all_known() -> list[DatasetEntry]:
-    """Every data set, by name."""
-    return [there for name in module_names() if (there := known(name))]
+    """Return every data set, by name."""
+    return [entry for name in module_names() if (entry := known(name))]
 
 
 def find(name: str) -> DatasetEntry:
-    """The data set of this name; capitals, hyphens and the like do not matter (`MSR-VTT` is `msrvtt`)."""
+    """Return the data set of a name, in which case and punctuation do not matter: `MSR-VTT` is `msrvtt`.
+
+    Raises:
+        ValueError: there is none; it suggests a similar name and lists all.
+    """
     names = {plain(module): module for module in module_names()}
-    if plain(name) in names and (there := known(names[plain(name)])):
-        return there
-    there = [known.name for known in all_known()]
-    raise ValueError(f"no data set called {name!r}; {did_you_mean(name, there)}there are: {', '.join(there)}")
+    if plain(name) in names and (entry := known(names[plain(name)])):
+        return entry
+    listed = [entry.name for entry in all_known()]
+    raise ValueError(f"no data set called {name!r}; {did_you_mean(name, listed)}there are: {', '.join(listed)}")
 
 
 def module_names() -> list[str]:

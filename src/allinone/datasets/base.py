@@ -1,23 +1,32 @@
-"""What every reader tells of its data set beside the examples: a `Card` with licence, source, tasks and sizes."""
+"""What every reader shares: the `Card` of a data set, its splits, and filters of repeats and of empty texts."""
 
+import inspect
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from allinone.checks import did_you_mean
 from allinone.data.example import Dataset, Example, SplitSize
-from allinone.datasets.records import shown
+from allinone.datasets.fields import collapse_spaces, shown
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+HEADED = re.compile(
+    r"^(License|Get|Scored by): (.+?)\.?(?=\n\n|\n(?:License|Get|Layout|Splits|Scored by)\b|\Z)", re.M | re.S
+)
+"""The paragraphs of a module docstring that a card needs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskReader:
-    """One way to use a data set: the reader (called with `split=`), and its splits with their published sizes."""
+    """One task of a data set: its reader, called with `split=`, and the published size of each split.
+
+    `splits` is empty if users name the splits.
+    """
 
     reader: Callable[..., Dataset]
     splits: Mapping[str, SplitSize]
@@ -25,23 +34,39 @@ class TaskReader:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What one wants to know before downloading. The layout on disk and a record are in the module's docstring.
-
-    `get` tells where the data comes from, `metric` how it is scored; `readings` are named after what they ask.
-    """
+    """What to know before downloading a data set: `get` is where it comes from, `metric` how it is scored."""
 
     title: str
-    licence: str
+    license: str
     get: str
     metric: str
-    readings: Mapping[str, TaskReader]
+    tasks: Mapping[str, TaskReader]
+
+    @classmethod
+    def of(cls, doc: str | None, **readers: Callable[..., Dataset]) -> "Card":
+        """Read the card of a data set from the docstring of its module, where these facts have their one place.
+
+        The first sentence is the title; `License:`, `Get:` and `Scored by:` begin a line. `readers` are named after
+        their tasks, and have the splits.
+        """
+        doc = inspect.cleandoc(doc or "")
+        facts = {heading: collapse_spaces(text) for heading, text in HEADED.findall(doc)}
+        if missing := {"License", "Get", "Scored by"} - facts.keys():
+            raise ValueError(f"{doc[:40]!r}...: a card needs lines that begin with {', '.join(sorted(missing))}")
+        return cls(
+            title=collapse_spaces(doc.partition("\n\n")[0]).removesuffix("."),
+            license=facts["License"],
+            get=facts["Get"],
+            metric=facts["Scored by"],
+            tasks={task: TaskReader(reader=r, splits=getattr(r, "splits", {})) for task, r in readers.items()},
+        )
 
 
 @dataclass(frozen=True)
 class SplitDataset:
-    """Base of the readers that take a split: one of `splits`, which keep their published names and sizes.
+    """Base of readers with published splits. `splits` has their names and sizes.
 
-    None stands in for another.
+    A split is never substituted for another: an unknown name is a ValueError.
     """
 
     splits: ClassVar[Mapping[str, SplitSize]]
@@ -55,14 +80,17 @@ class SplitDataset:
 
     @property
     def published(self) -> SplitSize:
-        """What the split is published to hold."""
+        """Published size of the split."""
         return self.splits[self.split]
 
 
 def distinct(records: Iterable[T], source: object, key: Callable[[T], Any] = attrgetter("id")) -> Iterator[T]:
-    """The examples (or other records) without exact repeats, which one warning counts.
+    """Yield examples (or other records) without exact repeats; a warning counts the repeats.
 
-    The same id with other content is an error.
+    Only hashes of the contents are kept, because some splits have millions of records.
+
+    Raises:
+        ValueError: the same key occurs with other content.
     """
     seen: dict[Any, int] = {}
     num_repeats = 0
@@ -80,7 +108,7 @@ def distinct(records: Iterable[T], source: object, key: Callable[[T], Any] = att
 
 
 def with_texts(examples: Iterable[Example], source: object) -> Iterator[Example]:
-    """Those examples of a collection from the web that have a text; one warning counts the others."""
+    """Skip the examples of a web collection that have no text; a warning counts them."""
     num_empty = 0
     for example in examples:
         if example.text:
@@ -89,15 +117,3 @@ def with_texts(examples: Iterable[Example], source: object) -> Iterator[Example]
             num_empty += 1
     if num_empty:
         log.warning("%s: left out %d records without a text", source, num_empty)
-
-
-def part_name(video: str, start_sec: float | None, end_sec: float | None) -> str:
-    """The `video_id` of a part of a video, which ends as a media fragment does: `#t=12.5,17`."""
-    span = f"#t={start_sec or 0:.10g}" if start_sec or end_sec is not None else ""
-    return video + span + ("" if end_sec is None else f",{end_sec:.10g}")
-
-
-def part(video: Path, name: str, start_sec: float, end_sec: float, text: str, id: str | None) -> Example:
-    """A text about a part of a video; `name` is that of the whole."""
-    video_id = part_name(name, start_sec, end_sec)
-    return Example(id=id, video=video, video_id=video_id, text=text, start_sec=start_sec, end_sec=end_sec)

@@ -1,8 +1,9 @@
-"""Annotation files and videos as they are met in the wild: in other folders, packed, with BOMs, without extensions.
+"""Annotation files as users have them: in other folders, packed, with a BOM, with Windows line ends.
 
-What is harmless is read as it was meant: a BOM, Windows line ends, blank lines at the end, a header in capitals, an id
-with or without its extension. What is not is a ValueError that names file and line. A text that is no UTF-8 is read
-as Windows-1252, and said so.
+Harmless differences are accepted: a BOM, line ends, blank lines, a header in capitals. Anything else is a ValueError
+that names file and line. A file that is not UTF-8 is read as Windows-1252, with a warning.
+
+`Annotation.open` is the one place where readers open an annotation file.
 """
 
 import codecs
@@ -10,39 +11,36 @@ import csv
 import gzip
 import io
 import logging
-import math
-import os
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from allinone.datasets.records import MAX_SHOWN, Record, listing, shown, tidy
+from allinone.datasets.fields import MAX_SHOWN, Record, listing, shown
 from allinone.datasets.streamed import list_under, list_values, object_members, parse
-from allinone.files.shards import Tree
-from allinone.video.names import is_hidden, is_media, nfc, spellings
+from allinone.video.names import is_hidden
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DEPTH = 2
-"""Annotation files are looked for so many folders below the root."""
+"""Levels of folders below the root in which annotation files are searched."""
 
 MAX_LINE = 1 << 24
 """Characters of one line. Lines of real files have some thousands."""
 
 MAX_WHOLE = 1 << 28
-"""Characters of a file that is read as a whole. The largest real one, of SBU, has some 200 million."""
+"""Characters of a file that is read at once. The largest real one, of SBU, has some 200 million."""
 
 MAX_RATIO, MIN_UNPACKED = 100, 1 << 24
-"""A packed file may unpack to so many times its size, or to so many bytes (16 MB). Real annotations reach 20 times."""
+"""A packed file may unpack to 100 times its size, or to 16 MB if that is more. Real annotations reach 20 times."""
 
 MAX_COLUMNS = 1000
 
@@ -50,7 +48,7 @@ csv.field_size_limit(MAX_LINE)
 
 
 class MissingFile(ValueError):
-    """An annotation file that is not there."""
+    """An annotation file does not exist."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +63,21 @@ class Annotation:
 
     @cached_property
     def label(self) -> str:
+        """The name of the file in errors."""
         return f"{self.path}:{self.member}" if self.member else str(self.path)
 
     @property
     def name(self) -> str:
-        """What the file is called, in lower case and without folders and `.gz`."""
+        """The name in lower case, without folders and `.gz`."""
         return PurePosixPath(self.member or self.path.name).name.lower().removesuffix(".gz")
 
     def error(self, problem: str) -> ValueError:
+        """Return an error that begins with the name of the file."""
         return ValueError(f"{self}: {problem}")
 
     @contextmanager
     def open(self) -> Iterator[Any]:
+        """Open the unpacked bytes. Whatever goes wrong while they are read is a ValueError with the file's name."""
         try:
             with ExitStack() as opened:
                 yield opened.enter_context(self.unpacked(opened))
@@ -84,7 +85,7 @@ class Annotation:
             raise self.error(f"cannot be read ({error})") from error
 
     def unpacked(self, opened: ExitStack) -> Any:
-        """The bytes of the file, which end with an error where they are far more than the packed file suggests."""
+        """Return the bytes as a stream, which stops a packed file that would unpack to far too many (`MAX_RATIO`)."""
         if not self.member and self.path.suffix != ".gz":
             return self.path.open("rb")
         packed_bytes = self.path.stat().st_size
@@ -92,7 +93,7 @@ class Annotation:
             archive = opened.enter_context(zipfile.ZipFile(self.path))
             try:
                 file = opened.enter_context(archive.open(self.member))
-            except (NotImplementedError, RuntimeError) as error:  # encrypted, or of a kind that Python does not unpack
+            except (NotImplementedError, RuntimeError) as error:  # encrypted, or a compression Python does not know
                 raise self.error(f"cannot be read ({error})") from error
             packed_bytes = min(packed_bytes, archive.getinfo(self.member).compress_size)
         else:
@@ -103,10 +104,12 @@ class Annotation:
 
     @cached_property
     def encoding(self) -> str:
+        """UTF-16 after its BOM, UTF-8 if all bytes are, else Windows-1252 with a warning that names the line."""
         decoder, line = codecs.getincrementaldecoder("utf-8")(), 1
         with self.open() as file:
             pieces = iter(partial(file.read, 1 << 20), b"")
-            for number, piece in enumerate(chain(pieces, [b""])):  # nothing more: is the last character whole?
+            # The empty piece at the end makes the decoder report a last character that is cut.
+            for number, piece in enumerate(chain(pieces, [b""])):
                 if number == 0 and piece.startswith((b"\xff\xfe", b"\xfe\xff")):
                     return "utf-16"
                 try:
@@ -120,11 +123,12 @@ class Annotation:
 
     @contextmanager
     def decoded(self) -> Iterator[io.TextIOWrapper]:
+        """Open the file as text, with its line ends."""
         with self.open() as file, io.TextIOWrapper(file, self.encoding, errors="replace", newline="") as text:
             yield text
 
     def stream(self) -> Iterator[str]:
-        """The lines with their ends, one after another: for files that are larger than memory."""
+        """Yield the lines with their ends: for files that are larger than memory."""
         with self.decoded() as text:
             for number, line in enumerate(iter(partial(text.readline, MAX_LINE), ""), start=1):
                 if len(line) == MAX_LINE:
@@ -132,6 +136,7 @@ class Annotation:
                 yield line
 
     def text(self) -> str:
+        """Return the whole text."""
         with self.decoded() as text:
             content = text.read(MAX_WHOLE + 1)
         if len(content) > MAX_WHOLE:
@@ -139,51 +144,52 @@ class Annotation:
         return content
 
     def first_line(self) -> str:
-        """The first line that is not blank."""
+        """Return the first line that is not blank."""
         return next(line for _, line in self.numbered())
 
     def numbered(self) -> Iterator[tuple[int, str]]:
-        """Lines that are not blank, one after another, with their numbers and without their ends."""
+        """Yield line number and line, without its end; blank lines are skipped."""
         lines = ((number, line.rstrip("\r\n")) for number, line in enumerate(self.stream(), start=1) if line.strip())
         return self.some(lines)
 
     def lines(self) -> list[str]:
-        """Lines that are not blank, without white space around them."""
+        """Return the stripped lines without the blank ones."""
         return [line.strip() for _, line in self.numbered()]
 
     def some(self, records: Iterable[T]) -> Iterator[T]:
-        """The records; a file without any, as a download that failed leaves it, is an error."""
-        none = True
+        """Yield the records; none at all is an error, because a failed download leaves such a file."""
+        is_empty = True
         for record in records:
-            none = False
+            is_empty = False
             yield record
-        if none:
+        if is_empty:
             raise self.error("there are no records in it; download it again")
 
     def json(self) -> Any:
+        """Return the value of a JSON file, read at once."""
         try:
             return parse(self.text())
         except ValueError as error:
             raise self.named(error) from error
 
     def object(self) -> Record:
-        """The one JSON object that the file is."""
+        """Return the one JSON object of the file, read at once."""
         content = self.json()
         if not isinstance(content, dict):
             raise self.error(f"wanted an object, got {shown(content)}")
         return Record(content, str(self))
 
     def named(self, error: ValueError) -> ValueError:
-        """The error with the name of the file before it, unless it is there."""
+        """Put the name of the file before an error that does not have it."""
         return error if str(error).startswith(str(self)) else self.error(str(error))
 
     def members(self) -> Iterator[tuple[str, Record]]:
-        """Names and values of one JSON object that may be larger than memory; each value must be an object."""
+        """Yield names and values of one JSON object that may be larger than memory; each value must be an object."""
         for name, value in self.values_by_name():
             yield name, self.checked(value, name)
 
     def values_by_name(self) -> Iterator[tuple[str, Any]]:
-        """Names and values of one JSON object, one after another. A name that occurs twice is an error."""
+        """Yield names and values of one JSON object. A name that occurs twice is an error."""
         with self.decoded() as text:
             yield from self.some(self.parsed(object_members(text)))
 
@@ -194,19 +200,19 @@ class Annotation:
             raise self.named(error) from error
 
     def objects(self, *names: str) -> Iterator[Record]:
-        """The objects of a JSON Lines file, one after another, or of a JSON list; each must have these names."""
-        for place, record in self.values():
-            yield self.checked(record, f"record {place}", names)
+        """Yield the objects of a JSON Lines file or of a JSON list; each must have the fields `names`."""
+        for number, record in self.values():
+            yield self.checked(record, f"record {number}", names)
 
     def under(self, name: str, *names: str) -> Iterator[Record]:
-        """The objects of the list `name` in one JSON object, one after another; each must have these names."""
+        """Yield the objects of the list called `name` in one JSON object; each must have the fields `names`."""
         with self.decoded() as text:
-            for place, record in enumerate(self.some(self.parsed(list_under(text, name))), start=1):
-                yield self.checked(record, f"{name}, record {place}", names)
+            for number, record in enumerate(self.some(self.parsed(list_under(text, name))), start=1):
+                yield self.checked(record, f"{name}, record {number}", names)
 
-    def checked(self, record: Any, place: str, names: Iterable[str] = ()) -> Record:
-        """The record, which must be an object and have something under these names."""
-        where = f"{self.label}: {place if len(place) <= 100 else shown(place)}"
+    def checked(self, record: Any, position: str, names: Iterable[str] = ()) -> Record:
+        """Check that a value is an object with these fields."""
+        where = f"{self.label}: {position if len(position) <= 100 else shown(position)}"
         if not isinstance(record, dict):
             raise ValueError(f"{where}: wanted an object, got {shown(record)}")
         checked = Record(record, where)
@@ -215,7 +221,7 @@ class Annotation:
         return checked
 
     def values(self) -> Iterator[tuple[int, Any]]:
-        """What a JSON Lines file or a JSON list holds, with line or place."""
+        """Yield the values of a JSON Lines file or of a JSON list, each with its line or its number."""
         with self.decoded() as text:
             is_list = text.read(100).lstrip().startswith("[")
         if is_list:
@@ -229,6 +235,13 @@ class Annotation:
                 raise self.error(f"line {line}: {str(error).removeprefix('line 1: ')}") from error
             yield line, value
 
+    def records(self) -> Iterator[Record]:
+        """Yield the records of a JSON list, of JSON Lines, or of a table with commas or tabs."""
+        first = self.first_line()
+        if first.lstrip().startswith(("[", "{")):
+            return self.objects()
+        return self.rows(delimiter="\t" if "\t" in first else ",")
+
     def rows(
         self,
         *columns: str,
@@ -236,10 +249,15 @@ class Annotation:
         header: Sequence[str] | None = None,
         may_be_empty: Sequence[str] = (),
     ) -> Iterator[Record]:
-        """The rows of a csv file by column, one after another, names in lower case and values texts.
+        """Yield the rows of a CSV file: column names in lower case, values as texts.
 
-        `columns` must be there and filled, those that `may_be_empty` must be there. `header` names the columns of a
-        file that has no line for that. A file that ends within quotes or within a row is an error.
+        Args:
+            columns: must exist and be filled.
+            header: the columns of a file without a header line.
+            may_be_empty: must exist.
+
+        Raises:
+            ValueError: among others, the file ends within quotes or within a row.
         """
         lines = self.fields(delimiter)
         names = [name.strip().lower() for name in (header or next(self.some(lines))[1])]
@@ -247,8 +265,8 @@ class Annotation:
             raise self.error(f"{len(names):,} columns; there may be {MAX_COLUMNS:,}")
         if missing := [column for column in (*columns, *may_be_empty) if column not in names]:
             raise self.error(f"no column {', '.join(missing)}; there are: {listing(names)}")
-        if twice := [name for name, count in Counter(names).items() if count > 1 and name]:
-            raise self.error(f"column {listing(twice)} is there twice")
+        if repeated := [name for name, count in Counter(names).items() if count > 1 and name]:
+            raise self.error(f"column {listing(repeated)} is there twice")
         for line, fields in self.some(lines):
             if len(fields) != len(names):
                 raise self.error(f"line {line}: {len(fields):,} fields, but {len(names)} columns")
@@ -258,8 +276,8 @@ class Annotation:
             yield row
 
     def fields(self, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-        """The fields of each line of a csv file that is not blank, with its number."""
-        end = "\x04"  # a last line, which becomes a part of the text where quotes are open
+        """Yield line number and fields of each line of a CSV file that is not blank."""
+        end = "\x04"  # added as a last line: with an open quote it becomes a part of the last text
         lines = csv.reader(chain(self.stream(), [end]), delimiter=delimiter)
         try:
             for fields in lines:
@@ -272,7 +290,7 @@ class Annotation:
 
 
 class Bounded(io.RawIOBase):
-    """A stream that raises an error once it has given more than so many bytes."""
+    """A stream that raises `error` after `max_bytes` bytes."""
 
     def __init__(self, file: Any, max_bytes: int, error: ValueError):
         self.file, self.left, self.error = file, max_bytes, error
@@ -290,10 +308,13 @@ class Bounded(io.RawIOBase):
 
 
 def find(root: Path, *names: str) -> Annotation:
-    """The first of these annotation files that is under the root; MissingFile tells what was looked for, and where.
+    """Return the first of these annotation files below the root.
 
-    A name may be a glob pattern. Folders are searched from the top, to a depth of two, then the zip archives there;
-    case does not matter, and `.gz` may be added.
+    A name may be a glob pattern, and may have folders. Folders are searched from the top, two levels down, then the
+    zip archives there. Case does not matter, and `.gz` may be added.
+
+    Raises:
+        MissingFile: none exists; the message has the names and the root.
     """
     for file in candidates(root, *names):
         return file
@@ -302,7 +323,7 @@ def find(root: Path, *names: str) -> Annotation:
 
 
 def candidates(root: Path, *names: str) -> Iterator[Annotation]:
-    """The annotation files of these names (`folder/name` asks for the folder, too), in the order of `find`."""
+    """Yield the annotation files of these names in the order of `find`."""
     root = Path(root)
     if not root.is_dir():
         raise MissingFile(f"{root}: there is no such folder")
@@ -319,7 +340,7 @@ def candidates(root: Path, *names: str) -> Iterator[Annotation]:
 
 
 def find_some(root: Path, *names: str) -> list[Annotation]:
-    """Those of the annotation files that are there; maybe none."""
+    """Return those of the annotation files that exist."""
     found = []
     for name in names:
         with suppress(MissingFile):
@@ -328,32 +349,30 @@ def find_some(root: Path, *names: str) -> list[Annotation]:
 
 
 def find_all(root: Path, pattern: str) -> list[Annotation]:
-    """Every annotation file of the name (a glob pattern), by path; maybe none."""
+    """Return every annotation file that fits a glob pattern, by path."""
     return [Annotation(path) for path in matching(annotation_files(Path(root)), pattern)]
 
 
 def matching(files: Sequence[Path], *patterns: str) -> list[Path]:
-    """Files whose name, in any case, fits one of the patterns; those of the first pattern first.
-
-    A pattern with folders is about the folders that the file lies in, too.
-    """
-    return [path for wanted in patterns for path in files if fits(path, wanted)]
+    """Return the files that fit one of the patterns in any case; those of the first pattern first."""
+    return [path for pattern in patterns for path in files if fits(path, pattern)]
 
 
 def fits(path: Path, pattern: str) -> bool:
+    """Return whether the name, and as many folders as the pattern has, fit the pattern."""
     wanted = pattern.lower().split("/")
     names = [name.lower() for name in path.parts[-len(wanted) :]]
     return len(names) == len(wanted) and all(map(fnmatchcase, names, wanted))
 
 
 def annotation_files(root: Path) -> list[Path]:
-    """Every file of the annotation folders, by folder and name; not the hidden ones that a Mac puts beside others."""
+    """Return every file of the annotation folders, by folder and name, without the hidden ones that macOS adds."""
     files = (path for folder in annotation_folders(root) for path in sorted(folder.iterdir()) if path.is_file())
     return [path for path in files if not path.name.startswith(".")]
 
 
 def annotation_folders(root: Path) -> Iterator[Path]:
-    """The root and the folders below it, level by level; not those that hold a great many folders (classes, frames)."""
+    """Yield the root and the folders below it, level by level; not those with over 50 folders (classes, frames)."""
     level = [root]
     for _ in range(DEPTH + 1):
         yield from level
@@ -362,6 +381,7 @@ def annotation_folders(root: Path) -> Iterator[Path]:
 
 
 def find_member(archive: Path, name: str) -> str | None:
+    """Return the member of a zip archive that fits a name."""
     try:
         with zipfile.ZipFile(archive) as opened:
             members = opened.namelist()
@@ -369,136 +389,3 @@ def find_member(archive: Path, name: str) -> str | None:
         raise ValueError(f"{archive}: cannot be read ({error}); download it again") from error
     own = (m for m in members if "__MACOSX" not in m)
     return next((m for m in own if PurePosixPath(m.lower()).match(name.lower())), None)
-
-
-@dataclass
-class Videos:
-    """Where the video of an id lies: in one of `folders` under the root (or in the root), whatever its extension.
-    It may be packed in shards.
-
-    A file that is not there gets the path at which it is expected, with `suffix`. `search_below=False`, for collections
-    of millions, looks only for the very path.
-    """
-
-    root: Path
-    folders: Sequence[str] = ("videos", "clips", "images")
-    suffix: str = ".mp4"
-    search_below: bool = True
-    by_name: dict[str, list[Path]] | None = field(default=None, repr=False)
-    listed: dict[Path, list[str]] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self):
-        self.root = Path(self.root)
-        self.tree = Tree(self.root)
-        there = [self.root / folder for folder in self.folders if self.tree.is_dir(self.root / folder)]
-        self.places = there or [self.root]
-        self.expected = there[0] if there else self.root / self.folders[0]
-
-    def path(self, video: str, *others: str) -> Path:
-        """The file called `video` (with or without folders and extension), or else by one of the `others` names."""
-        for name in (video, *others):
-            for place in self.places:
-                for path in (place / name, place / (name + self.suffix)):
-                    if self.tree.is_file(there := self.spelled(path)):
-                        return there
-        for name in (video, *others) if self.search_below else ():
-            if found := self.search(name):
-                return found
-        return self.expected / (video if is_media(video) else video + self.suffix)
-
-    def spelled(self, path: Path) -> Path:
-        """The path as it is written on disk, with composed letters or not (NFC, NFD); where there is none, itself."""
-        if str(path).isascii() or self.tree.is_file(path):
-            return path
-        folder = self.root if path.is_relative_to(self.root) else Path(path.anchor)
-        others = spellings(folder, path.relative_to(folder), self.names_in)
-        return next((other for other in others if self.tree.is_file(other)), path)
-
-    def names_in(self, folder: Path) -> list[str]:
-        if folder not in self.listed:
-            is_there = self.tree.is_dir(folder)
-            self.listed[folder] = [path.name for path, _ in self.tree.children(folder)] if is_there else []
-        return self.listed[folder]
-
-    def search(self, name: str) -> Path | None:
-        if self.by_name is None:
-            self.by_name = {}
-            for place in self.places:
-                for path in media_files(place, self.tree):
-                    self.by_name.setdefault(nfc(bare(path.name)).lower(), []).append(path)
-        alike = self.by_name.get(nfc(bare(name)).lower(), [])
-        exact = [path for path in alike if bare(path.name) == bare(name)]
-        exact = exact or [path for path in alike if nfc(bare(path.name)) == nfc(bare(name))]  # YouTube's differ by case
-        found = [path for path in exact if path.as_posix().endswith(f"/{name}")] or exact or alike
-        if len({bare(path.name) for path in found}) > 1:
-            raise ValueError(f"which one is {shown(name)}? {', '.join(map(str, found[:3]))}")
-        return found[0] if found else None
-
-
-def media_files(folder: Path, tree: Tree, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """Every video and image below a folder, by name; hidden ones, and those in bins, are left out."""
-    above = (*above, os.path.realpath(folder))
-    for path, is_folder in tree.children(folder):
-        if is_hidden(path.name):
-            continue
-        if is_folder:
-            if not path.is_symlink() or os.path.realpath(path) not in above:  # else it leads round in a circle
-                yield from media_files(path, tree, above)
-        elif is_media(path.name):
-            yield path
-
-
-def bare(name: str) -> str:
-    """The name of a video without its folders and extension."""
-    path = PurePosixPath(name)
-    return path.stem if is_media(name) else path.name
-
-
-def as_mp4(path: Path) -> Path:
-    """Where the video is that `allinone data prepare` makes of one."""
-    return path.with_name(f"{bare(path.name)}.mp4")
-
-
-def parse_seconds(value: object) -> float | None:
-    """A time, which may be written as a number or as a text; None where there is none."""
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    try:
-        seconds = math.nan if isinstance(value, bool) or not isinstance(value, str | int | float) else float(value)
-    except (ValueError, OverflowError):
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise ValueError(f"must be a number of seconds, at least 0; got {shown(value)}")
-    return seconds
-
-
-def parse_span(start: object, end: object, place: str) -> tuple[float, float]:
-    """Start and end of a part of a video; `place` tells where they stand."""
-    try:
-        first, last = parse_seconds(start), parse_seconds(end)
-    except ValueError as error:
-        raise ValueError(f"{place}: a time {error}") from None
-    if first is None or last is None or last <= first:
-        raise ValueError(f"{place}: wanted a start and a later end in seconds, got {shown(start)} and {shown(end)}")
-    return first, last
-
-
-def timed_sentences(record: Record) -> list[tuple[float, float, str]]:
-    """The sentences of a record of dense captioning, each after its start and end."""
-    spans, sentences = record.items_of("timestamps"), record.texts("sentences", may_be_empty=True)
-    wrong = [span for span in spans if not is_span(span)]
-    if wrong or len(spans) != len(sentences):
-        wanted = "as many sentences as timestamps [start, end]"
-        raise record.error(f"wanted {wanted}, got {shown(sentences)} at {shown(wrong or spans)}")
-    return [(float(start), float(end), said) for (start, end), said in zip(spans, sentences, strict=True)]
-
-
-def is_span(value: Any) -> bool:
-    """Whether it is a list of two numbers."""
-    are_numbers = isinstance(value, list) and all(isinstance(n, int | float) and math.isfinite(n) for n in value)
-    return are_numbers and len(value) == 2
-
-
-def in_order_of_time(sentences: Iterable[tuple[float, float, str]]) -> str:
-    """One paragraph of sentences with their spans (start, end, text), as paragraph retrieval reads them."""
-    return tidy(" ".join(text for _, _, text in sorted(sentences, key=lambda s: (s[0], s[1]))))

@@ -1,7 +1,8 @@
-"""HMDB51: 6,766 clips of 51 human actions, mostly from films (Kuehne et al., ICCV 2011).
+"""HMDB51: clips of 51 human actions, mostly from films (Kuehne et al., ICCV 2011).
 
-Licence: CC BY 4.0. Get: serre.lab.brown.edu/hmdb51.html (`hmdb51_org.rar`, `test_train_splits.rar`), or the one table
-`hmdb51.csv` of MIL-NCE (github.com/antoine77340/MIL-NCE_HowTo100M).
+License: CC BY 4.0.
+Get: serre.lab.brown.edu/hmdb51.html (`hmdb51_org.rar`, `test_train_splits.rar`), or MIL-NCE's one table `hmdb51.csv`:
+https://github.com/antoine77340/MIL-NCE_HowTo100M.
 
     root/testTrainMulti_7030_splits/brush_hair_test_split1.txt      a file for each class and fold; or instead
     root/hmdb51.csv                                                 all of them; or mmaction2's two lists a fold,
@@ -9,10 +10,10 @@ Licence: CC BY 4.0. Get: serre.lab.brown.edu/hmdb51.html (`hmdb51_org.rar`, `tes
     root/hmdb51_vid_train_split_1.txt      hmdb51_vid_test_split_1.txt          the ending .avi may be left out
     root/videos/brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0.avi
 
-Splits: three folds, `train1`, `test1` to `train3`, `test3`, of 3,570 and 1,530 clips: 70 and 30 of each class; 1,666
-clips of each fold are left out on purpose. Results are the mean of the three.
+Three folds, `train1`, `test1` to `train3`, `test3`, have 70 and 30 clips of each class; 1,666 of the 6,766 clips are
+left out of each fold on purpose.
 
-Scored by top-1 accuracy. All-in-One reports a linear probe.
+Scored by: top-1 accuracy, mean of three folds. All-in-One reports a linear probe.
 
 One record of `brush_hair_test_split1.txt`, of `hmdb51.csv` (0: not used, 1: training, 2: test), and of the list:
 
@@ -23,21 +24,16 @@ One record of `brush_hair_test_split1.txt`, of `hmdb51.csv` (0: not used, 1: tra
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from allinone.data.example import Example
-from allinone.datasets.actions import Clip, labelled, split_number, words
-from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
-from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find_all, find_some
-from allinone.datasets.records import shown
+from allinone.data.example import Example, SplitSize
+from allinone.datasets.actions import Clip, labeled, split_number, words
+from allinone.datasets.base import Card, SplitDataset, distinct
+from allinone.datasets.fields import shown
+from allinone.datasets.files import Annotation, MissingFile, find_all, find_some
+from allinone.datasets.videos import Videos, bare
 
-SPLITS = {
-    f"{part}{fold}": SplitSize(records=count, videos=count)
-    for fold in (1, 2, 3)
-    for part, count in (("train", 3_570), ("test", 1_530))
-}
 USES = {"train": "1", "test": "2"}
 PAIRS = (
     ("hmdb51_train_split_{}_videos.txt", "hmdb51_val_split_{}_videos.txt"),
@@ -51,7 +47,11 @@ PAIRS = (
 class Labels(SplitDataset):
     """The clips with their classes."""
 
-    splits = SPLITS
+    splits = {
+        f"{part}{fold}": SplitSize(records=count, videos=count)
+        for fold in (1, 2, 3)
+        for part, count in (("train", 3_570), ("test", 1_530))
+    }
 
     def classes(self, root: Path) -> list[str]:
         return sorted({words(use.folder) for use in uses(root, self.split[-1])})
@@ -63,11 +63,11 @@ class Labels(SplitDataset):
             if clip.use == USES[self.split[:-1]]
         )
         videos = Videos(root, folders=("videos", "hmdb51_org", "hmdb51"), suffix=".avi")
-        yield from labelled(clips, videos, root)
+        yield from labeled(clips, videos, root)
 
 
 class Use(NamedTuple):
-    """What a clip is used for in a fold: 0 nothing, 1 training, 2 test."""
+    """The use of a clip in a fold: 0 none, 1 training, 2 test."""
 
     folder: str
     name: str
@@ -75,34 +75,33 @@ class Use(NamedTuple):
 
 
 def uses(root: Path, fold: str) -> Iterator[Use]:
-    """Every clip of a fold. One with two classes, or both in training and test, is an error."""
+    """Yield every clip of a fold, from the first kind of file that exists.
+
+    Raises:
+        ValueError: a clip has two classes, or is both in training and test.
+    """
     ending = f"_test_split{fold}.txt"
     tables = find_some(root, "hmdb51.csv")
     lists = [] if tables else find_all(root, f"*{ending}")
-    if not tables and not lists:
-        pair = in_pair(root, fold)
-        if not pair:
-            raise MissingFile(f"{root}: no hmdb51.csv, and no folder testTrainMulti_7030_splits with *{ending}")
-    else:
-        pair = {}
-    in_tables = (
-        (file, Use(row["label"].removesuffix("_test"), row["video_id"], row[f"split{fold}"]))
-        for file in tables
-        for row in file.rows("video_id", "label", f"split{fold}")
-    )
-    in_lists = (
-        (file, Use(file.path.name[: -len(ending)], *line.rpartition(" ")[::2]))
-        for file in lists
-        for line in file.lines()
-    )
-    in_pairs = (
-        (file, Use(path.parent.name, path.name, use))
-        for use, file in pair.items()
-        for path in (PurePosixPath(split_number(split_number(line)[0])[0]) for line in file.lines())
-    )
+    pair = {} if tables or lists else in_pair(root, fold)
+    files = [*tables, *lists, *pair.values()]
+    if not files:
+        raise MissingFile(f"{root}: no hmdb51.csv, and no folder testTrainMulti_7030_splits with *{ending}")
+
+    def found() -> Iterator[tuple[Annotation, Use]]:
+        for file in tables:
+            for row in file.rows("video_id", "label", f"split{fold}"):
+                yield file, Use(row["label"].removesuffix("_test"), row["video_id"], row[f"split{fold}"])
+        for file in lists:
+            for line in file.lines():
+                yield file, Use(file.path.name[: -len(ending)], *line.rpartition(" ")[::2])
+        for use, file in pair.items():
+            for line in file.lines():
+                path = PurePosixPath(split_number(split_number(line)[0])[0])
+                yield file, Use(path.parent.name, path.name, use)
 
     def checked() -> Iterator[Use]:
-        for file, clip in chain(in_tables, in_lists, in_pairs):
+        for file, clip in found():
             if clip.use not in ("0", "1", "2"):
                 wanted = "wanted 0 (not used), 1 (training) or 2 (test)"
                 raise file.error(f"{shown(clip.name)}: {wanted}, got {shown(clip.use)}")
@@ -110,12 +109,11 @@ def uses(root: Path, fold: str) -> Iterator[Use]:
                 raise file.error(f"wanted lines 'brush_hair/name.avi 0', got {shown(clip.name)} without a folder")
             yield clip
 
-    there = [*tables, *lists, *pair.values()]
-    return distinct(checked(), there[0] if len(there) == 1 else root, key=lambda clip: bare(clip.name))
+    return distinct(checked(), files[0] if len(files) == 1 else root, key=lambda clip: bare(clip.name))
 
 
 def in_pair(root: Path, fold: str) -> dict[str, Annotation]:
-    """The two lists of a fold by what their clips are used for; none where not both are there."""
+    """Return the two lists of a fold by the use of their clips; empty unless both exist."""
     for train, test in PAIRS:
         pair = find_some(root, train.format(fold)), find_some(root, test.format(fold))
         if all(pair):
@@ -123,10 +121,4 @@ def in_pair(root: Path, fold: str) -> dict[str, Annotation]:
     return {}
 
 
-CARD = Card(
-    title="HMDB51: 6,766 clips of 51 human actions",
-    licence="CC BY 4.0",
-    get="serre.lab.brown.edu/hmdb51.html; hmdb51.csv: github.com/antoine77340/MIL-NCE_HowTo100M",
-    metric="top-1 accuracy, mean of three folds",
-    readings={"labels": TaskReader(reader=Labels, splits=SPLITS)},
-)
+CARD = Card.of(__doc__, labels=Labels)

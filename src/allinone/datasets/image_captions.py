@@ -1,13 +1,13 @@
-"""Images with several captions each, in the files that people share: Karpathy's JSON, ALBEF's JSON, tables of tokens.
+"""Files of images with several captions each, as people share them: Karpathy's JSON, ALBEF's JSON, tables of tokens.
 
-Karpathy's, `{"images": [...]}`, has all splits of a data set; ALBEF's a file for each split, with an object for an
-image (val, test) or for a caption (train):
+Karpathy's, `{"images": [...]}`, has all splits of a data set; ALBEF has a file for each split, with an object for each
+image (val, test) or for each caption (train):
 
     {"filepath": "val2014", "filename": "COCO_val2014_000000391895.jpg", "split": "test", "cocoid": 391895,
      "sentences": [{"raw": "a man rides a motorbike", "sentid": 770337}, ...]}
     {"image": "val2014/COCO_val2014_000000391895.jpg", "caption": ["a man rides a motorbike", ...]}
 
-Tables have a row for a caption, numbered or not, and no splits:
+Tables have a row for each caption, numbered or not, and no splits:
 
     1000092795.jpg#0 TAB Two young men stand in a garden .          .token
     1000092795.jpg| 0| Two young men stand in a garden .            results.csv
@@ -17,47 +17,26 @@ Tables have a row for a caption, numbered or not, and no splits:
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
-from allinone.data.example import Example
 from allinone.datasets.base import distinct
-from allinone.datasets.files import Annotation, Videos, bare
-from allinone.datasets.pairs import pairs
-from allinone.datasets.records import shown, tidy
+from allinone.datasets.fields import shown
+from allinone.datasets.files import Annotation
+from allinone.datasets.records import Captioned, numbered, read_captions
+from allinone.datasets.videos import bare
 
 TOKEN = re.compile(r"([^#|\t]+?)\s*[#|]\s*(\d+)\s*[|\s]\s*(.*)")
 MAX_TOKEN = 10_000
-"""Longer lines are no captions, and the pattern takes its time with them."""
+"""Longer lines are not captions, and the pattern would take its time with them."""
 
 KARPATHY = ("train", "restval", "val", "test")
-"""What images are marked with."""
-
-
-@dataclass(frozen=True)
-class Captioned:
-    """Captions of an image, with their names in the data set; `files` may be its file, the likeliest name first."""
-
-    files: tuple[str, ...]
-    captions: tuple[tuple[str, str], ...]
-
-    @property
-    def image_id(self) -> str:
-        return bare(self.files[0])
-
-
-def captions(images: Iterable[Captioned], videos: Videos) -> Iterator[Example]:
-    """An example for each caption."""
-    for image in images:
-        path = videos.path(*image.files)
-        for name, text in image.captions:
-            yield Example(id=name, video=path, video_id=image.image_id, text=tidy(text))
+"""The splits of images in Karpathy's files."""
 
 
 def in_karpathy(file: Annotation, splits: Iterable[str]) -> Iterator[Captioned]:
-    """The images of some splits; those of COCO may be named as in its release of 2017, too."""
+    """Yield the images of some splits; the files of COCO may have the names of its release of 2017, too."""
     wanted = frozenset(splits)
 
     def of_splits() -> Iterator[Captioned]:
@@ -70,26 +49,26 @@ def in_karpathy(file: Annotation, splits: Iterable[str]) -> Iterator[Captioned]:
             name = image.text("filename")
             files = [f"{image.text('filepath')}/{name}"] if image.optional("filepath") else []
             files += [name] + ([image.name("cocoid").zfill(12)] if image.has("cocoid") else [])
-            captions = ((said.name("sentid"), said.text("raw")) for said in image.objects("sentences"))
+            captions = ((caption.name("sentid"), caption.text("raw")) for caption in image.objects("sentences"))
             yield Captioned(tuple(files), tuple(captions))
 
-    found = iter(of_splits())
-    if (first := next(found, None)) is None:
+    images = iter(of_splits())
+    if (first := next(images, None)) is None:
         raise file.error(f"no image of the split {' or '.join(sorted(wanted))}")
-    yield from chain([first], found)
+    yield from chain([first], images)
 
 
 def in_albef(file: Annotation) -> Iterator[Captioned]:
-    """The images of a file of one split; the captions of an image may be in several objects."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for image, texts in pairs(file):
-        found[image] += texts
-    yield from (numbered((image, Path(image).name), texts) for image, texts in found.items())
+    """Yield the images of a file of one split; the captions of an image may be in several objects."""
+    captions: dict[str, list[str]] = defaultdict(list)
+    for image, texts in read_captions(file):
+        captions[image] += texts
+    yield from (numbered((image, Path(image).name), texts) for image, texts in captions.items())
 
 
 def in_table(file: Annotation) -> dict[str, Captioned]:
-    """The images of a table by name without extension, in its order."""
-    found: dict[str, list[str]] = defaultdict(list)
+    """Return the images of a table by name without extension, in its order."""
+    captions: dict[str, list[str]] = defaultdict(list)
     names: dict[str, str] = {}
     first = file.first_line().strip().lower().replace('"', "")
     has_header = first.startswith("image")
@@ -97,8 +76,8 @@ def in_table(file: Annotation) -> dict[str, Captioned]:
     for image, text in rows:
         if names.setdefault(bare(image), image) != image:
             raise file.error(f"two images of one name: {shown(names[bare(image)])} and {shown(image)}")
-        found[image].append(text)
-    return {bare(image): numbered((image,), texts) for image, texts in found.items()}
+        captions[image].append(text)
+    return {bare(image): numbered((image,), texts) for image, texts in captions.items()}
 
 
 def in_columns(file: Annotation) -> Iterator[tuple[str, str]]:
@@ -120,13 +99,8 @@ def in_tokens(file: Annotation, has_header: bool) -> Iterator[tuple[str, str]]:
 
 
 def listed(table: Annotation, names: Annotation, images: dict[str, Captioned]) -> Iterator[Captioned]:
-    """The images that a file names, in its order; `table` is that of the captions."""
+    """Yield the images that the file `names` lists, in its order; `table` is the file of the captions."""
     for name in distinct(map(bare, names.lines()), names, key=str):
         if name not in images:
             raise table.error(f"no caption of image {shown(name)}, which {names} lists")
         yield images[name]
-
-
-def numbered(files: tuple[str, ...], texts: Iterable[str]) -> Captioned:
-    name = bare(files[0])
-    return Captioned(files, tuple((f"{name}#{number}", text) for number, text in enumerate(texts)))

@@ -1,7 +1,8 @@
-"""LSMDC: clips of 200 movies of 4 s with one sentence each, from scripts and audio description (Rohrbach et al., 2017).
+"""LSMDC: clips of 4 s of 200 movies with one sentence each, and multiple choice (Rohrbach et al., 2017).
 
-Licence: on request, for research; sites.google.com/site/describingmovies/download gives a password for clips and
-annotations. The files below are those of the challenge of 2016.
+License: on request, for research.
+Get: sites.google.com/site/describingmovies/download gives a password for clips and annotations. The files below are
+those of the challenge of 2016.
 
     root/LSMDC16_annos_training.csv                         `train` of the captions
     root/LSMDC16_annos_val.csv                              `val`
@@ -12,13 +13,14 @@ annotations. The files below are those of the challenge of 2016.
     root/videos/1004_Juno/1004_Juno_00.00.32.022-00.00.32.566.avi        or without the folder of the movie
 
 Columns are separated by tabs, without a header: clip, start and end as aligned by hand, start and end as cut out, and
-the sentence; in the choices five sentences. There the right one is the first, but in `test` a last column tells which,
-from 1 to 5. Also read: `lsmdc_ret_train.json`, `lsmdc_ret_val.json`, `lsmdc_ret_test_1000.json` (VindLU, UMT).
+the sentence (from scripts and audio description); for the choices five sentences. The first is right, but in `test` the
+number of the right one, 1 to 5, is in a last column. Also read: `lsmdc_ret_train.json`, `lsmdc_ret_val.json`,
+`lsmdc_ret_test_1000.json` (VindLU, UMT).
 
-A clip may come in several rows, with different sentences. Sizes: 101,079, 7,408 and 1,000 captions; 101,079, 7,408 and
-10,053 choices. The released All-in-One leaves three choices of `test` out, whose clips are broken.
+A clip may have several rows with different sentences. The released All-in-One skips three choices of `test` with broken
+clips.
 
-Captions are scored by recall at 1, 5, 10 and the median rank, on the 1,000 clips of `test`; choices by accuracy.
+Scored by: captions: recall at 1, 5, 10 and median rank on the 1,000 clips of `test`; choices: accuracy.
 
 One record of the captions, and of the choices of `test`, tabs written as |:
 
@@ -29,25 +31,17 @@ One record of the captions, and of the choices of `test`, tabs written as |:
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 
-from allinone.data.example import Example
-from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
-from allinone.datasets.files import Annotation, Videos, bare, find
-from allinone.datasets.pairs import pairs
-from allinone.datasets.records import shown, tidy
+from allinone.data.example import Example, SplitSize
+from allinone.datasets.base import Card, SplitDataset, distinct
+from allinone.datasets.fields import collapse_spaces, shown
+from allinone.datasets.files import Annotation, find
+from allinone.datasets.records import read_captions
+from allinone.datasets.videos import Videos, bare
 
-CAPTIONS = {
-    "train": SplitSize(records=101_079),
-    "val": SplitSize(records=7_408),
-    "test": SplitSize(records=1_000, videos=1_000),
-}
-CHOICES = {
-    "train": SplitSize(records=101_079),
-    "val": SplitSize(records=7_408),
-    "test": SplitSize(records=10_053),
-}
 CAPTION_FILES = {
     "train": ("LSMDC16_annos_training.csv", "lsmdc_ret_train.json"),
     "val": ("LSMDC16_annos_val.csv", "lsmdc_ret_val.json"),
@@ -64,67 +58,71 @@ CHOICE_FILES = {
 class Captions(SplitDataset):
     """Every sentence with its clip, in the order of the annotation file."""
 
-    splits = CAPTIONS
+    splits = {
+        "train": SplitSize(records=101_079),
+        "val": SplitSize(records=7_408),
+        "test": SplitSize(records=1_000, videos=1_000),
+    }
 
     def examples(self, root: Path) -> Iterator[Example]:
         file, clips = find(root, *CAPTION_FILES[self.split]), Clips(root)
         if file.name.endswith(".json"):
-            told = ((bare(video), text) for video, texts in pairs(file) for text in texts)
+            described = ((bare(video), text) for video, texts in read_captions(file) for text in texts)
         else:
-            told = ((row.columns[0], row.columns[5]) for row in rows(file, 6))
-        for clip, text in told:
+            described = ((row.columns[0], row.columns[5]) for row in rows(file, 6))
+        for clip, text in described:
             name, path = clips.find(clip)
-            yield Example(id=name, video=path, video_id=clip, text=tidy(text))
+            yield Example(id=name, video=path, video_id=clip, text=collapse_spaces(text))
 
 
 @dataclass(frozen=True)
 class Choices(SplitDataset):
     """Which of five sentences belongs to the clip?"""
 
-    splits = CHOICES
+    splits = {
+        "train": SplitSize(records=101_079),
+        "val": SplitSize(records=7_408),
+        "test": SplitSize(records=10_053),
+    }
 
     def examples(self, root: Path) -> Iterator[Example]:
         file, clips = find(root, *CHOICE_FILES[self.split]), Clips(root)
         for row in rows(file, 11 if self.split == "test" else 10):
-            clip, options, answer = row.columns[0], row.columns[5:10], (*row.columns[10:], "1")[0]
+            clip, options = row.columns[0], row.columns[5:10]
+            answer = row.columns[10] if len(row.columns) > 10 else "1"
             if answer not in ("1", "2", "3", "4", "5"):
                 raise ValueError(f"{file}: line {row.line}: wanted an answer from 1 to 5, got {shown(answer)}")
             name, path = clips.find(clip)
             yield Example(id=name, video=path, video_id=clip, text="", options=options, right=int(answer) - 1)
 
 
-@dataclass
 class Clips:
-    """Where clips lie, and names for their records: that of the clip, and from its second record on a number."""
+    """Finds clips, and names their records: after the clip, with a number from its second record on."""
 
-    root: Path
-    counts: Counter[str] = field(default_factory=Counter)
-    paths: dict[str, Path] = field(default_factory=dict)
-
-    def __post_init__(self):
-        self.videos = Videos(self.root, suffix=".avi")
+    def __init__(self, root: Path):
+        videos = Videos(root, suffix=".avi")
+        self.counts: Counter[str] = Counter()
+        self.path = cache(lambda clip: videos.path(f"{clip.rpartition('_')[0]}/{clip}", clip))
 
     def find(self, clip: str) -> tuple[str, Path]:
+        """Return the name of the next record of a clip, and the file of the clip."""
         number = self.counts[clip]
         self.counts[clip] += 1
-        if clip not in self.paths:
-            movie = clip.rpartition("_")[0]
-            self.paths[clip] = self.videos.path(f"{movie}/{clip}", clip)
-        return f"{clip}#{number}" if number else clip, self.paths[clip]
+        return f"{clip}#{number}" if number else clip, self.path(clip)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of an annotation file; repeats of it are told by its columns."""
+    """A line of an annotation file; repeats are found by its columns."""
 
     line: int = field(repr=False)
     columns: tuple[str, ...]
 
 
 def rows(file: Annotation, num_columns: int) -> Iterator[Row]:
-    """The lines; quotes are a part of the text."""
-    found = (Row(line, tuple(map(tidy, text.rstrip("\t ").split("\t")))) for line, text in file.numbered())
-    for row in distinct(found, file, key=attrgetter("columns")):
+    """Yield the lines, without repeats; quotes are a part of the text."""
+    split = (Row(line, tuple(map(collapse_spaces, text.rstrip("\t ").split("\t")))) for line, text in file.numbered())
+    for row in distinct(split, file, key=attrgetter("columns")):
         if len(row.columns) != num_columns or not row.columns[0]:
             wanted = f"wanted a clip and {num_columns - 1} more columns between tabs"
             got = f"{len(row.columns):,}, the first {shown(row.columns[0])}"
@@ -134,13 +132,4 @@ def rows(file: Annotation, num_columns: int) -> Iterator[Row]:
         yield row
 
 
-CARD = Card(
-    title="LSMDC: 118,000 clips of movies with a sentence each, and multiple choice",
-    licence="on request, for research",
-    get="sites.google.com/site/describingmovies/download",
-    metric="captions: recall at 1, 5, 10 and median rank on 1,000 clips; choices: accuracy",
-    readings={
-        "captions": TaskReader(reader=Captions, splits=CAPTIONS),
-        "choices": TaskReader(reader=Choices, splits=CHOICES),
-    },
-)
+CARD = Card.of(__doc__, captions=Captions, choices=Choices)

@@ -1,8 +1,9 @@
 """MSR-VTT: ten thousand web video clips of 10 to 30 s with 20 captions each (Xu et al., CVPR 2016).
 
-Licence: none is stated; the videos are YouTube's, for research. Annotations: the authors' page of the 2016 challenge
-(`train_val_annotation.zip`, `test_videodatainfo.json`), or the one file `MSRVTT_data.json` that the lists of the
-1kA split come with. The clips are packed as `MSRVTT.zip` and elsewhere.
+License: none stated; videos of YouTube, for research.
+Get: ms-multimedia-challenge.com/2017 (`train_val_annotation.zip`, `test_videodatainfo.json`), or in one file
+`MSRVTT_data.json` with the lists of train9k, train7k and 1kA: https://github.com/layer6ai-labs/xpool. The clips are
+packed as `MSRVTT.zip` and elsewhere.
 
     root/MSRVTT_data.json                  all 10,000 videos; or the two files of the challenge, zipped or not:
     root/train_val_videodatainfo.json      video0 to video7009
@@ -16,17 +17,16 @@ Also read: `annotation/MSR_VTT.json` and `train_list_jsfusion.txt`, captions and
 (Frozen, All-in-One); `msrvtt_test.csv`, MIL-NCE's name of the pairs of `1kA`; and Singularity's lists of captions,
 `msrvtt_ret_train9k.json`, `msrvtt_ret_train7k.json` and `msrvtt_ret_test1k.json`.
 
-Splits: `full-train`, `full-val` and `full-test` are those of 2016 (6,513, 497 and 2,990 videos; 20 captions each, all
-of them queries). `1kA` has 1,000 test videos with one caption each (Yu et al., JSFusion, 2018); `train9k` is all
-others, `train7k` is `full-train` and `full-val`. Results on `1kA` after `train9k` and `train7k` differ by about 2
-points of R@1: say which.
+Splits: `full-train`, `full-val` and `full-test` are those of 2016; all 20 captions of a video are queries. `1kA` has
+one caption for each test video (Yu et al., JSFusion, 2018); `train9k` is all others, `train7k` is `full-train` and
+`full-val`. Results on `1kA` after `train9k` and `train7k` differ by about 2 points of R@1: say which.
 
-Choices: for each of the 2,990 videos of `full-test` one of its captions and four of other videos (JSFusion too); this
-split is called `test`, and there is none for training. Read are ClipBERT's lines, Singularity's list
-(`msrvtt_mc_test.json`: video, caption with five texts, answer) and JSFusion's table (`MSR_MC_test.csv`: tabs, columns
-a1 to a5 and answer from 0 to 4).
+Choices: for each video of `full-test` one of its captions and four of other videos (JSFusion too); this split is called
+`test`, and there is none for training. Read are ClipBERT's lines, Singularity's list (`msrvtt_mc_test.json`: video,
+caption with five texts, answer) and JSFusion's table (`MSR_MC_test.csv`: tabs, columns a1 to a5 and answer from 0 to
+4).
 
-Captions are scored by recall at 1, 5, 10 and the median rank, text to video and video to text; choices by accuracy.
+Scored by: captions: recall at 1, 5, 10 and median rank, both directions; choices: accuracy.
 
 One record of `MSRVTT_data.json`, under "sentences", of `MSRVTT_JSFUSION_test.csv` and of `msrvtt_mc_test.jsonl`:
 
@@ -38,26 +38,19 @@ One record of `MSRVTT_data.json`, under "sentences", of `MSRVTT_JSFUSION_test.cs
 import logging
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
+from functools import cache
 from operator import itemgetter
 from pathlib import Path
 
-from allinone.data.example import Example
-from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
-from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find, find_some
-from allinone.datasets.pairs import pairs
-from allinone.datasets.questions import right_option
-from allinone.datasets.records import Record, tidy
+from allinone.data.example import Example, SplitSize
+from allinone.datasets.base import Card, SplitDataset, distinct
+from allinone.datasets.fields import Record, collapse_spaces
+from allinone.datasets.files import Annotation, MissingFile, find, find_some
+from allinone.datasets.records import Fields, one_of, read_captions
+from allinone.datasets.videos import Videos, bare
 
 log = logging.getLogger(__name__)
 
-SPLITS = {
-    "train9k": SplitSize(records=180_000, videos=9_000),
-    "train7k": SplitSize(records=140_200, videos=7_010),
-    "1kA": SplitSize(records=1_000, videos=1_000),
-    "full-train": SplitSize(records=130_260, videos=6_513),
-    "full-val": SplitSize(records=9_940, videos=497),
-    "full-test": SplitSize(records=59_800, videos=2_990),
-}
 FULL = {"full-train": range(6513), "full-val": range(6513, 7010), "full-test": range(7010, 10000)}
 """Numbers of the videos of the splits of 2016."""
 
@@ -67,87 +60,75 @@ LISTS = {
     "1kA": ("MSRVTT_JSFUSION_test.csv", "msrvtt_test.csv", "msrvtt_ret_test1k.json"),
 }
 WHOLE = ("MSRVTT_data.json", "MSR_VTT.json")
+PARTS = ("train_val_videodatainfo.json", "test_videodatainfo.json")
 SENTENCES = ("sentences", "sen_id", "video_id", "caption")
 ANNOTATIONS = ("annotations", "id", "image_id", "caption")
-"""The list of an annotation file, and the fields of a caption: as they are published, and in `MSR_VTT.json`."""
+"""The list in an annotation file, and the fields of a caption: as published, and in `MSR_VTT.json`."""
 
-PARTS = ("train_val_videodatainfo.json", "test_videodatainfo.json")
-
-CHOICES = {"test": SplitSize(records=2_990, videos=2_990)}
-CHOICE_NAMES = ("msrvtt*_mc_test.jsonl", "msrvtt_mc_test.json", "MSR_MC_test.csv", "MSRVTT_MC_test.csv")
-CHOICE_VIDEO = ("clip_name", "video_id", "video", "vid_key", "gif_name")
-NUM_OPTIONS = 5
+CHOICE_FILES = ("msrvtt*_mc_test.jsonl", "msrvtt_mc_test.json", "MSR_MC_test.csv", "MSRVTT_MC_test.csv")
+CHOICES = Fields(
+    video=("clip_name", "video_id", "video", "vid_key", "gif_name"), id=("qid", "key"), options=("options", "caption")
+)
 
 Caption = tuple[str, str, str]
-"""Number, video and text."""
+"""Id, video and text."""
 
 
 @dataclass(frozen=True)
 class Captions(SplitDataset):
     """Every caption with its video, in the order of the annotation file."""
 
-    splits = SPLITS
+    splits = {
+        "train9k": SplitSize(records=180_000, videos=9_000),
+        "train7k": SplitSize(records=140_200, videos=7_010),
+        "1kA": SplitSize(records=1_000, videos=1_000),
+        "full-train": SplitSize(records=130_260, videos=6_513),
+        "full-val": SplitSize(records=9_940, videos=497),
+        "full-test": SplitSize(records=59_800, videos=2_990),
+    }
 
     def examples(self, root: Path) -> Iterator[Example]:
-        videos = Videos(root)
-        paths: dict[str, Path] = {}
+        path = cache(Videos(root).path)
         for name, video, caption in captions(root, self.split):
-            path = paths.get(video) or paths.setdefault(video, videos.path(video))
-            yield Example(id=name, video=path, video_id=video, text=tidy(caption))
+            yield Example(id=name, video=path(video), video_id=video, text=collapse_spaces(caption))
 
 
 @dataclass(frozen=True)
 class Choices(SplitDataset):
-    """Which of five captions is the video's own?"""
+    """Which of five captions is the video's?"""
 
-    splits = CHOICES
+    splits = {"test": SplitSize(records=2_990, videos=2_990)}
     split: str = "test"
 
     def examples(self, root: Path) -> Iterator[Example]:
-        file, videos = find(root, *CHOICE_NAMES), Videos(root)
-        is_table = file.name.endswith(".csv")
-        records = file.rows("answer", delimiter="\t") if is_table else file.objects("answer")
-        return distinct((choice(record, videos) for record in records), file)
+        file, videos, choice = find(root, *CHOICE_FILES), Videos(root), one_of(5)
 
+        def example(record: Record) -> Example:
+            number = bare(record.text(*CHOICES.video)).removeprefix("msr")  # JSFusion writes msr7010
+            video = f"video{number}" if number.isdigit() else number
+            name = record.optional(*CHOICES.id) or video
+            return Example(id=name, video=videos.path(video), video_id=video, text="", **choice(record, CHOICES))
 
-def choice(record: Record, videos: Videos) -> Example:
-    """A record of any of the layouts."""
-    options = record.texts("options") if record.has("options") else None
-    if options is None and record.has("caption"):
-        options = record.texts("caption")
-    options = options or [record.text(f"a{number}") for number in range(1, NUM_OPTIONS + 1)]
-    if len(options) != NUM_OPTIONS:
-        raise record.error(f"wanted {NUM_OPTIONS} options, got {len(options)}")
-    number = bare(record.text(*CHOICE_VIDEO)).removeprefix("msr")  # JSFusion says msr7010
-    video = f"video{number}" if number.isdigit() else number
-    return Example(
-        id=record.optional("qid", "key") or video,
-        video=videos.path(video),
-        video_id=video,
-        text="",
-        options=tuple(options),
-        right=right_option(record.field("answer"), NUM_OPTIONS, record.where),
-    )
+        return distinct(map(example, file.records()), file)
 
 
 def captions(root: Path, split: str) -> Iterator[Caption]:
-    """The captions of a split."""
+    """Return the captions of a split."""
     if split in FULL:
         return chosen(root, {f"video{number}" for number in FULL[split]}, split)
     file = find(root, *LISTS[split])
     if file.name.endswith(".json"):
-        told = ((bare(video), text) for video, texts in pairs(file) for text in texts)
-        return ((f"{video}#{number}", video, text) for number, (video, text) in enumerate(told))
+        pairs = ((bare(video), text) for video, texts in read_captions(file) for text in texts)
+        return ((f"{video}#{number}", video, text) for number, (video, text) in enumerate(pairs))
     if split == "1kA":
         rows = file.rows("key", "video_id", "sentence")
-        told = ((row["key"], bare(row["video_id"]), row["sentence"]) for row in rows)
-        return distinct(told, file, key=itemgetter(0))
+        return distinct(((row["key"], bare(row["video_id"]), row["sentence"]) for row in rows), file, key=itemgetter(0))
     names = file.lines() if file.name.endswith(".txt") else (row["video_id"] for row in file.rows("video_id"))
     return chosen(root, set(distinct(map(bare, names), file, key=str)), split)
 
 
 def chosen(root: Path, videos: Set[str], split: str) -> Iterator[Caption]:
-    """Those captions of the annotation files that are of these videos."""
+    """Yield the captions of these videos from the annotation files; a warning counts the videos without any."""
     files = find_some(root, *WHOLE)[:1] or find_some(root, *PARTS) or [find(root, *WHOLE, *PARTS)]
     missing = set(videos)
     for file in files:
@@ -156,31 +137,22 @@ def chosen(root: Path, videos: Set[str], split: str) -> Iterator[Caption]:
                 missing.discard(caption[1])
                 yield caption
     absent = f"add {' or '.join(PARTS if len(files) > 1 or files[0].name != PARTS[0] else PARTS[1:])}, or {WHOLE[0]}"
-    there = " and ".join(map(str, files))
+    read = " and ".join(map(str, files))
     if len(missing) == len(videos):
-        raise MissingFile(f"{there}: no caption of {split}; {absent}")
+        raise MissingFile(f"{read}: no caption of {split}; {absent}")
     if missing:
         log.warning(
             "%s: no caption of %d of the %d videos of %s (%s, ...); %s",
-            there, len(missing), len(videos), split, min(missing), absent,
+            read, len(missing), len(videos), split, min(missing), absent,
         )  # fmt: skip
 
 
 def sentences(file: Annotation) -> Iterator[Caption]:
-    """Every caption of an annotation file."""
+    """Yield every caption of an annotation file."""
     name, *fields = ANNOTATIONS if file.name == "msr_vtt.json" else SENTENCES
     number, video, caption = fields
-    for said in file.under(name, *fields):
-        yield said.name(number), said.text(video), said.text(caption)
+    for sentence in file.under(name, *fields):
+        yield sentence.name(number), sentence.text(video), sentence.text(caption)
 
 
-CARD = Card(
-    title="MSR-VTT: 10,000 web video clips with 20 captions each",
-    licence="none stated; videos of YouTube, for research",
-    get="ms-multimedia-challenge.com/2017; lists of train9k, train7k and 1kA: github.com/layer6ai-labs/xpool",
-    metric="captions: recall at 1, 5, 10 and median rank, both directions; choices: accuracy",
-    readings={
-        "captions": TaskReader(reader=Captions, splits=SPLITS),
-        "choices": TaskReader(reader=Choices, splits=CHOICES),
-    },
-)
+CARD = Card.of(__doc__, captions=Captions, choices=Choices)

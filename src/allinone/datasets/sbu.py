@@ -1,15 +1,14 @@
-"""SBU Captioned Photos: a million photos of Flickr with what their owners wrote (Ordonez et al., NeurIPS 2011).
+"""SBU Captioned Photos: a million photos of Flickr with their owners' words (Ordonez et al., NeurIPS 2011).
 
-Licence: none is stated; photos are Flickr's, under their own terms. Get: cs.virginia.edu/~vicente/sbucaptions
-(`sbu-captions-all.tar.gz`, or `SBUCaptionedPhotoDataset.tar.gz`; unpack them); the photos by their addresses.
+License: none stated; photos of Flickr, under their own terms.
+Get: cs.virginia.edu/~vicente/sbucaptions (`sbu-captions-all.tar.gz`, or `SBUCaptionedPhotoDataset.tar.gz`; unpack
+them); photos by their URLs.
 
-    root/sbu-captions-all.json                          or instead of it, a line a photo in each:
+    root/sbu-captions-all.json                          or instead of it, with a line for each photo:
     root/SBU_captioned_photo_dataset_urls.txt           SBU_captioned_photo_dataset_captions.txt (or captions.txt)
     root/images/00012/000120034.jpg                     as img2dataset writes them (see `web_images.py` for other names)
 
-Split: `train`, 1,000,000 photos.
-
-Used for pre-training: nothing is scored.
+Scored by: nothing (pre-training).
 
 The layout of `sbu-captions-all.json`:
 
@@ -21,12 +20,11 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from allinone.data.example import Example
-from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader
+from allinone.data.example import Example, SplitSize
+from allinone.datasets.base import Card, SplitDataset
 from allinone.datasets.files import Annotation, find
 from allinone.datasets.web_images import Images, captions
 
-SPLITS = {"train": SplitSize(records=1_000_000, videos=1_000_000)}
 URLS, CAPTIONS = "SBU_captioned_photo_dataset_urls.txt", "SBU_captioned_photo_dataset_captions.txt"
 
 
@@ -34,15 +32,15 @@ URLS, CAPTIONS = "SBU_captioned_photo_dataset_urls.txt", "SBU_captioned_photo_da
 class Captions(SplitDataset):
     """Every caption with its photo."""
 
-    splits = SPLITS
+    splits = {"train": SplitSize(records=1_000_000, videos=1_000_000)}
     split: str = "train"
 
     def examples(self, root: Path) -> Iterator[Example]:
-        yield from captions(lambda: photos(root), Images(root))
+        return captions(lambda: photos(root), Images(root))
 
 
 def photos(root: Path) -> Iterator[tuple[str, str]]:
-    """Caption and address of every photo."""
+    """Return caption and URL of every photo."""
     file = find(root, "sbu-captions-all.json", URLS)
     if file.name == URLS.lower():
         return in_lines(file, find(root, CAPTIONS, "captions.txt"))
@@ -54,6 +52,7 @@ def photos(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def in_lines(urls: Annotation, texts: Annotation) -> Iterator[tuple[str, str]]:
+    """Yield caption and URL of every line of two files, which must have as many lines."""
     for line, (url, text) in enumerate(zip_longest(urls.stream(), texts.stream()), start=1):
         if url is None or text is None:
             short, long = (urls, texts) if url is None else (texts, urls)
@@ -61,10 +60,4 @@ def in_lines(urls: Annotation, texts: Annotation) -> Iterator[tuple[str, str]]:
         yield text, url.strip()
 
 
-CARD = Card(
-    title="SBU Captioned Photos: a million photos of Flickr with their owners' words",
-    licence="none stated; photos of Flickr, under their own terms",
-    get="cs.virginia.edu/~vicente/sbucaptions; photos by their addresses",
-    metric="none: pre-training",
-    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
-)
+CARD = Card.of(__doc__, captions=Captions)

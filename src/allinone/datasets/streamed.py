@@ -1,7 +1,7 @@
-"""JSON of an annotation file: read at once, or value by value where it may be larger than memory.
+"""JSON of an annotation file: read at once, or value by value if the file may be larger than memory.
 
-A name that occurs twice in an object with different content is an error, where Python would take the last. So is what
-no real file holds, and what would only use up memory: values nested hundreds deep, and values of many megabytes.
+Two names of one object are an error if their contents differ; Python's parser would use the last one. So are values
+that no real file has and that would exhaust memory: nested hundreds deep, or of many megabytes.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from io import TextIOBase
 from typing import Any
 
-from allinone.datasets.records import shown
+from allinone.datasets.fields import shown
 
 CHUNK = 1 << 20
 MAX_VALUE = 1 << 26
@@ -20,6 +20,7 @@ SPACE = re.compile(r"\s*")
 
 
 def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object as a dict; a name with two different values is an error."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         for name, value in pairs:
@@ -32,7 +33,7 @@ DECODER = json.JSONDecoder(object_pairs_hook=unique_names)
 
 
 def parse(content: str) -> Any:
-    """The value of one JSON text."""
+    """Return the value of one JSON text."""
     try:
         return DECODER.decode(content)
     except json.JSONDecodeError as error:
@@ -42,14 +43,14 @@ def parse(content: str) -> Any:
 
 
 def list_values(text: TextIOBase) -> Iterator[Any]:
-    """The values of one JSON list."""
+    """Yield the values of one JSON list."""
     reader = Reader(text)
     yield from reader.values()
     reader.end()
 
 
 def object_members(text: TextIOBase) -> Iterator[tuple[str, Any]]:
-    """Names and values of one JSON object; a name that occurs twice is an error."""
+    """Yield names and values of one JSON object; a name that occurs twice is an error."""
     reader = Reader(text)
     seen: set[int] = set()
     for name in reader.names():
@@ -61,7 +62,7 @@ def object_members(text: TextIOBase) -> Iterator[tuple[str, Any]]:
 
 
 def list_under(text: TextIOBase, wanted: str) -> Iterator[Any]:
-    """The values of the list that one JSON object has under a name."""
+    """Yield the values of the list that one JSON object has under a name."""
     reader, num_lists = Reader(text), 0
     if reader.peek() == "{":
         for name in reader.names():
@@ -79,35 +80,38 @@ def list_under(text: TextIOBase, wanted: str) -> Iterator[Any]:
 
 
 class Reader:
-    """The part of the text that has been read, and the place in it up to which it is used."""
+    """A buffer of the text read so far, and the position in it up to which it is parsed."""
 
     def __init__(self, text: TextIOBase):
         self.text, self.buffer, self.at, self.num_values = text, "", 0, 0
         self.decode = DECODER.raw_decode
 
     def read_on(self) -> bool:
-        """Read more, at least as much again as is there; False at the end of the text."""
+        """Read at least as much again as is buffered; return False at the end of the text.
+
+        Doubling keeps the repeated parsing of a long value linear in its length.
+        """
         piece = self.text.read(max(CHUNK, len(self.buffer) - self.at))
         self.buffer, self.at = self.buffer[self.at :] + piece, 0
         return bool(piece)
 
     def peek(self) -> str:
-        """The next character that is no white space; none at the end."""
+        """Return the next character that is not white space; empty at the end."""
         while True:
             self.at = end_of_space(self.buffer, self.at)
             if self.at < len(self.buffer) or not self.read_on():
                 return self.buffer[self.at : self.at + 1]
 
     def take(self, wanted: str) -> str:
-        """The next character, which must be one of those wanted."""
-        found = self.peek()
-        if not found or found not in wanted:
-            raise self.error(f"wanted {' or '.join(wanted)}, got {found!r}")
+        """Return the next character, which must be one of `wanted`, and step over it."""
+        character = self.peek()
+        if not character or character not in wanted:
+            raise self.error(f"wanted {' or '.join(wanted)}, got {character!r}")
         self.at += 1
-        return found
+        return character
 
     def values(self) -> Iterator[Any]:
-        """The values of a list that begins here."""
+        """Yield the values of a list that begins here."""
         self.take("[")
         if self.peek() == "]":
             self.take("]")
@@ -117,7 +121,7 @@ class Reader:
             yield self.value()
 
     def names(self) -> Iterator[str]:
-        """The names of an object that begins here; after each its value is to be read."""
+        """Yield the names of an object that begins here; the caller reads the value after each."""
         self.take("{")
         if self.peek() == "}":
             self.take("}")
@@ -132,14 +136,16 @@ class Reader:
             end = self.take(",}")
 
     def end(self) -> None:
+        """Raise an error if more than white space follows."""
         if self.peek():
             raise self.error(f"wanted its end, got {self.peek()!r}")
 
     def value(self) -> Any:
+        """Return the value that begins here, and step over it."""
         self.peek()
         while True:
             try:
-                found, end = self.decode(self.buffer, self.at)
+                value, end = self.decode(self.buffer, self.at)
             except json.JSONDecodeError as error:
                 if len(self.buffer) - self.at > MAX_VALUE:
                     raise self.error(f"a value of more than {MAX_VALUE:,} characters") from error
@@ -148,16 +154,16 @@ class Reader:
             except RecursionError:
                 raise self.error("lists or objects are nested hundreds deep") from None
             else:
-                if end < len(self.buffer) or not self.read_on():  # or else a number may go on
+                if end < len(self.buffer) or not self.read_on():  # a number at the end of the buffer may go on
                     self.at = end
                     self.num_values += 1
-                    return found
+                    return value
 
     def error(self, problem: str) -> ValueError:
         return ValueError(f"not JSON, or cut short, after {self.num_values} values ({problem})")
 
 
 def end_of_space(text: str, start: int) -> int:
-    found = SPACE.match(text, start)
-    assert found
-    return found.end()
+    match = SPACE.match(text, start)
+    assert match
+    return match.end()

@@ -1,21 +1,21 @@
-"""TVQA: 152,545 multiple-choice questions on clips of six TV shows, with subtitles (Lei et al., EMNLP 2018).
+"""TVQA: multiple-choice questions on clips of six TV shows, with subtitles (Lei et al., EMNLP 2018).
 
-Licence: MIT (questions); the frames only under a signed agreement. Questions, subtitles and the form for the
-frames: nlp.cs.unc.edu/data/jielei/tvqa/tvqa_public_html, or github.com/jayleicn/TVQA, folder `data`.
+License: MIT (questions); frames under an agreement to be signed.
+Get: https://github.com/jayleicn/TVQA, folder `data`, or nlp.cs.unc.edu/data/jielei/tvqa/tvqa_public_html, with
+subtitles and the form for the frames.
 
     root/tvqa_train.jsonl   root/tvqa_val.jsonl   root/tvqa_test_public.jsonl      or in tvqa_qa_release/
     root/tvqa_subtitles/s03e21_seg02_clip_08.srt        or, of TVR, root/tvqa_preprocessed_subtitles.jsonl
-    root/frames_hq/bbt_frames/s03e21_seg02_clip_08/00001.jpg        3 frames a second, as they are given out
-    root/videos/s03e21_seg02_clip_08.mp4                            read too, for who has videos
+    root/frames_hq/bbt_frames/s03e21_seg02_clip_08/00001.jpg        3 frames a second, as published
+    root/videos/s03e21_seg02_clip_08.mp4                            used for clips without a folder of frames
 
-A clip with a folder of frames is read from it: of the frames in question at most 32, evenly spread. Else its video is.
+Of the frames in question at most 32 are used, evenly spread. `test_public` is half of the test set; the other half is
+not public. One of five options is right. The kind of a question is its show. A question has the span of time that it is
+about; if that is no number, it is about the whole clip.
 
-Splits: `train` 122,039 questions on 17,435 clips, `val` 15,253 on 2,179, `test_public` 7,623 on 1,089, whose answers
-the server keeps (the other half of the test set is not public). One of five options is right. The kind of a question is
-its show. A question has the span of time that it is about; where that is no number, the whole clip is meant.
-
-Scored by accuracy, with the span given or not, with subtitles or not: say which. `submission` writes what the official
-`test.py` does, `qid2preds_test.json`: the number of the chosen option by question id.
+Scored by: accuracy, over all questions and by show; the answers of `test_public` are with the server. State whether the
+span and the subtitles were given. `submission` writes the file of the official `test.py`, `qid2preds_test.json`: the
+number of the chosen option by question id.
 
 One record of `tvqa_val.jsonl`:
 
@@ -34,60 +34,60 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from allinone.data.example import Example
-from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
-from allinone.datasets.files import Annotation, MissingFile, Videos, bare, find, find_some, is_span
-from allinone.datasets.questions import right_option
-from allinone.datasets.records import Record, listing, shown, tidy
+from allinone.data.example import Example, SplitSize
+from allinone.datasets.base import Card, SplitDataset, distinct
+from allinone.datasets.fields import Record, collapse_spaces, listing, shown
+from allinone.datasets.files import Annotation, MissingFile, find, find_some
+from allinone.datasets.records import right_option
+from allinone.datasets.spans import Sentence, is_span
+from allinone.datasets.videos import Videos, bare
 
-SPLITS = {
-    "train": SplitSize(records=122_039, videos=17_435),
-    "val": SplitSize(records=15_253, videos=2_179),
-    "test_public": SplitSize(records=7_623, videos=1_089),
-}
 SECRET = ("test_public", "test")
-"""Splits whose answers, and maybe spans, the server keeps."""
+"""Splits without public answers, and maybe without spans."""
 
 OPTIONS = ("a0", "a1", "a2", "a3", "a4")
 FPS = 3
 MAX_FRAMES = 32
-"""Of a folder of frames, so many are kept: few enough to list them for every question, more than a model takes."""
+"""Of a folder of frames: few enough to list them for every question, more than a model takes."""
 
 MIN_SPAN_SEC = 1.0
 """Shorter spans (some end where they begin) are widened to this."""
 
 SHOWS = ("castle", "friends", "grey", "house", "met")
-"""Clips whose names begin otherwise are of the show `bbt`."""
+"""Names of clips begin with one of these; all others are of the show `bbt`."""
 
 SPAN = re.compile(r"\s*(nan|\d+\.?\d*)\s*-\s*(nan|\d+\.?\d*)\s*")
 
 Span = tuple[float, float]
-Line = tuple[float, float, str]
 
 
 @dataclass(frozen=True)
 class Choices(SplitDataset):
     """Every question with its five options.
 
-    `span` shows the moment that a question is about, else the whole clip. `subtitles` puts what is said meanwhile
-    before the question: some 50 words in a span, so make room for it (`model.max_text_len`), or options are cut off.
+    `span` shows only the moment that a question is about, not the whole clip. `subtitles` puts the subtitles of that
+    time before the question: some 50 words for a span, so raise `model.max_text_len`, or options are cut off.
     """
 
-    splits = SPLITS
-    names: ClassVar[Mapping[str, tuple[str, ...]]] = {split: (f"tvqa_{split}.jsonl",) for split in SPLITS}
+    splits = {
+        "train": SplitSize(records=122_039, videos=17_435),
+        "val": SplitSize(records=15_253, videos=2_179),
+        "test_public": SplitSize(records=7_623, videos=1_089),
+    }
+    files: ClassVar[Mapping[str, tuple[str, ...]]] = {split: (f"tvqa_{split}.jsonl",) for split in splits}
     span: bool = True
     subtitles: bool = False
 
     def examples(self, root: Path) -> Iterator[Example]:
-        file = find(root, *self.names[self.split])
+        file = find(root, *self.files[self.split])
         clips = Clips(Path(root))
-        spoken = Subtitles(Path(root)) if self.subtitles else None
+        subtitles = Subtitles(Path(root)) if self.subtitles else None
 
         def example(record: Record) -> Example:
             clip = bare(record.text("vid_name"))
             is_secret = self.split in SECRET
             span = seconds(record) if self.span and (record.has("ts") or not is_secret) else None
-            said = spoken.during(clip, span) if spoken else ()
+            lines = subtitles.during(clip, span) if subtitles else ()
             frames = clips.frames(clip, span)
             return Example(
                 id=record.name("qid"),
@@ -95,7 +95,7 @@ class Choices(SplitDataset):
                 video_id=f"{clip}#{span[0]:g}-{span[1]:g}" if span else clip,
                 start_sec=span[0] if span and not frames else None,
                 end_sec=span[1] if span and not frames else None,
-                text=" ".join([*said, record.text("q")]),
+                text=" ".join([*lines, record.text("q")]),
                 options=tuple(record.name(option) for option in OPTIONS),
                 right=right_option(record.get("answer_idx"), len(OPTIONS), record.where, is_secret),
                 kind=record.optional("show_name"),
@@ -108,7 +108,7 @@ class Choices(SplitDataset):
 
 
 def seconds(record: Record) -> Span | None:
-    """Start and end of a span "76.01-84.2" or [76.01, 84.2], the earlier first; None where they are no numbers."""
+    """Read a span "76.01-84.2" or [76.01, 84.2]; None if a time is `nan`. Start and end may be swapped."""
     span = record.field("ts")
     if is_span(span):
         times = map(float, span)
@@ -124,19 +124,17 @@ def seconds(record: Record) -> Span | None:
 
 
 class Clips:
-    """Where the frames or the video of a clip are."""
+    """Finds the frames or the video of a clip."""
 
     def __init__(self, root: Path):
         self.videos = Videos(root)
-        folders = [root / "frames_hq", root / "frames", root]
-        self.roots = [
-            folder
-            for folder in folders
-            if any(self.videos.tree.is_dir(folder / f"{show}_frames") for show in (*SHOWS, "bbt"))
-        ]
+        shows = [f"{show}_frames" for show in (*SHOWS, "bbt")]
+        folders = (root / "frames_hq", root / "frames", root)
+        self.roots = [folder for folder in folders if any(self.videos.tree.is_dir(folder / show) for show in shows)]
         self.listed = cache(self.in_folder)
 
     def in_folder(self, clip: str) -> tuple[Path, ...]:
+        """Return all frames of a clip."""
         show = next((show for show in SHOWS if clip.startswith(f"{show}_")), "bbt")
         for root in self.roots:
             folder = root / f"{show}_frames" / clip
@@ -145,7 +143,7 @@ class Clips:
         return ()
 
     def frames(self, clip: str, span: Span | None) -> tuple[Path, ...]:
-        """The frames that lie in the span; none where the clip has no folder of frames."""
+        """Return the frames of a span, at least one; none if the clip has no folder of frames."""
         listed = self.listed(clip)
         if span and listed:
             first = min(int(span[0] * FPS), len(listed) - 1)
@@ -155,21 +153,22 @@ class Clips:
 
 
 class Subtitles:
-    """What is said in a clip: from the preprocessed file of TVR, where it is there, or from one srt file a clip."""
+    """The subtitles of clips: from the preprocessed file of TVR if it exists, else from one srt file for each clip."""
 
     def __init__(self, root: Path):
         self.folder = next((path for path in (root / "tvqa_subtitles", root / "subtitles") if path.is_dir()), root)
         names = ("tvqa_preprocessed_subtitles.jsonl", "tvqa_preprocessed_subtitles.json", "tv_subtitles.jsonl")
         files = find_some(root, *names)
-        self.lines: dict[str, list[Line]] = {}
+        self.lines: dict[str, list[Sentence]] = {}
         records = files[0].objects("vid_name", "sub") if files else ()
         for record in distinct(records, files and files[0], key=lambda record: record.text("vid_name")):
             self.lines[record.text("vid_name")] = [
-                (said.number("start"), said.number("end"), said.text("text", may_be_empty=True))
-                for said in record.objects("sub", may_be_empty=True)
+                (line.number("start"), line.number("end"), line.text("text", may_be_empty=True))
+                for line in record.objects("sub", may_be_empty=True)
             ]
 
     def during(self, clip: str, span: Span | None) -> list[str]:
+        """Return the lines that overlap a span."""
         if clip not in self.lines:
             path = self.folder / f"{clip}.srt"
             if not os.path.isfile(path):
@@ -181,8 +180,8 @@ class Subtitles:
         return [text for since, until, text in self.lines[clip] if since < end and until > start]
 
 
-def read_srt(file: Annotation) -> Iterator[Line]:
-    """The lines of a SubRip file: blocks of a number, two times and a text, with blank lines between."""
+def read_srt(file: Annotation) -> Iterator[Sentence]:
+    """Read a SubRip file: blocks of a number, two times and a text, with blank lines between."""
     time = r"(\d+):(\d+):(\d+)[,.](\d+)"
     for block in re.split(r"\n\s*\n", "\n".join(line.strip() for line in file.text().splitlines())):
         if not block.strip():
@@ -194,13 +193,7 @@ def read_srt(file: Annotation) -> Iterator[Line]:
         start, end = (
             hour * 3600 + minute * 60 + sec + milli / 1000 for hour, minute, sec, milli in ((h, m, s, ms), until)
         )
-        yield start, end, tidy(block[found.end() :])
+        yield start, end, collapse_spaces(block[found.end() :])
 
 
-CARD = Card(
-    title="TVQA: 152,545 multiple-choice questions on clips of six TV shows, with subtitles",
-    licence="MIT (questions); frames under an agreement to be signed",
-    get="github.com/jayleicn/TVQA, folder data; frames by a form: nlp.cs.unc.edu/data/jielei/tvqa/tvqa_public_html",
-    metric="accuracy, over all questions and by show; the answers of test_public are with the server",
-    readings={"choices": TaskReader(reader=Choices, splits=SPLITS)},
-)
+CARD = Card.of(__doc__, choices=Choices)

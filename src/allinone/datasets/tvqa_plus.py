@@ -1,17 +1,16 @@
-"""TVQA+: 29,383 of TVQA's questions, on The Big Bang Theory, with corrected spans and boxes (Lei et al., ACL 2020).
+"""TVQA+: TVQA's questions on The Big Bang Theory, with corrected spans and boxes (Lei et al., ACL 2020).
 
-Licence: as for TVQA: MIT (questions); the frames only under a signed agreement. Questions (`tvqa_plus_annotations`):
-github.com/jayleicn/TVQAplus; subtitles and frames are those of TVQA (`datasets/tvqa.py`).
+License: MIT (questions); frames under an agreement to be signed.
+Get: `tvqa_plus_annotations` from https://github.com/jayleicn/TVQAplus; subtitles and frames as for TVQA (`tvqa.py`).
 
     root/tvqa_plus_train.json   root/tvqa_plus_val.json     JSON lists, or JSON Lines; in any folder up to two below
     root/tvqa_plus_test_preprocessed_no_anno.json           without answers
     root/frames_hq/bbt_frames/s05e02_seg02_clip_00/00001.jpg        and subtitles, as for TVQA
 
-Splits: `train` 23,545 questions, `val` 3,017, `test` 2,821, whose answers the server keeps. Boxes (`bbox`, by frame)
-are not read.
+Boxes (`bbox`, by frame) are not read.
 
-Scored by accuracy, as TVQA is; the official scorer, which also looks at spans and boxes, is `eval/eval_tvqa_plus.py` of
-the repository.
+Scored by: accuracy; the answers of `test` are with the server. The official scorer, which also scores spans and boxes,
+is `eval/eval_tvqa_plus.py` of the repository.
 
 One record of `tvqa_plus_val.json`; `ts` is in seconds:
 
@@ -22,34 +21,23 @@ One record of `tvqa_plus_val.json`; `ts` is in seconds:
 
 from dataclasses import dataclass
 
+from allinone.data.example import SplitSize
 from allinone.datasets import tvqa
-from allinone.datasets.base import Card, SplitSize, TaskReader
+from allinone.datasets.base import Card
 
-SPLITS = {"train": SplitSize(records=23_545), "val": SplitSize(records=3_017), "test": SplitSize(records=2_821)}
-NAMES = {
-    "train": ("tvqa_plus_train.json", "tvqa_plus_train.jsonl"),
-    "val": ("tvqa_plus_val.json", "tvqa_plus_val.jsonl"),
-    "test": (
-        "tvqa_plus_test_preprocessed_no_anno.json",
-        "tvqa_plus_test_public.json",
-        "tvqa_plus_test_public.jsonl",
-        "tvqa_plus_test.json",
-    ),
-}
+TEST = ("test_preprocessed_no_anno.json", "test_public.json", "test_public.jsonl", "test.json")
 
 
 @dataclass(frozen=True)
 class Choices(tvqa.Choices):
     """Every question with its five options; `span` and `subtitles` as for TVQA."""
 
-    splits = SPLITS
-    names = NAMES
+    splits = {"train": SplitSize(records=23_545), "val": SplitSize(records=3_017), "test": SplitSize(records=2_821)}
+    files = {
+        "train": ("tvqa_plus_train.json", "tvqa_plus_train.jsonl"),
+        "val": ("tvqa_plus_val.json", "tvqa_plus_val.jsonl"),
+        "test": tuple(f"tvqa_plus_{name}" for name in TEST),
+    }
 
 
-CARD = Card(
-    title="TVQA+: 29,383 multiple-choice questions on clips of The Big Bang Theory, with corrected spans",
-    licence="MIT (questions); frames under an agreement to be signed",
-    get="github.com/jayleicn/TVQAplus; subtitles and frames as for TVQA",
-    metric="accuracy; the answers of test are with the server",
-    readings={"choices": TaskReader(reader=Choices, splits=SPLITS)},
-)
+CARD = Card.of(__doc__, choices=Choices)

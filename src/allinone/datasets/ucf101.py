@@ -1,20 +1,17 @@
-"""UCF101: 13,320 clips of 101 human actions from YouTube (Soomro et al., arXiv 1212.0402, 2012).
+"""UCF101: YouTube clips of 101 human actions (Soomro et al., https://arxiv.org/abs/1212.0402, 2012).
 
-Licence: none is stated; for research. Get: crcv.ucf.edu/data/UCF101.php (`UCF101.rar`, and the lists in
-`UCF101TrainTestSplits-RecognitionTask.zip`, which is read packed or unpacked).
+License: none stated; for research.
+Get: https://www.crcv.ucf.edu/data/UCF101.php (`UCF101.rar`, and the lists in
+`UCF101TrainTestSplits-RecognitionTask.zip`, read packed or unpacked).
 
     root/ucfTrainTestlist/classInd.txt                              the classes, numbered from 1
     root/ucfTrainTestlist/trainlist01.txt   testlist01.txt          and so 02, 03
     root/UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi
 
 The class HandstandPushups has files named v_HandStandPushups_*; either spelling, of folder and file, is found.
-mmaction2's lists (`ucf101_train_split_1_videos.txt`, `ucf101_val_split_1_videos.txt`), which number from 0, are read
-as well.
+mmaction2's lists (`ucf101_train_split_1_videos.txt`, `ucf101_val_split_1_videos.txt`), numbered from 0, are also read.
 
-Splits: three folds, `train1` and `test1` (9,537 and 3,783 clips), `train2` and `test2` (9,586 and 3,734), `train3` and
-`test3` (9,624 and 3,696). Results are the mean of the three.
-
-Scored by top-1 accuracy.
+Scored by: top-1 accuracy, mean of three folds: `train1` and `test1` to `train3` and `test3`.
 
 One record of `trainlist01.txt`; test lists have no number:
 
@@ -25,29 +22,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from allinone.data.example import Example
-from allinone.datasets.actions import class_names, labelled, listed
-from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader
-from allinone.datasets.files import Annotation, Videos, bare, find
-
-SPLITS = {
-    f"{part}{fold}": SplitSize(records=count, videos=count)
-    for fold, counts in ((1, (9_537, 3_783)), (2, (9_586, 3_734)), (3, (9_624, 3_696)))
-    for part, count in zip(("train", "test"), counts, strict=True)
-}
+from allinone.data.example import Example, SplitSize
+from allinone.datasets.actions import class_names, labeled, listed
+from allinone.datasets.base import Card, SplitDataset
+from allinone.datasets.files import Annotation, find
+from allinone.datasets.videos import Videos, bare
 
 
 @dataclass(frozen=True)
 class Labels(SplitDataset):
     """The clips with their classes."""
 
-    splits = SPLITS
+    splits = {
+        f"{part}{fold}": SplitSize(records=count, videos=count)
+        for fold, counts in ((1, (9_537, 3_783)), (2, (9_586, 3_734)), (3, (9_624, 3_696)))
+        for part, count in zip(("train", "test"), counts, strict=True)
+    }
 
     def classes(self, root: Path) -> list[str]:
         return self.class_list(root)[0]
 
     def class_list(self, root: Path) -> tuple[list[str], Annotation]:
-        """The classes, and the file that numbers them."""
+        """Return the classes, and the file that numbers them."""
         file = find(root, "classInd.txt")
         lines = [line.partition(" ") for line in file.lines()]
         if [number for number, _, _ in lines] != [str(n) for n in range(1, len(lines) + 1)]:
@@ -59,14 +55,7 @@ class Labels(SplitDataset):
         other = {"train": "train", "test": "val"}[part]
         file = find(root, f"{part}list0{fold}.txt", f"ucf101_{other}_split_{fold}_videos.txt")
         clips = (replace(clip, video_id=bare(clip.video_id)) for clip in listed(file, *self.class_list(root)))
-        videos = Videos(root, folders=("UCF-101", "UCF101", "videos"), suffix=".avi")
-        yield from labelled(clips, videos, file)
+        yield from labeled(clips, Videos(root, folders=("UCF-101", "UCF101", "videos"), suffix=".avi"), file)
 
 
-CARD = Card(
-    title="UCF101: 13,320 YouTube clips of 101 human actions",
-    licence="none stated; for research",
-    get="crcv.ucf.edu/data/UCF101.php",
-    metric="top-1 accuracy, mean of three folds",
-    readings={"labels": TaskReader(reader=Labels, splits=SPLITS)},
-)
+CARD = Card.of(__doc__, labels=Labels)

@@ -1,30 +1,30 @@
-"""VCR: 290,000 questions on stills of movies, an answer to choose and then its reason (Zellers et al., CVPR 2019).
+"""VCR: questions on stills of movies, an answer to choose and then its reason (Zellers et al., CVPR 2019).
 
-Licence: VCR's own, research only; the stills are of movies. Annotations and images after registration:
-visualcommonsense.com (`vcr1annots.zip`, `vcr1images.zip`).
+License: VCR's own, research only; stills of movies.
+Get: https://visualcommonsense.com, after registration: `vcr1annots.zip`, `vcr1images.zip`.
 
     root/train.jsonl   root/val.jsonl   root/test.jsonl
     root/vcr1images/lsmdc_.../...@0.jpg     the image
     root/vcr1images/lsmdc_.../...@0.json    its objects: boxes, outlines (segms), names, width, height
 
-Splits: `train` 212,923 questions on 80,418 images, `val` 26,534 on 9,929, `test` 25,263 on 9,557 (answers secret). Each
-has four answers and four rationales, one of each right.
+Each question has four answers and four rationales, one of each right.
 
 - `Answers`, Q->A: the question; four answers.
-- `Rationales`, QA->R: the question with the right answer; four rationales. In `test` nobody knows the right one, so
-  there are four examples a question, one for each answer: `test-0#0` to `test-0#3`.
+- `Rationales`, QA->R: the question with the right answer; four rationales. In `test` the right answer is secret, so
+  there are four examples for each question, one for each answer: `test-0#0` to `test-0#3`.
 - Q->AR: right in both. Examples of the two belong together by their id up to `#`.
 
-Texts point at objects by number. Here those that a record mentions are numbered anew in the order in which it mentions
-them (question, answers, rationales); a person is called by a name of its number that tells no gender, anything else by
-its class. The boxes of those that the texts of an example mention are tinted, each in the colour of its number, so that
-a name and its colour go together in all images. The released code of All-in-One numbers and tints boxes in the same
-order, but writes "person 0", and for either task tints what both mention. `outlines` tints what is within an object's
-outline instead, as MERLOT does, at the price of memory: outlines have hundreds of corners.
+Texts refer to objects by number. We number the objects that a record mentions by their first mention (question,
+answers, rationales); a person gets a gender-neutral name by its number, anything else is called by its class. The boxes
+of the objects that the texts of an example mention are tinted, each in the color of its number, so that a name goes
+with one color in all images. The released code of All-in-One numbers and tints boxes in the same order, but writes
+"person 0", and for either task tints the objects of both. `outlines` tints the inside of an object's outline instead,
+as MERLOT does, but takes more memory: outlines have hundreds of corners.
 
-Scored by the three accuracies. `submission` writes the csv of the server: `annot_id`, `answer_0` to `answer_3`, and
-`rationale_conditioned_on_a0_0` to `rationale_conditioned_on_a3_3`, probabilities of which the largest counts, a row for
-each question in the order of `test.jsonl`, by which the scorer goes (github.com/allenai/mosaic-leaderboard, `vcr`).
+Scored by: accuracy of Q->A, QA->R and Q->AR (both right); the answers of `test` are with the server. `submission`
+writes its csv (https://github.com/allenai/mosaic-leaderboard, `vcr`), a row for each question in the order of
+`test.jsonl`: `annot_id`, `answer_0` to `answer_3`, and `rationale_conditioned_on_a0_0` to
+`rationale_conditioned_on_a3_3`, probabilities of which the largest counts.
 
 One record of `val.jsonl`, in part:
 
@@ -43,23 +43,18 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from allinone.data.example import Example, Point, Region
-from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
-from allinone.datasets.files import Annotation, MissingFile, Videos, find
-from allinone.datasets.questions import right_option
-from allinone.datasets.records import Record, shown, tidy
+from allinone.data.example import Example, Point, Region, SplitSize
+from allinone.datasets.base import Card, SplitDataset, distinct
+from allinone.datasets.fields import Record, collapse_spaces, shown
+from allinone.datasets.files import Annotation, MissingFile, find
+from allinone.datasets.records import right_option
+from allinone.datasets.videos import Videos
 
-SPLITS = {
-    "train": SplitSize(records=212_923, videos=80_418),
-    "val": SplitSize(records=26_534, videos=9_929),
-    "test": SplitSize(records=25_263, videos=9_557),
-}
-RATIONALES = SPLITS | {"test": SplitSize(records=4 * 25_263, videos=9_557)}
 NUM_OPTIONS = 4
 NAMES = (
     "Casey", "Riley", "Jessie", "Jackie", "Avery", "Jaime", "Peyton", "Kerry", "Jody", "Kendall", "Skyler", "Frankie",
 )  # fmt: skip
-"""As many as there are colours (`video/tint.py`), so that each name goes with one."""
+"""As many as there are colors (`video/tint.py`), so that each name goes with one."""
 
 FIELDS = ("annot_id", "img_fn", "metadata_fn", "objects", "question", "answer_choices", "rationale_choices")
 COLUMNS = (
@@ -68,22 +63,26 @@ COLUMNS = (
 )
 
 Tokens = list[str | list[int]]
-"""A text: words, and lists of the numbers of objects."""
+"""A text: words, and lists of numbers of objects."""
 
 Outlines = Sequence[tuple[tuple[Point, ...], ...]]
-"""Of each object in an image, the polygons that it fills."""
+"""The polygons that each object in an image fills."""
 
 
 @dataclass(frozen=True)
 class Answers(SplitDataset):
     """Q->A: every question with its four answers."""
 
-    splits = SPLITS
+    splits = {
+        "train": SplitSize(records=212_923, videos=80_418),
+        "val": SplitSize(records=26_534, videos=9_929),
+        "test": SplitSize(records=25_263, videos=9_557),
+    }
     outlines: bool = False
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = annotations(root, self.split)
-        return distinct((record.answers() for record in read(file, self.split, Path(root), self.outlines)), file)
+        return distinct((question.answers() for question in read(file, self.split, Path(root), self.outlines)), file)
 
     def submission(self, predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
         return submission(predictions)
@@ -93,13 +92,13 @@ class Answers(SplitDataset):
 class Rationales(SplitDataset):
     """QA->R: every question and its right answer with four rationales; in `test`, with each of the answers."""
 
-    splits = RATIONALES
+    splits = {**Answers.splits, "test": SplitSize(records=4 * 25_263, videos=9_557)}
     outlines: bool = False
 
     def examples(self, root: Path) -> Iterator[Example]:
         file = annotations(root, self.split)
-        records = read(file, self.split, Path(root), self.outlines)
-        return distinct((record.rationales(given) for record in records for given in record.given()), file)
+        questions = read(file, self.split, Path(root), self.outlines)
+        return distinct((question.rationales(given) for question in questions for given in question.given()), file)
 
     def submission(self, predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
         return submission(predictions)
@@ -110,69 +109,73 @@ def annotations(root: Path, split: str) -> Annotation:
 
 
 def read(file: Annotation, split: str, root: Path, outlines: bool) -> Iterator["Question"]:
+    """Yield the questions of a file."""
     videos = Videos(root, folders=("vcr1images", "images"), suffix=".jpg")
-    seen = lru_cache(maxsize=256)(lambda path: read_outlines(path, outlines))
+    outlines_of = lru_cache(maxsize=256)(lambda path: read_outlines(path, outlines))
     fields = FIELDS if split == "test" else (*FIELDS, "answer_label", "rationale_label")
-    for values in file.objects(*fields):
-        image = videos.path(values.text("img_fn"))
-        yield Question(values, split, image, videos.tree.is_file(image), seen)
+    for record in file.objects(*fields):
+        image = videos.path(record.text("img_fn"))
+        yield Question(record, split, image, videos.tree.is_file(image), outlines_of)
 
 
 class Question:
-    """One question. `numbers` are the new ones of the objects that its texts mention, by their old ones."""
+    """One question. `numbers` has our number of each mentioned object by its number in the record."""
 
-    def __init__(self, values: Record, split: str, image: Path, is_there: bool, outlines: Callable[[Path], Outlines]):
-        self.values = values
-        self.objects = values.texts("objects")
+    def __init__(self, record: Record, split: str, image: Path, exists: bool, outlines: Callable[[Path], Outlines]):
+        self.record = record
+        self.objects = record.texts("objects")
         self.image = image
-        self.is_there = is_there
+        self.image_exists = exists
         self.outlines = outlines
-        self.question = tokens(values, "question")
+        self.question = tokens(record, "question")
         self.choices: dict[str, list[Tokens]] = {}
         self.right: dict[str, int | None] = {}
         for name in ("answer", "rationale"):
-            choices = values.items_of(f"{name}_choices")
+            choices = record.items_of(f"{name}_choices")
             if len(choices) != NUM_OPTIONS:
-                raise values.error(f"wanted {NUM_OPTIONS} {name}_choices, got {len(choices)}")
-            numbered = Record({str(n): choice for n, choice in enumerate(choices)}, f"{values.where}, {name}_choices")
-            self.choices[name] = [tokens(numbered, option) for option in numbered]
-            self.right[name] = right_option(values.get(f"{name}_label"), NUM_OPTIONS, values.where, split == "test")
+                raise record.error(f"wanted {NUM_OPTIONS} {name}_choices, got {len(choices)}")
+            by_index = Record({str(n): choice for n, choice in enumerate(choices)}, f"{record.where}, {name}_choices")
+            self.choices[name] = [tokens(by_index, option) for option in by_index]
+            self.right[name] = right_option(record.get(f"{name}_label"), NUM_OPTIONS, record.where, split == "test")
         self.numbers: dict[int, int] = {}
         for old in self.mentioned(self.question, *self.choices["answer"], *self.choices["rationale"]):
             self.numbers[old] = len(self.numbers)
 
     def mentioned(self, *texts: Tokens) -> list[int]:
-        """Old numbers of the objects in some texts, each once, in their order."""
+        """Return the numbers in the record of the objects in some texts, in the order of their first mention."""
         found = dict.fromkeys(old for text in texts for token in text if isinstance(token, list) for old in token)
         if wrong := [old for old in found if not 0 <= old < len(self.objects)]:
-            raise self.values.error(f"a text points at object {wrong[0]:.10g}, but there are {len(self.objects)}")
+            raise self.record.error(f"a text points at object {wrong[0]:.10g}, but there are {len(self.objects)}")
         return list(found)
 
     def name(self, old: int) -> str:
-        kind = self.objects[old]
-        return NAMES[self.numbers[old] % len(NAMES)] if kind == "person" else kind
+        """Return the name of an object in texts."""
+        class_name = self.objects[old]
+        return NAMES[self.numbers[old] % len(NAMES)] if class_name == "person" else class_name
 
     def spell(self, *texts: Tokens) -> str:
+        """Return texts with the names of objects."""
         tokens = (token for text in texts for token in text)
-        return tidy(" ".join(" and ".join(map(self.name, t)) if isinstance(t, list) else str(t) for t in tokens))
+        words = (" and ".join(map(self.name, t)) if isinstance(t, list) else str(t) for t in tokens)
+        return collapse_spaces(" ".join(words))
 
     def given(self) -> Sequence[int]:
-        """The answers after which a rationale is asked for."""
+        """Return the answers for which a rationale is asked."""
         right = self.right["answer"]
         return range(NUM_OPTIONS) if right is None else (right,)
 
     def answers(self) -> Example:
-        return self.example("Q->A", self.values.text("annot_id"), [self.question], "answer")
+        return self.example("Q->A", self.record.text("annot_id"), [self.question], "answer")
 
     def rationales(self, given: int) -> Example:
         texts = [self.question, self.choices["answer"][given]]
-        return self.example("QA->R", f"{self.values.text('annot_id')}#{given}", texts, "rationale")
+        return self.example("QA->R", f"{self.record.text('annot_id')}#{given}", texts, "rationale")
 
     def example(self, kind: str, name: str, texts: list[Tokens], asked: str) -> Example:
         options = self.choices[asked]
         shown = sorted(self.mentioned(*texts, *options), key=self.numbers.__getitem__)
         tints = ",".join(f"{old}:{self.numbers[old]}" for old in shown)
-        image = self.values.text("img_fn")
+        image = self.record.text("img_fn")
         return Example(
             id=name,
             video=self.image,
@@ -185,20 +188,20 @@ class Question:
         )
 
     def regions(self, tinted: list[int]) -> tuple[Region, ...]:
-        """Where the objects are; nothing is told of an image that is not there, and that nobody will see."""
-        if not tinted or not self.is_there:
+        """Return the areas of the objects; none for a missing image, because its metadata may be missing too."""
+        if not tinted or not self.image_exists:
             return ()
-        metadata = self.values.text("metadata_fn")
+        metadata = self.record.text("metadata_fn")
         if not (name := PurePosixPath(metadata).name):
-            raise self.values.error(f"metadata_fn must be a file name, got {shown(metadata)}")
+            raise self.record.error(f"metadata_fn must be a file name, got {shown(metadata)}")
         outlines = self.outlines(self.image.with_name(name))
         if len(outlines) != len(self.objects):
-            raise self.values.error(f"{len(self.objects)} objects, but {len(outlines)} in {metadata}")
+            raise self.record.error(f"{len(self.objects)} objects, but {len(outlines)} in {metadata}")
         return tuple(Region(outlines[old], self.numbers[old]) for old in tinted)
 
 
 def tokens(record: Record, name: str) -> Tokens:
-    """A text of a record: words, and lists of numbers of objects."""
+    """Read a text: words, and lists of numbers of objects."""
     found = record.items_of(name)
     for token in found:
         if not isinstance(token, str) and not (isinstance(token, list) and all(type(old) is int for old in token)):
@@ -207,9 +210,9 @@ def tokens(record: Record, name: str) -> Tokens:
 
 
 def read_outlines(path: Path, outlines: bool) -> Outlines:
-    """Of each object the box, or the outline where there is one, in shares of the image's width and height."""
+    """Return the box of each object, or its outline if it has one, in fractions of the image's width and height."""
     if not path.is_file():
-        raise MissingFile(f"{path}: there is an image beside it, but not this file, which tells where its objects are")
+        raise MissingFile(f"{path}: there is an image beside it, but not this file, which has the boxes of its objects")
     file = Annotation(path)
     values = file.object()
     try:
@@ -225,7 +228,11 @@ def read_outlines(path: Path, outlines: bool) -> Outlines:
 
 
 def submission(predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    """The server's file, from predictions for `Answers` and `Rationales` of the test split in one list."""
+    """Return the server's file, from predictions for `Answers` and `Rationales` of `test` in one list.
+
+    Raises:
+        ValueError: not every question is there once for `Answers` and four times for `Rationales`.
+    """
     of = {(p["kind"], p["id"]): p["probabilities"] for p in predictions}
     questions = [name for kind, name in of if kind == "Q->A"]
     wanted = [[("Q->A", name), *(("QA->R", f"{name}#{a}") for a in range(NUM_OPTIONS))] for name in questions]
@@ -244,13 +251,4 @@ def submission(predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     return "vcr_submission.csv", text.getvalue()
 
 
-CARD = Card(
-    title="VCR: 290,000 questions on stills of movies, an answer to choose and then its reason",
-    licence="VCR's own, research only; stills of movies",
-    get="visualcommonsense.com, after registration: vcr1annots.zip, vcr1images.zip",
-    metric="accuracy of Q->A, QA->R and Q->AR (both right); the answers of test are with the server",
-    readings={
-        "answers": TaskReader(reader=Answers, splits=SPLITS),
-        "rationales": TaskReader(reader=Rationales, splits=RATIONALES),
-    },
-)
+CARD = Card.of(__doc__, answers=Answers, rationales=Rationales)

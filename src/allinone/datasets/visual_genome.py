@@ -1,16 +1,18 @@
 """Visual Genome: 108,077 photos with 5.4 million phrases about their regions (Krishna et al., IJCV 2017).
 
-Licence: CC BY 4.0. Get: homes.cs.washington.edu/~ranjay/visualgenome (`images.zip`, `images2.zip`,
-`region_descriptions.json.zip`, `image_data.json.zip`; the annotations are read packed or unpacked).
+License: CC BY 4.0.
+Get: homes.cs.washington.edu/~ranjay/visualgenome (`images.zip`, `images2.zip`, `region_descriptions.json.zip`,
+`image_data.json.zip`; the annotations are read packed or unpacked).
 
     root/region_descriptions.json
-    root/image_data.json                    optional: tells in which of the two folders a missing photo belongs
+    root/image_data.json                    optional: the folder of a missing photo
     root/VG_100K/2315549.jpg   VG_100K_2/1.jpg          or both below root/images/
 
-Split: `train`. Each phrase is a caption of the whole photo; its box is not used. The file of phrases has 700 MB and is
-read photo by photo. The exact number of phrases differs between releases (1.0, 1.2, 1.4), so no figure is checked.
+Each phrase is a caption of the whole photo; its box is not used. The file of phrases has 700 MB and is read photo by
+photo. The number of phrases differs between releases (1.0, 1.2, 1.4), so it is not checked. Half of the photos are
+COCO's; some of those are in its test splits.
 
-Used for pre-training: nothing is scored. Half of the photos are COCO's; some of those are in its test splits.
+Scored by: nothing (pre-training).
 
 One record of `region_descriptions.json`:
 
@@ -23,13 +25,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from allinone.data.example import Example
-from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct, with_texts
-from allinone.datasets.files import Annotation, Videos, find, find_some
+from allinone.data.example import Example, SplitSize
+from allinone.datasets.base import Card, SplitDataset, distinct, with_texts
+from allinone.datasets.files import Annotation, find, find_some
+from allinone.datasets.videos import Videos
 
 log = logging.getLogger(__name__)
 
-SPLITS = {"train": SplitSize()}
 FOLDERS = ("VG_100K_2", "VG_100K")
 
 
@@ -37,7 +39,7 @@ FOLDERS = ("VG_100K_2", "VG_100K")
 class Captions(SplitDataset):
     """Every phrase about a region, with the whole photo."""
 
-    splits = SPLITS
+    splits = {"train": SplitSize()}
     split: str = "train"
 
     def examples(self, root: Path) -> Iterator[Example]:
@@ -45,12 +47,12 @@ class Captions(SplitDataset):
         yield from with_texts(phrases(file, Videos(root, folders=("images", "."), suffix=".jpg"), folders(root)), file)
 
 
-def phrases(file: Annotation, photos: Videos, own: dict[str, str]) -> Iterator[Example]:
-    """An example for each region; `own` tells the folders of photos as far as they are known."""
+def phrases(file: Annotation, photos: Videos, folders: dict[str, str]) -> Iterator[Example]:
+    """Yield an example for each region; `folders` has those of photos, as far as they are known."""
     num_bare = 0
     for photo in distinct(file.objects("id", "regions"), file, key=lambda photo: photo.name("id")):
         name = photo.name("id")
-        likely = own.get(name, FOLDERS[0])
+        likely = folders.get(name, FOLDERS[0])
         path = photos.path(*(f"{folder}/{name}.jpg" for folder in (likely, *FOLDERS)))
         regions = photo.objects("regions", may_be_empty=True)
         num_bare += not regions
@@ -69,7 +71,7 @@ def phrases(file: Annotation, photos: Videos, own: dict[str, str]) -> Iterator[E
 
 
 def folders(root: Path) -> dict[str, str]:
-    """In which folder each photo lies, as its address tells."""
+    """Return the folder of each photo, which is a part of its URL."""
     return {
         photo.name("image_id"): PurePosixPath(photo.text("url")).parent.name
         for file in find_some(root, "image_data.json")
@@ -77,10 +79,4 @@ def folders(root: Path) -> dict[str, str]:
     }
 
 
-CARD = Card(
-    title="Visual Genome: 108,077 photos with 5.4 million phrases about their regions",
-    licence="CC BY 4.0",
-    get="homes.cs.washington.edu/~ranjay/visualgenome",
-    metric="none: pre-training",
-    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
-)
+CARD = Card.of(__doc__, captions=Captions)

@@ -1,18 +1,18 @@
-"""VQAv2: 1.1 million questions about COCO photos, answered by ten people each (Goyal et al., CVPR 2017).
+"""VQAv2: questions about COCO photos, each answered by ten people (Goyal et al., CVPR 2017).
 
-Licence: questions and answers CC BY 4.0; photos are Flickr's, under their own terms. Get: visualqa.org/download.html
-(zips, read packed or unpacked); photos of COCO's release of 2014 and 2015 from cocodataset.org.
+License: CC BY 4.0; photos of Flickr, under their own terms.
+Get: https://visualqa.org/download.html (zips, read packed or unpacked); photos of COCO's release of 2014 and 2015:
+https://cocodataset.org.
 
     root/v2_OpenEnded_mscoco_train2014_questions.json     val2014, test2015, test-dev2015 in the same way
     root/v2_mscoco_train2014_annotations.json             val2014; the answers of the tests are secret
     root/train2014/COCO_train2014_000000458752.jpg        val2014, test2015; or below root/images/
 
-Splits: `train` 443,757 questions on 82,783 photos, `val` 214,354 on 40,504, `test2015` 447,793 on 81,434, of which
-`test-dev2015` is a part, 107,394.
+`test-dev2015` is a part of `test2015`. `answer` is the most frequent answer.
 
-Scored by soft accuracy: an answer that n people gave counts min(n / 3, 1), averaged over the ten ways to leave one
-person out, after the normalising of `text/answers.py` (github.com/GT-Vision-Lab/VQA, vqaEval.py); also for each type
-of answer, yes/no, number and other: `kind`. `answer` is the most frequent one.
+Scored by: soft accuracy against ten people, after the official normalization; over all, and by type of answer: yes/no,
+number and other (`kind`). An answer that n people gave scores min(n / 3, 1), averaged over the ten ways to leave one
+person out. Normalization is in `text/answers.py`, after https://github.com/GT-Vision-Lab/VQA, vqaEval.py.
 
 The server (EvalAI) takes, for all questions of `test2015`, [{"question_id": 262144000, "answer": "yes"}, ...].
 
@@ -31,31 +31,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from allinone.data.example import Example
-from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct
+from allinone.data.example import Example, SplitSize
+from allinone.datasets.base import Card, SplitDataset, distinct
 from allinone.datasets.coco import photos
+from allinone.datasets.fields import Record, shown
 from allinone.datasets.files import Annotation, find
-from allinone.datasets.records import Record, shown
 
 log = logging.getLogger(__name__)
 
-SPLITS = {
-    "train": SplitSize(records=443_757, videos=82_783),
-    "val": SplitSize(records=214_354, videos=40_504),
-    "test2015": SplitSize(records=447_793, videos=81_434),
-    "test-dev2015": SplitSize(records=107_394),
-}
-FILES = {"train": "train2014", "val": "val2014", "test2015": "test2015", "test-dev2015": "test-dev2015"}
+PARTS = {"train": "train2014", "val": "val2014", "test2015": "test2015", "test-dev2015": "test-dev2015"}
 
 
 @dataclass(frozen=True)
 class Questions(SplitDataset):
     """Every question with the ten people's answers."""
 
-    splits = SPLITS
+    splits = {
+        "train": SplitSize(records=443_757, videos=82_783),
+        "val": SplitSize(records=214_354, videos=40_504),
+        "test2015": SplitSize(records=447_793, videos=81_434),
+        "test-dev2015": SplitSize(records=107_394),
+    }
 
     def examples(self, root: Path) -> Iterator[Example]:
-        part = FILES[self.split]
+        part = PARTS[self.split]
         file = find(root, f"v2_OpenEnded_mscoco_{part}_questions.json")
         answers = read_answers(root, part) if part.endswith("2014") else None
         folder, images = part.replace("-dev", ""), photos(root)
@@ -82,7 +81,7 @@ class Questions(SplitDataset):
 
     def submission(self, predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
         answers = [{"question_id": int(p["id"]), "answer": p["prediction"]} for p in predictions]
-        return f"v2_OpenEnded_mscoco_{FILES[self.split]}_allinone_results.json", json.dumps(answers)
+        return f"v2_OpenEnded_mscoco_{PARTS[self.split]}_allinone_results.json", json.dumps(answers)
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,10 @@ class Answers:
 
 
 def read_answers(root: Path, part: str) -> Answers:
+    """Read the file of annotations of a part of COCO."""
     file = find(root, f"v2_mscoco_{part}_annotations.json")
-    wanted = ("question_id", "answers", "answer_type", "multiple_choice_answer")
-    records = distinct(file.under("annotations", *wanted), file, key=lambda record: record.name("question_id"))
+    fields = ("question_id", "answers", "answer_type", "multiple_choice_answer")
+    records = distinct(file.under("annotations", *fields), file, key=lambda record: record.name("question_id"))
     return Answers(file, {record.name("question_id"): answers_of(record) for record in records})
 
 
@@ -105,10 +105,4 @@ def answers_of(record: Record) -> tuple[str, tuple[str, ...], str]:
     return record.text("multiple_choice_answer"), people, sys.intern(record.text("answer_type"))
 
 
-CARD = Card(
-    title="VQAv2: 1.1 million questions about COCO photos, ten answers each",
-    licence="CC BY 4.0; photos of Flickr, under their own terms",
-    get="visualqa.org/download.html; photos: cocodataset.org (2014, 2015)",
-    metric="soft accuracy against ten people, after the official normalising; all, yes/no, number, other",
-    readings={"questions": TaskReader(reader=Questions, splits=SPLITS)},
-)
+CARD = Card.of(__doc__, questions=Questions)

@@ -1,15 +1,15 @@
-"""Captions of images on the web: tables of captions and addresses with millions of rows, and what was downloaded.
+"""Captions of images on the web: tables of captions and URLs with millions of rows, and the images downloaded so far.
 
-An image lies where img2dataset (`--output_format files`) writes that of row n, counted from 0, or is called by its
-number, or by the last part of its address:
+The image of a row has the name that img2dataset (`--output_format files`) gives it (rows are counted from 0), or the
+number of the row, or the last part of its URL:
 
     images/00012/000120034.jpg      row 120,034 of shards of 10,000; other sizes of shards are seen by the names
     images/120034.jpg               or with leading zeros
     images/4385058960_b0f291553e.jpg
 
-The first image there tells which. Where it has img2dataset's `.json` beside it, the address in it must be that of its
-row: a download of another table, or of a shuffled one, is an error. Without a table the captions come from the `.txt`
-beside each image. Many addresses are dead, so most copies lack images.
+The name of the first image decides. If img2dataset's `.json` is next to it, the URL in it must be that of its row: a
+download with another table, or with a shuffled one, is an error. Without a table the captions are those of the `.txt`
+next to each image. Many URLs are dead, so most copies lack images.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,58 +19,59 @@ from pathlib import Path, PurePosixPath
 
 from allinone.data.example import Example
 from allinone.datasets.base import with_texts
-from allinone.datasets.files import Annotation, MissingFile, media_files
-from allinone.datasets.records import shown, tidy
+from allinone.datasets.fields import collapse_spaces, shown
+from allinone.datasets.files import Annotation, MissingFile
+from allinone.datasets.videos import media_files
 from allinone.files.shards import Tree
 
 
 def captions(rows: Callable[[], Iterable[tuple[str, str]]], images: "Images") -> Iterator[Example]:
-    """An example for each of the rows (caption, address), or where their file is missing for each image that is there.
+    """Yield an example for each row; if the table is missing, for each downloaded image.
 
-    `rows` opens the file.
+    `rows` opens the table and returns caption and URL of each row.
     """
     try:
-        found = in_rows(rows(), images)
+        examples = in_rows(rows(), images)
     except MissingFile:
         if images.first is None:
             raise
-        found = downloaded(images)
-    yield from with_texts(found, images.folder)
+        examples = downloaded(images)
+    yield from with_texts(examples, images.folder)
 
 
 def in_rows(rows: Iterable[tuple[str, str]], images: "Images") -> Iterator[Example]:
     for row, (caption, url) in enumerate(rows):
         images.check(row, url)
         name = f"{row:09d}"
-        yield Example(id=name, video=images.path(row, url), video_id=name, text=tidy(caption))
+        yield Example(id=name, video=images.path(row, url), video_id=name, text=collapse_spaces(caption))
 
 
 def downloaded(images: "Images") -> Iterator[Example]:
-    """An example for each image, with the caption beside it."""
+    """Yield an example for each image, with the caption of the `.txt` next to it."""
     for path in media_files(images.folder, images.tree):
         text = path.with_suffix(".txt")
         if not text.is_file():
             raise ValueError(f"{path}: no {text.name} with its caption beside it; add it, or the table of captions")
-        yield Example(id=path.stem, video=path, video_id=path.stem, text=tidy(Annotation(text).text()))
+        yield Example(id=path.stem, video=path, video_id=path.stem, text=collapse_spaces(Annotation(text).text()))
 
 
 def in_table(file: Annotation) -> Iterator[tuple[str, str]]:
-    """Caption and address of each row of a table with a tab between; which comes first, the first row tells.
+    """Yield caption and URL of each row of a table with tabs; the first row decides the order of the two.
 
-    A header, which img2dataset wants, is left out.
+    A header, which img2dataset needs, is skipped.
     """
-    url_at = None
+    url_column = None
     for line, content in file.numbered():
         fields = content.split("\t")
         if line == 1 and {field.strip().lower() for field in fields} == {"caption", "url"}:
             continue
-        if url_at is None:
-            url_at = next((place for place, text in enumerate(fields) if is_url(text)), 0)
-        if len(fields) != 2 or not is_url(fields[url_at]):
+        if url_column is None:
+            url_column = next((column for column, text in enumerate(fields) if is_url(text)), 0)
+        if len(fields) != 2 or not is_url(fields[url_column]):
             raise ValueError(
                 f"{file}: line {line}: wanted a caption and an address with a tab between, got {shown(content)}"
             )
-        yield fields[1 - url_at], fields[url_at].strip()
+        yield fields[1 - url_column], fields[url_column].strip()
 
 
 def is_url(text: str) -> bool:
@@ -79,7 +80,7 @@ def is_url(text: str) -> bool:
 
 @dataclass
 class Images:
-    """Where the image of a row lies: in the first of the `folders` under the root that is there, or in the root."""
+    """The files of images by row, in the first of the `folders` under the root that exists, or in the root."""
 
     root: Path
     folders: tuple[str, ...] = ("images",)
@@ -90,17 +91,18 @@ class Images:
 
     @cached_property
     def folder(self) -> Path:
-        there = [self.root / folder for folder in self.folders if self.tree.is_dir(self.root / folder)]
-        if there:
-            return there[0]
+        """The folder of the images."""
+        for folder in self.folders:
+            if self.tree.is_dir(self.root / folder):
+                return self.root / folder
         children = self.tree.children(self.root) if self.root.is_dir() else ()
         inner = (path.name for path, is_folder in children if is_folder)
-        numbered = any(len(name) == 5 and name.isdigit() for name in inner)
-        return self.root if numbered else self.root / self.folders[0]
+        has_shards = any(len(name) == 5 and name.isdigit() for name in inner)
+        return self.root if has_shards else self.root / self.folders[0]
 
     @cached_property
     def first(self) -> Path | None:
-        """An image that was downloaded."""
+        """The first downloaded image."""
         return next(media_files(self.folder, self.tree), None) if self.tree.is_dir(self.folder) else None
 
     @cached_property
@@ -112,7 +114,7 @@ class Images:
 
     @cached_property
     def naming(self) -> Callable[[int, str], str]:
-        """Tells the file of a row, as the first image is named."""
+        """Returns the file of a row, in the way the first image is named."""
         first = self.first or self.folder / "00000" / "000000000.jpg"
         stem, shard, ending, folder = first.stem, first.parent.name, first.suffix, self.folder
         if first.parent == folder and stem.isdigit():
@@ -126,11 +128,15 @@ class Images:
         return lambda row, url: f"{folder}/{row // size:0{width}d}/{row:0{len(stem)}d}{ending}"
 
     def check(self, row: int, url: str) -> None:
-        """Is the image that is there the one of this row?"""
+        """Check that the first image was downloaded from the URL of its row; other rows are not checked.
+
+        Raises:
+            ValueError: it was downloaded with another table.
+        """
         if row != self.first_row or self.first is None:
             return
-        beside = self.first.with_suffix(".json")
-        if beside.is_file() and (got := Annotation(beside).object().optional("url")) not in (None, url):
+        info = self.first.with_suffix(".json")
+        if info.is_file() and (got := Annotation(info).object().optional("url")) not in (None, url):
             raise ValueError(
                 f"{self.first}: downloaded from {got}, but row {row} of the table has {url}; use the table that "
                 "img2dataset was given, or take the table away to read the captions beside the images"

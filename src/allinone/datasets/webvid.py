@@ -1,20 +1,19 @@
 """WebVid: stock footage of some 18 s with its title, 2.5 or 10 million clips (Bain et al., Frozen in Time, ICCV 2021).
 
-Licence: research only, by the terms at github.com/m-bain/webvid, whose authors have withdrawn it in 2024; the videos
-are Shutterstock's and bear its mark.
+License: research only; withdrawn by its authors in 2024; videos of Shutterstock, with its watermark.
+Get: https://github.com/m-bain/webvid.
 
     root/results_2M_train.csv       results_2M_val.csv      results_10M_train.csv     results_10M_val.csv
     root/videos/027701_027750/1053841541.mp4                or without the folder; `videos` may be `train` and `val`
-    root/test_yt.csv                a list in this way for video2dataset: videoid, name and contentUrl alone
+    root/test_yt.csv                a list for video2dataset with the columns videoid, name and contentUrl only
 
-Also read: `webvid_training_success_full.tsv` and `webvid_validation_success_full.tsv` (Frozen, All-in-One), which have
-those of the 2M that could be had.
+Also read: `webvid_training_success_full.tsv` and `webvid_validation_success_full.tsv` (Frozen, All-in-One), the clips
+of the 2M that could be downloaded.
 
-Splits: `train2M`, `val2M`, `train10M`, `val10M`, and `youtube`: a list whose name ends in `_yt.csv`. About 2.5 and 10.7
-million clips in training and 5,000 in validation, in no file of which an exact number is published. Titles are read one
-by one, and what has none is left out and counted.
+`youtube` is any list with a name that ends in `_yt.csv`. There are about 2.5 and 10.7 million clips in training and
+5,000 in validation; exact numbers are not published. Clips without a title are skipped and counted.
 
-For pre-training; as a test, recall at 1, 5, 10 on `val2M`.
+Scored by: nothing (pre-training); as a test, recall at 1, 5, 10 on `val2M`.
 
 One record:
 
@@ -26,54 +25,43 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from allinone.data.example import Example
-from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct, with_texts
-from allinone.datasets.files import Annotation, Videos, bare, find
-from allinone.datasets.pairs import pairs
-from allinone.datasets.records import tidy
+from allinone.data.example import Example, SplitSize
+from allinone.datasets.base import Card, SplitDataset, distinct, with_texts
+from allinone.datasets.files import Annotation, find
+from allinone.datasets.records import Captioned, caption_examples, read_captions
+from allinone.datasets.videos import Videos, bare
 
-NAMES = {
+FILES = {
     "train2M": ("results_2M_train.csv", "webvid_training_success_full.tsv"),
     "val2M": ("results_2M_val.csv", "webvid_validation_success_full.tsv"),
     "train10M": ("results_10M_train.csv",),
     "val10M": ("results_10M_val.csv",),
     "youtube": ("*_yt.csv",),
 }
-SPLITS = {split: SplitSize() for split in NAMES}
 
 
 @dataclass(frozen=True)
 class Captions(SplitDataset):
     """Every title with its clip, in the order of the file."""
 
-    splits = SPLITS
+    splits = {split: SplitSize() for split in FILES}
 
     def examples(self, root: Path) -> Iterator[Example]:
-        file = find(root, *NAMES[self.split])
+        file = find(root, *FILES[self.split])
+        # Millions of clips, so only the exact path is tried.
         videos = Videos(root, folders=("videos", self.split.rstrip("0123456789M")), search_below=False)
-
-        def examples() -> Iterator[Example]:
-            for name, text in titles(file):
-                video = bare(name)
-                yield Example(id=video, video=videos.path(name, video), video_id=video, text=tidy(text))
-
-        return distinct(with_texts(examples(), file), file)
+        clips = (Captioned((name, bare(name)), ((bare(name), text),)) for name, text in titles(file))
+        return distinct(with_texts(caption_examples(clips, videos), file), file)
 
 
 def titles(file: Annotation) -> Iterator[tuple[str, str]]:
-    """Video, with the folder where there is one, and title."""
+    """Yield each video, with its folder if there is one, and its title."""
     if file.name.endswith(".tsv"):
-        yield from ((video, text) for video, texts in pairs(file, may_be_empty=True) for text in texts)
+        yield from ((video, text) for video, texts in read_captions(file, may_be_empty=True) for text in texts)
         return
     for row in file.rows("videoid", may_be_empty=("name", "contenturl")):
         folder = row.get("page_dir")
         yield f"{folder}/{row['videoid']}" if folder else row["videoid"], row["name"]
 
 
-CARD = Card(
-    title="WebVid: 2.5 or 10 million clips of stock footage with their titles",
-    licence="research only; withdrawn by its authors; videos of Shutterstock",
-    get="github.com/m-bain/webvid",
-    metric="for pre-training; recall at 1, 5, 10 on val2M",
-    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
-)
+CARD = Card.of(__doc__, captions=Captions)

@@ -1,20 +1,20 @@
 """YouCook2: cooking videos of YouTube in steps, each with its time and an instruction (Zhou et al., AAAI 2018).
 
-Licence: MIT for the annotations; the videos are YouTube's. Annotations (`youcookii_annotations_trainval.tar.gz`,
-unpacked): youcook2.eecs.umich.edu/download.
+License: MIT for the annotations; videos of YouTube.
+Get: youcook2.eecs.umich.edu/download (`youcookii_annotations_trainval.tar.gz`; unpack it).
 
     root/youcookii_annotations_trainval.json            also called yc2_annotations_trainval.json
-    root/raw_videos/training/113/GLd3aX16zBg.mp4        or in any other folder there, with whatever extension
+    root/raw_videos/training/113/GLd3aX16zBg.mp4        or in any other folder there, any extension
 
 Also read: `validation_youcook.csv` (MIL-NCE; columns video_id, start, end, text), which is `val`, and the files of
 dense captioning (PDVC and others), `train_yc2.json` and `val_yc2.json`, in the layout of ActivityNet Captions:
 "GLd3aX16zBg": {"duration": 241.62, "timestamps": [[90, 102]], "sentences": ["spread margarine on the bread"]}.
 
-A clip is a step: its span of the video, and the instruction for it. Splits: `train` 10,337 clips of 1,333 videos, `val`
-3,492 of 457; those of the test videos are secret. Many papers have fewer, since videos are gone from YouTube: on `val`
-3,350 clips of 436 videos since Miech et al. (2019; their table has one span twice, with two texts), or 3,305.
+A clip is a step: its span of the video, and its instruction. The steps of the test videos are secret. Many papers have
+fewer clips, because videos are gone from YouTube: on `val` 3,350 clips of 436 videos since Miech et al. (2019; their
+table has one span twice, with two texts), or 3,305.
 
-Scored by recall at 1, 5, 10 and the median rank among the clips of `val`, text to video.
+Scored by: recall at 1, 5, 10 and median rank among the clips of `val`, text to video.
 
 One record, under "database":
 
@@ -28,24 +28,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from allinone.data.example import Example
-from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct, part
-from allinone.datasets.files import Annotation, Videos, bare, find, parse_span, timed_sentences
-from allinone.datasets.records import Record, shown
+from allinone.data.example import Example, SplitSize
+from allinone.datasets.base import Card, SplitDataset, distinct
+from allinone.datasets.fields import Record, shown
+from allinone.datasets.files import Annotation, find
+from allinone.datasets.spans import parse_span, part, timed_sentences
+from allinone.datasets.videos import Videos, bare
 
-SPLITS = {"train": SplitSize(records=10_337, videos=1_333), "val": SplitSize(records=3_492, videos=457)}
-SUBSETS = {"train": "training", "val": "validation"}
-NAMES = ("youcookii_annotations_trainval.json", "yc2_annotations_trainval.json")
-
-NAMES_OF_SPLIT = {
+FILES = ("youcookii_annotations_trainval.json", "yc2_annotations_trainval.json")
+FILES_OF_SPLIT = {
     "train": ("train_yc2.json", "yc2_train.json"),
     "val": ("val_yc2.json", "yc2_val.json", "validation_youcook.csv"),
 }
+SUBSETS = {"train": "training", "val": "validation"}
 KNOWN_SUBSETS = (*SUBSETS.values(), "testing")
 
 
+@dataclass(frozen=True)
+class Captions(SplitDataset):
+    """Every step with its instruction, in the order of the annotation file."""
+
+    splits = {"train": SplitSize(records=10_337, videos=1_333), "val": SplitSize(records=3_492, videos=457)}
+
+    def examples(self, root: Path) -> Iterator[Example]:
+        videos = Videos(root, folders=("raw_videos", "videos"))
+        file = find(root, *FILES, *FILES_OF_SPLIT[self.split])
+
+        def example(step: Step) -> Example:
+            name = f"{step.video}#{step.id}"
+            start_sec, end_sec = parse_span(step.start, step.end, f"{step.where}: step {shown(name)}")
+            path = videos.path(step.video, step.video.removeprefix("v_"))
+            return part(path, step.video, start_sec, end_sec, step.text, name)
+
+        return distinct(map(example, steps_of(file, self.split)), file)
+
+
 class Step(NamedTuple):
-    """A step of a recipe, with its place in the file for errors."""
+    """A step of a recipe; `where` is its file and its position there, for errors."""
 
     id: str
     video: str
@@ -55,35 +74,8 @@ class Step(NamedTuple):
     where: str
 
 
-@dataclass(frozen=True)
-class Captions(SplitDataset):
-    """Every step with its instruction, in the order of the annotation file."""
-
-    splits = SPLITS
-
-    def examples(self, root: Path) -> Iterator[Example]:
-        videos = Videos(root, folders=("raw_videos", "videos"))
-        file = find(root, *NAMES, *NAMES_OF_SPLIT[self.split])
-        steps = steps_of(file, self.split)
-
-        def examples() -> Iterator[Example]:
-            for step in steps:
-                name = f"{step.video}#{step.id}"
-                start_sec, end_sec = parse_span(step.start, step.end, f"{step.where}: step {shown(name)}")
-                yield part(
-                    videos.path(step.video, step.video.removeprefix("v_")),
-                    step.video,
-                    start_sec,
-                    end_sec,
-                    step.text,
-                    name,
-                )
-
-        return distinct(examples(), file)
-
-
 def steps_of(file: Annotation, split: str) -> Iterator[Step]:
-    """The steps of a file of any of the layouts."""
+    """Return the steps of a file of any of the layouts."""
     if file.name.endswith(".csv"):
         return steps_of_table(file)
     content = file.object()
@@ -93,6 +85,7 @@ def steps_of(file: Annotation, split: str) -> Iterator[Step]:
 
 
 def steps_of_database(database: Record, file: Annotation, subset: str) -> Iterator[Step]:
+    """Yield the steps of a subset from the official file."""
     is_empty = True
     for video in database:
         record = Record(database.object(video), f"{file}: {shown(video)}")
@@ -109,7 +102,7 @@ def steps_of_database(database: Record, file: Annotation, subset: str) -> Iterat
 
 
 def steps_of_sentences(videos: Record) -> Iterator[Step]:
-    """Steps in the layout of ActivityNet Captions, in order of their start."""
+    """Yield the steps of a file in the layout of ActivityNet Captions."""
     for video in videos:
         record = videos.object(video)
         for number, (start, end, sentence) in enumerate(timed_sentences(record)):
@@ -117,18 +110,12 @@ def steps_of_sentences(videos: Record) -> Iterator[Step]:
 
 
 def steps_of_table(file: Annotation) -> Iterator[Step]:
+    """Yield the steps of MIL-NCE's table."""
     numbers: Counter[str] = Counter()
-    rows = file.rows("video_id", "start", "end", "text")
-    for row in distinct(rows, file, key=lambda row: tuple(row.values())):
+    for row in distinct(file.rows("video_id", "start", "end", "text"), file, key=lambda row: tuple(row.values())):
         video = bare(row["video_id"])
         yield Step(str(numbers[video]), video, row.text("text"), row["start"], row["end"], row.where)
         numbers[video] += 1
 
 
-CARD = Card(
-    title="YouCook2: 2,000 cooking videos of YouTube in steps with instructions",
-    licence="MIT for the annotations; videos of YouTube",
-    get="youcook2.eecs.umich.edu/download",
-    metric="recall at 1, 5, 10 and median rank among the clips of val, text to video",
-    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
-)
+CARD = Card.of(__doc__, captions=Captions)

@@ -1,18 +1,21 @@
 """YT-Temporal-180M: six million YouTube videos with every word said in them (Zellers et al., MERLOT, NeurIPS 2021).
 
-Licence: MIT for the code; the annotations on request, rowanzellers.com/merlot; the videos are YouTube's.
+License: annotations on request (the code: MIT); videos of YouTube.
+Get: https://rowanzellers.com/merlot.
 
-    root/yttemporal180m_000of100.jsonl.gz       a record a video; or one file a video:
+    root/yttemporal180m_000of100.jsonl.gz       a record for each video; or one file for each video:
     root/annotations/WAaKRUoY6Io.grover.json
-    root/annotations/WAaKRUoY6Io.en.vtt         YouTube's captions; read where a video has no grover.json
+    root/annotations/WAaKRUoY6Io.en.vtt         YouTube's captions, for videos without a grover.json
     root/videos/WAaKRUoY6Io.mp4                 or .webm, .mkv
 
-`subtitles` are the words as YouTube has heard them, each with its time; `denoised` is the same text in parts, cleaned
-(with capitals, points and better words), without times. The words of both are matched, and a cleaned word that has no
-counterpart takes the time of the one before. A part that was not cleaned is read as it was heard. `num_words`
-neighbouring words are one text, which lasts from its first word to the next text, yet at most a second beyond its last.
+`subtitles` are the words as YouTube recognized them, each with its time; `denoised` is the same text in parts, cleaned
+(with capitals, punctuation and better words), without times. The words of both are matched; a cleaned word without a
+match gets the time of the one before. A part that was not cleaned is used as it was recognized. `num_words` neighboring
+words are one text, which lasts from its first word to the next text, yet at most a second beyond its last.
 
-About 6 million videos. Records are read one by one. For pre-training; no score.
+Records are read one by one.
+
+Scored by: nothing (pre-training).
 
 One record:
 
@@ -30,15 +33,18 @@ from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
-from allinone.data.example import Example
-from allinone.datasets.base import Card, SplitDataset, SplitSize, TaskReader, distinct, part
-from allinone.datasets.files import Annotation, MissingFile, Videos, find_all
+from allinone.checks import plain
+from allinone.data.example import Example, SplitSize
+from allinone.datasets.base import Card, SplitDataset, distinct
+from allinone.datasets.fields import Record
+from allinone.datasets.files import Annotation, MissingFile, find_all
+from allinone.datasets.spans import part
+from allinone.datasets.videos import Videos
 
 log = logging.getLogger(__name__)
 
-SPLITS = {"train": SplitSize()}
 WORD_SEC = 1.0
-"""A word lasts no longer."""
+"""Longest duration of a word."""
 
 ENDING = ".en.vtt"
 CUE = re.compile(r"(?:(\d+):)?(\d\d):(\d\d\.\d+) *-->")
@@ -46,14 +52,14 @@ TIME_TAG = re.compile(r"<(?:(\d+):)?(\d\d):(\d\d\.\d+)>")
 MARKUP = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")
 
 Word = tuple[str, float]
-"""A word, and when it is said, in seconds."""
+"""A word, and the second at which it is said."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Captions(SplitDataset):
-    """Texts of so many neighbouring words, with their part of the video, in the order of the files."""
+    """Texts of `num_words` neighboring words, with their part of the video, in the order of the files."""
 
-    splits = SPLITS
+    splits = {"train": SplitSize()}
     split: str = "train"
     num_words: int = 32
 
@@ -76,26 +82,17 @@ class Captions(SplitDataset):
 
 
 def spoken(root: Path) -> Iterator[tuple[str, list[Word]]]:
-    """Each video with its words; one without any counts in a warning."""
+    """Yield each video with its words; a warning counts the videos without any."""
     collected = [file for ending in ("jsonl", "jsonl.gz") for file in find_all(root, f"*of100.{ending}")]
     single = find_all(root, "*.grover.json")
     captions = {file.path.name[: -len(ENDING)]: file for file in find_all(root, f"*{ENDING}")}
     if not collected and not single and not captions:
         raise MissingFile(f"{root}: no annotation files *of100.jsonl.gz, *.grover.json or *{ENDING} there, nor below")
     records = chain((record for file in collected for record in file.objects()), (file.object() for file in single))
-    found = ((record.object("info").text("id"), record) for record in records)
+    named = ((record.object("info").text("id"), record) for record in records)
     num_silent = 0
-    for video, record in distinct(found, root, key=itemgetter(0)):
-        heard = [
-            (said.text("word", may_be_empty=True), said.number("time"))
-            for said in record.objects("subtitles", may_be_empty=True)
-        ]
-        parts = record.objects("denoised", may_be_empty=True)
-        texts = [part.optional("cleanasr") or part.text("noisyasr", may_be_empty=True) for part in parts]
-        beside = captions.pop(video, None)
-        if not heard and beside:
-            heard = list(words_of_captions(beside))
-        words = cleaned(heard, texts) if parts else heard
+    for video, record in distinct(named, root, key=itemgetter(0)):
+        words = words_of_record(record, captions.pop(video, None))
         num_silent += not words
         yield video, words
     for video, file in captions.items():
@@ -106,8 +103,21 @@ def spoken(root: Path) -> Iterator[tuple[str, list[Word]]]:
         log.warning("%s: no word with a time in %d videos", root, num_silent)
 
 
+def words_of_record(record: Record, captions: Annotation | None) -> list[Word]:
+    """Return the words of a record, with the times of YouTube's captions if it has none."""
+    heard = [
+        (word.text("word", may_be_empty=True), word.number("time"))
+        for word in record.objects("subtitles", may_be_empty=True)
+    ]
+    parts = record.objects("denoised", may_be_empty=True)
+    texts = [part.optional("cleanasr") or part.text("noisyasr", may_be_empty=True) for part in parts]
+    if not heard and captions:
+        heard = list(words_of_captions(captions))
+    return cleaned(heard, texts) if parts else heard
+
+
 def cleaned(heard: list[Word], texts: list[str]) -> list[Word]:
-    """The words of the cleaned texts, with the times of those that were heard; none where nothing was heard."""
+    """Return the words of the cleaned texts with the times of the recognized words; none if none was recognized."""
     if not heard:
         return []
     words = " ".join(texts).split()
@@ -115,27 +125,28 @@ def cleaned(heard: list[Word], texts: list[str]) -> list[Word]:
     matcher = SequenceMatcher(None, [plain(word) for word, _ in heard], list(map(plain, words)), autojunk=False)
     for block in matcher.get_matching_blocks():
         times[block.b : block.b + block.size] = (time for _, time in heard[block.a : block.a + block.size])
-    found, now = [], heard[0][1]
+    timed, now = [], heard[0][1]
     for word, time in zip(words, times, strict=True):
         now = now if time is None else max(now, time)
-        found.append((word, now))
-    return found
+        timed.append((word, now))
+    return timed
 
 
 def words_of_captions(file: Annotation) -> Iterator[Word]:
-    """The words of YouTube's captions, without sounds ([Music]).
+    """Yield the words of YouTube's captions, without sounds ([Music]).
 
-    Where YouTube has heard them, each caption repeats the line before and adds one, whose words have times; where
-    people wrote them, all words of a caption are new and take its time.
+    In recognized speech each caption repeats the line before and adds one with a time for each word. In captions
+    written by people all words of a caption are new and get its time.
     """
     blocks = file.text().replace("\r\n", "\n").split("\n\n")
-    is_heard = any(TIME_TAG.search(block) for block in blocks)
+    is_recognized = any(TIME_TAG.search(block) for block in blocks)
     for block in blocks:
         head, *lines = block.strip("\n").split("\n")
         if not (cue := CUE.match(head)):
             continue
         time = seconds(*cue.groups())
-        pieces = iter(TIME_TAG.split(" ".join(lines[1:] if is_heard else lines)))
+        # The pattern has three groups, so the pieces are a text, then (hours, minutes, seconds, text) repeated.
+        pieces = iter(TIME_TAG.split(" ".join(lines[1:] if is_recognized else lines)))
         yield from ((word, time) for word in MARKUP.sub("", next(pieces)).split())
         for hours, minutes, secs, text in zip(pieces, pieces, pieces, pieces, strict=True):
             yield from ((word, seconds(hours, minutes, secs)) for word in MARKUP.sub("", text).split())
@@ -145,15 +156,4 @@ def seconds(hours: str | None, minutes: str, secs: str) -> float:
     return int(hours or 0) * 3600 + int(minutes) * 60 + float(secs)
 
 
-def plain(word: str) -> str:
-    """A word as far as hearing tells."""
-    return "".join(letter for letter in word.lower() if letter.isalnum())
-
-
-CARD = Card(
-    title="YT-Temporal-180M: 6 million YouTube videos with every word said in them",
-    licence="on request; videos of YouTube",
-    get="rowanzellers.com/merlot",
-    metric="none: for pre-training",
-    readings={"captions": TaskReader(reader=Captions, splits=SPLITS)},
-)
+CARD = Card.of(__doc__, captions=Captions)

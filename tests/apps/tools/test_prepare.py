@@ -100,7 +100,7 @@ def test_a_folder_of_ones_own_keeps_its_names_in_captions(tmp_path):
     write_image(own / "photo.png", np.full((16, 16, 3), 90, np.uint8))
     (own / "captions.csv").write_text("video,caption\ncats/first.mov,a cat\nphoto.png,a dog\n")
     assert prepare(find("captioned"), own, tmp_path / "to", FORM, workers=1).complete
-    examples = list(find("captioned").card.readings["captions"].reader(split=None).examples(tmp_path / "to"))
+    examples = list(find("captioned").card.tasks["captions"].reader(split=None).examples(tmp_path / "to"))
     assert [example.video_id for example in examples] == ["cats/first.mov", "photo.png"]
     assert [example.files[0].name for example in examples] == ["first.mp4", "photo.png"]
     assert (tmp_path / "to" / "photo.png").read_bytes() == (own / "photo.png").read_bytes()

@@ -93,7 +93,7 @@ def both(tmp_path):
         rows += [f"{v}.mp4,clip {v} shown {n} times" for n in range(3)]
     (own / "captions.csv").write_text("\n".join(["video,caption", *rows]))
     shard(find("captioned"), own, tmp_path / "to", LIMITS)
-    reader = find("captioned").card.readings["captions"].reader(split=None)
+    reader = find("captioned").card.tasks["captions"].reader(split=None)
     examples = [list(reader.examples(folder)) for folder in (own, tmp_path / "to")]
     return examples, Tokenizer.train([example.text for example in examples[0]] * 2, vocab_size=80)
 

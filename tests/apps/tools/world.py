@@ -10,7 +10,8 @@ import numpy as np
 from allinone.data.example import Example
 from allinone.datasets import DatasetEntry
 from allinone.datasets.base import Card, SplitSize, TaskReader
-from allinone.datasets.files import Videos, find
+from allinone.datasets.files import find
+from allinone.datasets.videos import Videos
 from allinone.video.encode import write_image, write_mp4
 from layouts.item import Item
 
@@ -50,10 +51,10 @@ SMALL = DatasetEntry(
     "small",
     Card(
         title="t",
-        licence="l",
+        license="l",
         get="g",
         metric="m",
-        readings={
+        tasks={
             "questions": TaskReader(reader=Questions, splits=SPLITS),
             "choices": TaskReader(reader=Choices, splits={"train": SplitSize(records=5)}),
         },

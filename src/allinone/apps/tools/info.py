@@ -102,8 +102,8 @@ def count_records(
     root = Path(root)
     if not root.is_dir():
         raise ValueError(f"{root}: there is no such folder")
-    require_known(f"{known.name} has no task", tasks, known.card.readings)
-    readings = {task: r for task, r in known.card.readings.items() if tasks is None or task in tasks}
+    require_known(f"{known.name} has no task", tasks, known.card.tasks)
+    readings = {task: r for task, r in known.card.tasks.items() if tasks is None or task in tasks}
     published = sorted({split for reading in readings.values() for split in reading.splits})
     if published:
         require_known(f"{known.name} has no split", splits, published)

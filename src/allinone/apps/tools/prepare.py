@@ -20,7 +20,7 @@ from allinone.apps.tools.job import FileTask, Record, process_files, signature, 
 from allinone.apps.tools.pool import Failure, Heartbeat
 from allinone.apps.tools.target_folder import CopyReport, TargetFolder
 from allinone.datasets import DatasetEntry
-from allinone.datasets.files import as_mp4
+from allinone.datasets.videos import as_mp4
 from allinone.files.shards import open_file
 from allinone.files.whole import write_json
 from allinone.progress import Progress
