@@ -20,7 +20,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def run(capsys, *arguments, code=0):
-    """What is printed, to stdout and to stderr."""
+    """Run `allinone data` and return its output: `out` and `err`."""
     try:
         main(["data", *map(str, arguments)])
         ended = 0
@@ -56,16 +56,16 @@ def test_names_are_found_as_people_write_them_and_near_ones_suggested(capsys):
 
 def test_info_counts_as_json_and_says_what_is_absent(tmp_path, capsys):
     (tmp_path / "MSRVTT_JSFUSION_test.csv").write_text("key,video_id,sentence\nret0,video7010,a man\n")
-    told = json.loads(run(capsys, "info", "msrvtt", "--root", tmp_path, "--json").out)
-    splits = told["tasks"]["captions"]
-    assert (told["name"], told["root"]) == ("msrvtt", str(tmp_path))
+    shown = json.loads(run(capsys, "info", "msrvtt", "--root", tmp_path, "--json").out)
+    splits = shown["tasks"]["captions"]
+    assert (shown["name"], shown["root"]) == ("msrvtt", str(tmp_path))
     assert splits["1kA"] == {
         "records": 1, "videos": 1, "options": None, "answers": None,
         "published": {"records": 1000, "videos": 1000}, "equal": False,
     }  # fmt: skip
     assert list(splits["full-test"]) == ["error"]
-    told = run(capsys, "info", "msrvtt", "--root", tmp_path).out
-    assert "captions, 1kA: 1 records, not 1,000 and 1 videos, not 1,000 as published" in told
+    shown = run(capsys, "info", "msrvtt", "--root", tmp_path).out
+    assert "captions, 1kA: 1 records, not 1,000 and 1 videos, not 1,000 as published" in shown
     assert "--root" in run(capsys, "info", "msrvtt", "--json", code=2).err
 
 
@@ -73,15 +73,15 @@ def test_check_prepare_and_shard_end_with_1_where_something_is_missing(tmp_path,
     own = own_folder(tmp_path / "own", num_clips=3)
     assert "3 files: 3 readable" in run(capsys, "check", "captioned", "--root", own, "--workers", 1).out
     (own / "1.mp4").unlink()
-    told = run(capsys, "check", "captioned", "--root", own, "--workers", 1, code=1)
-    assert f"missing: {own}/1.mp4" in told.out
-    assert "not complete" in told.err
-    told = run(capsys, "prepare", "captioned", "--root", own, "--to", tmp_path / "to", "--workers", 1, code=1)
-    assert "3 files: 2 prepared (0 of them before), 1 missing" in told.out
-    assert "clips of 3 frames" in told.out
-    told = run(capsys, "shard", "captioned", "--root", own, "--to", tmp_path / "packed", "--max-samples", 1, code=1)
-    assert f"missing: {own}/1.mp4" in told.out
-    assert "3 files: 2 packed (0 of them before), 1 missing, 0 unreadable; 2 new shards" in told.out
+    shown = run(capsys, "check", "captioned", "--root", own, "--workers", 1, code=1)
+    assert f"missing: {own}/1.mp4" in shown.out
+    assert "not complete" in shown.err
+    shown = run(capsys, "prepare", "captioned", "--root", own, "--to", tmp_path / "to", "--workers", 1, code=1)
+    assert "3 files: 2 prepared (0 of them before), 1 missing" in shown.out
+    assert "clips of 3 frames" in shown.out
+    shown = run(capsys, "shard", "captioned", "--root", own, "--to", tmp_path / "packed", "--max-samples", 1, code=1)
+    assert f"missing: {own}/1.mp4" in shown.out
+    assert "3 files: 2 packed (0 of them before), 1 missing, 0 unreadable; 2 new shards" in shown.out
     assert (
         "max_mb must be 1 or more"
         in run(capsys, "shard", "captioned", "--root", own, "--to", tmp_path / "packed", "--max-mb", 0, code=2).err
@@ -92,15 +92,15 @@ def test_of_many_missing_files_the_first_are_shown_and_the_rest_counted(tmp_path
     own = own_folder(tmp_path / "own", num_clips=30)
     for path in own.glob("*.mp4"):
         path.unlink()
-    told = run(capsys, "check", "captioned", "--root", own, "--workers", 1, code=1).out
-    assert told.count("missing: ") == 21
-    assert "missing: ... and 10 more" in told
+    shown = run(capsys, "check", "captioned", "--root", own, "--workers", 1, code=1).out
+    assert shown.count("missing: ") == 21
+    assert "missing: ... and 10 more" in shown
 
 
 def test_the_folder_of_a_data_set_is_found_in_either_spelling(tmp_path, capsys):
     own = own_folder(tmp_path / normalize("NFD", "Größe"), num_clips=1)
-    told = run(capsys, "check", "captioned", "--root", tmp_path / "Größe", "--workers", 1).out
-    assert "1 files: 1 readable" in told
+    shown = run(capsys, "check", "captioned", "--root", tmp_path / "Größe", "--workers", 1).out
+    assert "1 files: 1 readable" in shown
     assert own.name != "Größe"
 
 
@@ -114,7 +114,7 @@ def test_in_a_log_progress_is_a_line_now_and_then(capsys):
     assert lines[-1].endswith(" left")
 
 
-def test_no_rate_is_told_before_it_means_something(monkeypatch):
+def test_no_rate_is_shown_in_the_first_second(monkeypatch):
     now, lines = iter([0.0, 9.9, 10.0, 10.8, 20.0]), []
     monkeypatch.setattr("allinone.progress.time", SimpleNamespace(monotonic=lambda: next(now)))
     show = progress_lines(lines.append)

@@ -13,7 +13,7 @@ RELEASED = Path(__file__).parents[1] / "data" / "parity_small" / "checkpoint.ckp
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A made world and a run of `allinone train` on it."""
+    """A folder with the synthetic dataset, and a run of `allinone train` on it."""
     folder = tmp_path_factory.mktemp("cli")
     make_world(folder / "world", num_train=8, num_pairs=2, processes=1)
     tiny = ["optim.num_steps=2", "optim.warmup=1", "data.batch_size=4", "train.tensorboard=false", "model.depth=1"]

@@ -31,6 +31,7 @@ Command = Callable[..., None]
 
 METAVARS = {int: "N", float: "X", Path: "PATH"}
 SECTION = re.compile(r"\n\n([A-Z]\w*):\n(?=    )")
+"""The title of a section such as `Args:`, which follows an empty line and precedes an indented one."""
 ENTRY = re.compile(r"^    (\w+)(?: \((\S+)\))?: (.*(?:\n {5,}.*)*)", re.MULTILINE)
 """`name (METAVAR): help`, and the lines that continue it, which are indented further."""
 
@@ -101,10 +102,11 @@ def add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
 def add_argument(group: Any, parameter: inspect.Parameter, hint: Any, metavar: str, text: str) -> None:
     """Add one parameter as a positional argument or an option."""
     name, default, is_required = parameter.name, parameter.default, parameter.default is parameter.empty
-    kind = next((part for part in get_args(hint) if type(None) in get_args(hint)), hint)  # of `kind | None`
+    kind = get_args(hint)[0] if type(None) in get_args(hint) else hint  # `int | None` is an int that may be left out
     several = get_origin(kind) is Sequence
     if several:
         (kind,) = get_args(kind)
+    # What is left out does not appear in the parsed values: the function has its default.
     settings: dict[str, Any] = {"help": escaped(text), "default": argparse.SUPPRESS}
     if kind is bool:
         settings["action"] = "store_true"
@@ -115,12 +117,12 @@ def add_argument(group: Any, parameter: inspect.Parameter, hint: Any, metavar: s
     if isinstance(default, str | float | Path) or type(default) is int:
         settings["help"] += escaped(f" (default: {default})")
     if parameter.kind is not parameter.KEYWORD_ONLY:
-        nargs = {(True, True): "+", (True, False): "*", (False, False): "?"}.get((several, is_required))
-        group.add_argument(name, nargs=nargs, **settings)
+        one, many = (None, "+") if is_required else ("?", "*")
+        group.add_argument(name, nargs=many if several else one, **settings)
         return
     if several:
-        settings |= {"nargs": "+", "action": "extend"}
-    if name.endswith("_sec"):
+        settings |= {"nargs": "+", "action": "extend"}  # `--split a b` and `--split a --split b`
+    if name.endswith("_sec"):  # the unit is in the help, and not typed
         settings["metavar"] = "SEC"
     option = "--" + name.removesuffix("_sec").replace("_", "-")
     group.add_argument(option, dest=name, required=is_required, **settings)

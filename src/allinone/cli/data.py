@@ -107,10 +107,7 @@ def check(
             on_progress=show,
         )
     show_counts(f"{known.name} in {root}", result.counts)
-    show_report(result, f"report: {path}")
-    if not result.complete:
-        print(f"{known.name}: not complete", file=sys.stderr)
-        sys.exit(1)
+    finish(known.name, result, f"report: {path}")
 
 
 def prepare(
@@ -141,8 +138,7 @@ def prepare(
     format = Format(short_side=short_side, gop=gop, crf=crf)
     with progress_bars() as show:
         report = prepare(find(name), on_disk(root), to, format, workers=workers, on_progress=show)
-    show_report(report)
-    sys.exit(0 if report.complete else 1)
+    finish(name, report)
 
 
 def shard(
@@ -178,18 +174,20 @@ def shard(
         report = shard(
             find(name), on_disk(root), to, limits, splits=split, tasks=task, workers=workers, on_progress=show
         )
-    show_report(report)
-    sys.exit(0 if report.complete else 1)
+    finish(name, report)
 
 
-def show_report(report: "JobReport", *more: str) -> None:
-    """Print the problems of a job, the first few of each kind, and its numbers."""
+def finish(name: str, report: "JobReport", *more: str) -> None:
+    """Print the problems of a job, the first few of each kind, and its numbers. Exit with 1 if it is not complete."""
     for title, lines in report.problems().items():
         for line in lines[:MAX_SHOWN]:
             print(f"{title}: {line}")
         if len(lines) > MAX_SHOWN:
             print(f"{title}: ... and {len(lines) - MAX_SHOWN:,} more")
     print(*report.summary(), *more, sep="\n")
+    if not report.complete:
+        print(f"{name}: not complete", file=sys.stderr)
+        sys.exit(1)
 
 
 def show_card(known: "DatasetEntry") -> None:

@@ -33,15 +33,17 @@ def test_what_is_missing_broken_or_short_is_reported_with_its_path(tmp_path, roo
     late = [{"video": "b", "text": "late", "answer": "", "start": 1.5}, {"video": "photo", "text": "", "answer": "x"}]
     write_rows(root, {"train": rows, "test": [*late, {"video": "b", "text": "", "answer": "", "end": 2.7}]})
     report, path = check(SMALL, root, workers=2, report=tmp_path / "report.json")
-    told = json.loads(path.read_text())
-    assert told["missing"] == [str(root / "videos" / "a.mp4")]
-    assert [broken["path"] for broken in told["broken"]] == [str(root / "videos" / "c.mp4")]
-    assert [(span["example"], span["duration_sec"], span["readable"]) for span in told["spans"]] == [("0", 1.5, False)]
-    assert told["files"] == 4
+    written = json.loads(path.read_text())
+    assert written["missing"] == [str(root / "videos" / "a.mp4")]
+    assert [broken["path"] for broken in written["broken"]] == [str(root / "videos" / "c.mp4")]
+    assert [(span["example"], span["duration_sec"], span["readable"]) for span in written["spans"]] == [
+        ("0", 1.5, False)
+    ]
+    assert written["files"] == 4
     assert not report.complete
 
 
-def test_a_part_that_ends_late_is_told_and_no_fault(root):
+def test_a_span_that_ends_late_is_reported_and_no_fault(root):
     write_rows(root, {"test": [{"video": "b", "text": "", "answer": "", "end": 2.7}]})
     report, _ = check(SMALL, root, splits=["test"], workers=1)
     assert [(span.end_sec, span.duration_sec) for span in report.beyond] == [(2.7, 1.5)]

@@ -34,7 +34,7 @@ def test_an_absent_file_is_said_per_split_and_a_broken_one_named(tmp_path):
     assert "train.jsonl: line 1" in str(found["questions"]["train"])
 
 
-def test_chosen_splits_alone_are_read_and_unknown_ones_refused(tmp_path):
+def test_only_chosen_splits_are_read_and_unknown_ones_refused(tmp_path):
     write_rows(tmp_path, RECORDS)
     assert [list(splits) for splits in count_records(SMALL, tmp_path, ["test"]).values()] == [["test"]]
     assert list(count_records(SMALL, tmp_path, tasks=["choices"])) == ["choices"]
@@ -44,7 +44,7 @@ def test_chosen_splits_alone_are_read_and_unknown_ones_refused(tmp_path):
         count_records(SMALL, tmp_path, tasks=["captions"])
 
 
-def test_a_split_that_shrank_since_is_told(tmp_path):
+def test_a_split_that_shrank_is_counted(tmp_path):
     write_rows(tmp_path, {"train": RECORDS["train"][:2], "test": RECORDS["test"]})
     there = count_records(SMALL, tmp_path)["questions"]["train"]
     assert isinstance(there, Counts)

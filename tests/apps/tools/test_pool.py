@@ -33,7 +33,7 @@ def test_nothing_to_do_is_done_at_once_and_no_workers_are_refused():
         list(run_tasks(["a"], work, num_workers=0, patience_sec=1))
 
 
-def test_workers_end_when_the_results_are_no_longer_wanted():
+def test_workers_end_when_the_results_are_no_longer_needed():
     results = run_tasks(["a", "hang"], work, num_workers=2, patience_sec=60)
     assert next(results) == ("a", "a done")
     results.close()

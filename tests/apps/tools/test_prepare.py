@@ -92,7 +92,7 @@ def test_other_folders_and_other_formats_are_not_overwritten(tmp_path, root):
         prepare(SMALL, root, tmp_path / "to", replace(FORM, crf=30), workers=1)
 
 
-def test_a_folder_of_ones_own_keeps_its_names_in_captions(tmp_path):
+def test_a_users_own_folder_keeps_its_names_in_captions(tmp_path):
     own = tmp_path / "own"
     (own / "cats").mkdir(parents=True)
     write_mp4(tmp_path / "a.mp4", np.full((8, 32, 48, 3), 90, np.uint8), fps=8)
@@ -140,8 +140,8 @@ def test_annotations_of_any_name_are_copied_and_bulk_is_not(tmp_path, root):
     (root / "lists" / "ring").symlink_to(root)
     prepare(SMALL, root, tmp_path / "to", FORM, workers=1)
     copied = {str(path.relative_to(tmp_path / "to")) for path in (tmp_path / "to").rglob("*") if path.is_file()}
-    wanted = {"captions.token", "lists/split", "lists.zip", "train.jsonl", "test.jsonl"}
-    assert {name for name in copied if not name.startswith((".prepared", "videos/"))} == wanted
+    expected = {"captions.token", "lists/split", "lists.zip", "train.jsonl", "test.jsonl"}
+    assert {name for name in copied if not name.startswith((".prepared", "videos/"))} == expected
 
 
 def test_two_videos_that_would_become_one_are_refused(tmp_path):
@@ -152,7 +152,7 @@ def test_two_videos_that_would_become_one_are_refused(tmp_path):
         prepare(find("captioned"), tmp_path, tmp_path.with_name("to"), FORM)
 
 
-def test_a_reader_that_chooses_among_files_that_no_record_names_is_told(tmp_path):
+def test_a_reader_that_chooses_among_files_that_no_record_names_is_reported(tmp_path):
     write_tvqa_frames(tmp_path / "root")
     report = prepare(find("tvqa"), tmp_path / "root", tmp_path / "to", FORM, workers=1)
     assert report.num_files == 6

@@ -111,19 +111,19 @@ def test_batches_are_those_of_the_files_in_training_evaluation_and_after_a_stop(
     transform = Transform.Config(resize=32, crop=28, random_crop=True)
     config = DataConfig(batch_size=4, transform=transform)
     loader_of = partial(loaders.Loader, num_frames=2, max_text_len=40)
-    wanted = list(itertools.islice(loader_of(plain, tokenizer, config, training=True).forever(), 10))
+    expected = list(itertools.islice(loader_of(plain, tokenizer, config, training=True).forever(), 10))
     config = replace(config, num_workers=num_workers)
     loader = loader_of(packed, tokenizer, config, training=True)
     got = list(itertools.islice(loader.forever(), 6))
     resumed = loader_of(packed, tokenizer, config, training=True)
     resumed.load_state_dict(json.loads(json.dumps(loader.state_dict())))
-    assert_same([*got, *itertools.islice(resumed.forever(), 4)], wanted)
+    assert_same([*got, *itertools.islice(resumed.forever(), 4)], expected)
     files, shards = (loader_of(examples, tokenizer, config, training=False) for examples in (plain, packed))
     assert_same(list(files), list(shards))
 
 
 @pytest.mark.usefixtures("any_bytes")
-def test_shards_are_ordinary_tars_that_tell_what_lies_in_them(tmp_path):
+def test_shards_are_ordinary_tars_with_text_files(tmp_path):
     write_image(tmp_path / "photo.png", np.full((16, 16, 3), 90, np.uint8))
     (tmp_path / "captions.csv").write_text("video,caption,start\nphoto.png,two dogs,\nphoto.png,a dog,\nb.mp4,late,3\n")
     (tmp_path / "b.mp4").write_bytes(b"bytes")
@@ -136,8 +136,8 @@ def test_shards_are_ordinary_tars_that_tell_what_lies_in_them(tmp_path):
     ]  # fmt: skip
     assert members["000000000.png"] == (tmp_path / "photo.png").read_bytes()
     assert members["000000000.txt"] == b"two dogs"
-    told = {"place": "photo.png", "texts": ["two dogs", "a dog"], "caption": "two dogs"}
-    assert json.loads(members["000000000.json"] or "") == told
+    record = {"place": "photo.png", "texts": ["two dogs", "a dog"], "caption": "two dogs"}
+    assert json.loads(members["000000000.json"] or "") == record
     assert json.loads(members["000000001.json"] or "") == {"place": "b.mp4", "texts": ["late"]}
 
 
@@ -148,7 +148,7 @@ def test_two_runs_write_the_same_bytes(tmp_path, root):
 
 
 @pytest.mark.usefixtures("any_bytes")
-def test_a_shard_is_full_by_bytes_or_by_samples_and_takes_any_file_alone(tmp_path):
+def test_a_shard_is_full_by_bytes_or_by_samples_and_takes_one_file_of_any_size(tmp_path):
     for n in range(5):
         (tmp_path / f"{n}.mp4").write_bytes(bytes(400_000))
     (tmp_path / "captions.csv").write_text("video,caption\n" + "".join(f"{n}.mp4,clip\n" for n in range(5)))
@@ -194,7 +194,7 @@ def test_a_killed_run_goes_on_behind_its_last_whole_shard(tmp_path, root):
     assert (to / INDEX).read_bytes() == (tmp_path / "unbroken" / INDEX).read_bytes()
 
 
-def test_new_and_changed_videos_and_those_of_a_lost_shard_are_packed_anew(tmp_path, root):
+def test_new_and_changed_videos_and_those_of_a_lost_shard_are_packed_again(tmp_path, root):
     to = tmp_path / "to"
     shard(SMALL, root, to, LIMITS)
     assert shard(SMALL, root, to, LIMITS).num_done_before == 3
@@ -309,7 +309,7 @@ def test_readers_find_packed_what_they_found_in_an_official_layout(tmp_path, nam
     assert not missing(after)
 
 
-def test_a_reader_that_chooses_among_files_that_no_record_names_is_told(tmp_path):
+def test_a_reader_that_chooses_among_files_that_no_record_names_is_reported(tmp_path):
     write_tvqa_frames(tmp_path / "root")
     report = shard(find("tvqa"), tmp_path / "root", tmp_path / "to", Limits(), splits=["val"])
     assert report.num_files == 6

@@ -70,6 +70,7 @@ class _Tally:
         self.videos.update(map(hash, example.files))
         self.options = max(self.options, len(example.options) or len(example.clips))
         self.tasks.add(example.task)
+        # A secret answer is "", and the number 0 is an answer.
         answer = next((a for a in (example.answer, example.label, example.number) if a not in (None, "")), None)
         if answer is not None:
             self.answers.add(hash(answer))

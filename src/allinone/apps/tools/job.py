@@ -101,13 +101,13 @@ class Journal:
     """Records by key, in memory and as JSON lines on disk, so that a job continues where it was stopped.
 
     The last line of a process that was killed may be cut short, and is ignored. Several processes may append to one
-    file, because each record is a single write.
+    file.
     """
 
     def __init__(self, path: Path):
         self.records: dict[str, Any] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = path.open("a+b", buffering=0)
+        self.file = path.open("a+b", buffering=0)  # appends, and each record is one write
         self.file.seek(0)
         content = self.file.read()
         for line in content.split(b"\n"):
@@ -116,7 +116,7 @@ class Journal:
             except ValueError:
                 continue
             self.records[key] = record
-        if content and not content.endswith(b"\n"):
+        if content and not content.endswith(b"\n"):  # end the cut line, or the next record would be lost with it
             self.file.write(b"\n")
 
     def __enter__(self) -> "Journal":

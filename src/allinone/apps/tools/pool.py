@@ -45,6 +45,7 @@ def run_tasks(
     """
     if num_workers < 1:
         raise ValueError(f"the number of workers must be 1 or more, got {num_workers}")
+    # Workers are forked from a server that has imported the module, because importing torch takes seconds.
     function = work.func if isinstance(work, partial) else work
     context, todo = forkserver([function.__module__]), deque(tasks)
     workers = [_Worker(context, work) for _ in range(min(num_workers, len(todo)))]
@@ -85,12 +86,12 @@ class _Worker:
     def start(self, task: object) -> None:
         """Give the process a task, and start it first if it is not running."""
         if self.process is None or not self.process.is_alive():
-            self.kill()
+            self.kill()  # closes the pipe of the dead one
             self.pipe, theirs = self.context.Pipe()
             self.process = self.context.Process(target=_serve, args=(theirs, self.work), daemon=True)
             with without_current_folder():
                 self.process.start()
-            theirs.close()
+            theirs.close()  # the worker has the only other end now, so its death ends the pipe
         self.task, self.is_busy, self.last_heard = task, True, time.monotonic()
         with suppress(BrokenPipeError):  # it died just now, which `receive` will notice
             self.pipe.send(task)

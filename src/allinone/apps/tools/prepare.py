@@ -6,6 +6,7 @@ The source is only read. A journal in a hidden folder records finished files, so
 """
 
 import json
+import math
 import os
 import shutil
 import statistics
@@ -198,13 +199,14 @@ def write_converted(source: str, target: str, format: Format, heartbeat: Heartbe
 def measure(files: Sequence[tuple[str, str]]) -> Gain | None:
     """Measure reading three frames spread over the video, from sources and converted files in turns."""
     pairs = [pair for pair in files if Path(pair[1]).suffix == ".mp4"]
-    pairs = pairs[:: max(1, -(-len(pairs) // NUM_MEASURED))]
+    pairs = pairs[:: max(1, math.ceil(len(pairs) / NUM_MEASURED))]  # spread over the dataset
     start = time.monotonic()
     rates: list[tuple[float, float]] = []
     for pair in pairs:
         info = probe(pair[1])
         times_sec = segment_times(0.0, info.duration_sec or 0.0, 3)
         seconds: tuple[list[float], list[float]] = ([], [])
+        # In turns, so that other load on the machine slows both down.
         for _ in range(3):
             for path, times in zip(pair, seconds, strict=True):
                 begin = time.perf_counter()

@@ -167,7 +167,7 @@ def write_shards(
     """Write all samples into new shards, which are numbered after the earlier ones."""
     total = len(todo)
     while todo:
-        number = len(journal.records)
+        number = len(journal.records)  # counts lost shards too, so that no number is used twice
         name = f"{number:05d}.tar"
         unfinished = folder.unfinished / name
         files = write_shard(
@@ -203,7 +203,7 @@ def write_shard(
                 offset = write_member(tar, key + PurePosixPath(name).suffix, size, read_chunks(source, size))
             except Unreadable as error:
                 failed[source] = str(error)
-                tar.seek(begin)
+                tar.seek(begin)  # the header was written already
                 tar.truncate()
                 continue
             for suffix, content in sidecars(name, texts):

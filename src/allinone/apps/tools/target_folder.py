@@ -135,7 +135,7 @@ class _FileNames:
 
     def add(self, example: Example) -> None:
         for path in example.files:
-            name = path.with_suffix("") if is_media(path.name) else path
+            name = path.with_suffix("") if is_media(path.name) else path  # `prepare` turns a.avi into a.mp4
             self.hash.update(os.fsencode(str(name).removeprefix(self.root)) + b"\n")
 
     def digest(self) -> bytes:
