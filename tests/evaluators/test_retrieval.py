@@ -8,7 +8,7 @@ from allinone.evaluators.retrieval import Retrieval, head_first
 from allinone.inference import Predictor
 from allinone.metrics import retrieval_ranks, top_k_indices
 from allinone.scoring import all_pairs
-from allinone.video.source import Source
+from allinone.video.source import VideoSource
 from fixed import Fixed, evaluated, example, values
 from tiny import HEADS, TEXTS, tiny_predictor
 
@@ -113,8 +113,8 @@ def test_the_head_stands_before_the_rest_whatever_its_scores():
 
 def test_each_video_is_read_once(predictor: Predictor, root: Path, monkeypatch: pytest.MonkeyPatch):
     opened = []
-    real = Source.open
-    monkeypatch.setattr(Source, "open", lambda self, quickly: (opened.append(self.name), real(self, quickly))[1])
+    real = VideoSource.open
+    monkeypatch.setattr(VideoSource, "open", lambda self, quickly: (opened.append(self.name), real(self, quickly))[1])
     evaluated(Retrieval.Config(data=CAPTIONS), predictor, root)
     once = sorted(opened)
     assert {Path(name).stem for name in once} == set(VIDEOS)

@@ -91,7 +91,7 @@ def test_mirroring_is_off_unless_asked_for_and_takes_whole_clips():
     assert 30 < flipped.sum() < 90
 
 
-@pytest.mark.parametrize("change", transforms._CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("change", transforms._CHANGES.values(), ids=transforms._CHANGES)
 def test_each_change_does_something_alike_for_all_frames_and_nothing_at_amount_0(change):
     picture = torch.rand(1, 3, 24, 24, generator=generator())
     pixels = picture.expand(4, 3, 24, 24).contiguous()
@@ -105,7 +105,7 @@ def test_each_change_does_something_alike_for_all_frames_and_nothing_at_amount_0
 def test_movement_goes_by_the_share_asked_for():
     pixels = torch.zeros(1, 3, 20, 20)
     pixels[..., 10] = 1
-    moved = transforms._move_x(pixels, -1 / 3)  # 0.6 * 1/3 of half the side: 2 pixels
+    moved = transforms._CHANGES["move x"](pixels, -1 / 3)  # 0.6 * 1/3 of half the side: 2 pixels
     assert moved[0, 0, 0].argmax() == 12
 
 

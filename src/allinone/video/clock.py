@@ -42,7 +42,7 @@ def _running_on(table: PacketTable, may_jump: bool) -> PacketTable:
     given, second = table.picture.clock, round(1 / table.time_base)
     if len(given) < 2 or (given == UNKNOWN).any():
         return table
-    if table.format.startswith("matroska"):  # it has no times of decoding; FFmpeg guesses them
+    if table.format.startswith("matroska"):  # it has no decoding times; FFmpeg guesses them
         given = _decoding_times(table.picture.pts, second // 2)
     usual = table.picture.duration.copy()
     usual[usual <= 0] = table.nominal_step
@@ -62,10 +62,10 @@ def _running_on(table: PacketTable, may_jump: bool) -> PacketTable:
             steps[row] = usual[row]
     running = _summed(int(clock[0]), steps)
 
-    # Times of showing move as far as those of decoding; sound moves with the picture that precedes it in the file.
+    # 4. Presentation times move as far as decoding times; sound moves with the picture that precedes it in the file.
     shift = running - clock + wrapped
     picture = table.picture.moved(shift)
-    # If a packet gives no time of showing, FFmpeg takes the time at which the next is decoded, also across a jump.
+    # 5. If a packet gives no presentation time, FFmpeg takes the time at which the next is decoded, also across a jump.
     delay = picture.pts - running
     lost = (picture.pts != UNKNOWN) & ((delay < 0) | (delay > longest))
     picture.pts[lost] = running[lost] + int(np.median(delay))
@@ -78,7 +78,7 @@ def _summed(first: int, steps: Int[np.ndarray, " M"]) -> Ticks:
 
 
 def _decoding_times(pts: Ticks, tolerance: int) -> Ticks:
-    """Return times of decoding for times of showing: in order within a recording, and none after its time of showing.
+    """Return decoding times for presentation times: in order within a recording, and none after its presentation time.
 
     Another recording begins where a time is more than `tolerance` before the latest so far.
     """
@@ -100,6 +100,8 @@ def _smooth(clock: Ticks, usual: Ticks) -> None:
     for row in np.flatnonzero(np.diff(clock) < 0).tolist():
         if clock[row + 1] >= clock[row]:  # corrected with one before
             continue
+        # A step back after `row`. Times between two rows are replaced by equal steps, if these two fit to each other
+        # and a jump leads to the wrong ones or back.
         # Either the last few are too late, and the time after them fits to the one before them ...
         late = ((first - 1, row + 1, first) for first in range(row, max(0, row - _MAX_GUESSED), -1))
         # ... or the next few are too early.
@@ -115,9 +117,10 @@ def _smooth(clock: Ticks, usual: Ticks) -> None:
 def _timed_by_avi_index(table: PacketTable, stream: VideoStream) -> PacketTable:
     """Take the times of an AVI file from its index, which knows how many frames were where damage is now.
 
-    It has no times of showing. FFmpeg takes, for H.264, those of the next packet, which is far off where frames are
+    It has no presentation times. FFmpeg takes, for H.264, those of the next packet, which is far off where frames are
     left out: with B-frames they are one step after those of decoding, and without them the same.
     """
+    # An index entry is known by its position. Packets that it does not list are as late as the one before.
     times = {entry.pos + _AVI_CHUNK_HEADER: entry.timestamp for entry in stream.index_entries}
     shift, late = np.zeros(len(table.picture), np.int64), 0
     for row, (position, dts) in enumerate(zip(table.picture.position, table.picture.dts, strict=True)):

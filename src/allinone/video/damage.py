@@ -44,6 +44,7 @@ def missing_frames(table: PacketTable, num_bytes: int) -> list[Ticks]:
     times = picture.pts[rows]
     steps = np.diff(times)
     is_steady = len(steps) > 0 and float((np.abs(steps - table.step) <= 0.1 * table.step).mean()) >= _STEADY
+    # A gap: more than a step and a half without a frame, unless something explains it.
     gaps = []
     for index in np.flatnonzero(steps > max(1.5 * table.step, _MIN_GAP_SEC / table.time_base)).tolist():
         row, gap = int(rows[index]), (int(times[index]) + table.step, int(times[index + 1]))
@@ -103,11 +104,13 @@ def _missing_end(table: PacketTable, num_bytes: int) -> list[Ticks]:
     """Return the end, if the file cannot be read to its end or holds less than its header says."""
     assert table.end is not None
     picture, sound, end = table.picture, table.sound, table.end.end
+    # AVI: the header counts frames, and each takes a step, whether it is in the file or not.
     if table.format == "avi":
         last = int(picture.dts.max()) + table.nominal_step
         claimed = end + max(0, table.num_claimed * table.nominal_step - last)
         allowed = max(_MIN_GAP_SEC / table.time_base, 2 * table.nominal_step)  # programs count to where sound ends
         return [(end, claimed)] if claimed - end > allowed else []
+    # Others: the header's end, if it has one; if that is met, more of the file may be something else.
     allowed = _MAX_UNREAD
     if table.claimed_end is not None:
         missing = table.claimed_end - max(end, table.last_end)
@@ -115,6 +118,7 @@ def _missing_end(table: PacketTable, num_bytes: int) -> list[Ticks]:
             return [(end, table.claimed_end)]
         if abs(missing) <= 2 * table.nominal_step:
             allowed = _MAX_UNREAD_OF_WHOLE
+    # Without a claim: bytes after the last packet.
     num_read = int(max((picture.position + picture.size).max(), (sound.position + sound.size).max(initial=0)))
     lost = num_bytes - num_read
     if table.is_listed or num_read <= 0 or lost < allowed * num_bytes:

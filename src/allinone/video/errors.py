@@ -6,7 +6,7 @@ class VideoError(ValueError):
 
 
 class UnreadableError(ValueError):
-    """Why a file cannot be read, without its name; `Source` makes a `VideoError` of it."""
+    """Why a file cannot be read, without its name; `VideoSource` makes a `VideoError` of it."""
 
 
 class DamagedError(ValueError):

@@ -17,7 +17,9 @@ from allinone.video.errors import ChangedError, Doubt, WrongHeaderError
 from allinone.video.in_order import Shown, last_shown, timed_frames
 from allinone.video.pixels import ClipBuilder, Painter, with_square_pixels
 from allinone.video.seek import frames_at, ticks_of
-from allinone.video.source import TOLERANCE_SEC, Source
+from allinone.video.source import TOLERANCE_SEC, VideoSource
+
+Times = Sequence[int | float]
 
 _LONGEST_STILL_SEC = 3600
 """A header by which the last frame is shown for longer than this is not believed."""
@@ -51,7 +53,7 @@ def probe(source: str | Path | bytes, *, timeout_sec: int | float = 60) -> Video
     Raises:
         VideoError: it cannot be opened, or no frame decodes.
     """
-    with Source(source, timeout_sec=timeout_sec) as file:
+    with VideoSource(source, timeout_sec=timeout_sec, quickly=False) as file:
         _, first = next(timed_frames(file), (0, None))
         if first is None:
             raise file.no_frame_decodes()
@@ -73,13 +75,13 @@ def probe(source: str | Path | bytes, *, timeout_sec: int | float = 60) -> Video
 def read_frames(
     source: str | Path | bytes,
     *,
-    times_sec: Sequence[int | float] | None = None,
+    times_sec: Times | None = None,
     indices: Sequence[int] | None = None,
     size: int | None = None,
     video_id: str | None = None,
     timeout_sec: int | float = 60,
 ) -> Clip:
-    """Return the frames shown at `times_sec`, or the frames with these `indices` in the order of showing.
+    """Return the frames shown at `times_sec`, or the frames with these `indices` in the order of presentation.
 
     They come in the order requested, repeats included, as uint8 [T, 3, H, W], upright and with square pixels.
     Time 0 is a player's: where picture or sound begins, whichever is first. A time before the first frame gives the
@@ -104,17 +106,8 @@ def read_frames(
         return clip if video_id is None else replace(clip, video_id=video_id)
 
 
-class VideoFile(Source):
+class VideoFile(VideoSource):
     """A file that is opened once, to be looked at and then read; nothing is decoded before it is needed."""
-
-    def __init__(
-        self,
-        source: str | Path | bytes,
-        *,
-        timeout_sec: int | float = 60,
-        on_progress: Callable[[], object] = lambda: None,
-    ):
-        super().__init__(source, timeout_sec=timeout_sec, quickly=True, on_progress=on_progress)
 
     @cached_property
     def short_side(self) -> int | None:
@@ -131,23 +124,24 @@ class VideoFile(Source):
         Raises:
             VideoError: with `complete`, if frames are missing; with either, if no frame decodes.
         """
-        if complete:
-            self._require_complete()
         claimed, fps = self.duration_sec or 0.0, self.fps
+        if complete:
+            self._require_complete(claimed)
         if not claimed or not decodable:
             return claimed
+        # Where frames at the end do not decode, the last that does is shown for all times after it.
         shown = self.read(times_sec=[claimed], size=16).times_sec[-1].item()
         if claimed - shown <= longest_still_sec(claimed, fps):
             return claimed
-        # A last frame that is shown for long by its packet, as in screen recordings, is none that lacks its followers.
+        # If it is the last by the packets too, it is rightly shown for that long, as in screen recordings.
         last = self.last_sec
         is_last = last is not None and shown > last - TOLERANCE_SEC and claimed - last < _LONGEST_STILL_SEC
         return claimed if is_last else shown + 1 / (fps or 25)
 
-    def _require_complete(self) -> None:
+    def _require_complete(self, duration_sec: float) -> None:
         gaps = self.missing()
         if gaps:
-            raise self.error(describe(gaps, self.duration_sec or 0.0))
+            raise self.error(describe(gaps, duration_sec))
         if self.is_image:
             self.file.seek(0)
             if is_cut_off(self.file.read()):
@@ -164,6 +158,8 @@ class VideoFile(Source):
         if self.pictures or self.is_image:
             return []
         table = self.whole_table(inspect=True)
+        # Frames without packets, then packets without frames: only between each moment and the frame shown at it,
+        # because nothing else was decoded.
         gaps = missing_frames(table, self.num_bytes)
         for requested_sec, shown_sec in zip(requested, shown, strict=True):
             frame = round(self.zero + Fraction(shown_sec) / self.time_base)
@@ -173,7 +169,7 @@ class VideoFile(Source):
     def read(
         self,
         *,
-        times_sec: Sequence[int | float] | None = None,
+        times_sec: Times | None = None,
         indices: Sequence[int] | None = None,
         size: int | None = None,
     ) -> Clip:
@@ -189,9 +185,7 @@ class VideoFile(Source):
             raise ValueError(f"size is the short side in pixels, 1 or more; got {size}")
         return self._read_sparse(times_sec, indices, size) or self._read_in_order(times_sec, indices, size)
 
-    def _read_sparse(
-        self, times_sec: Sequence[int | float] | None, indices: Sequence[int] | None, size: int | None
-    ) -> Clip | None:
+    def _read_sparse(self, times_sec: Times | None, indices: Sequence[int] | None, size: int | None) -> Clip | None:
         """Read by seeking; None if that is impossible, of no use, or in doubt."""
         if not self.is_seekable:
             return None
@@ -209,10 +203,8 @@ class VideoFile(Source):
         except (Doubt, ChangedError, FFmpegError):
             return None
 
-    def _read_in_order(
-        self, times_sec: Sequence[int | float] | None, indices: Sequence[int] | None, size: int | None
-    ) -> Clip:
-        if self.is_quick or not self.is_rewound:
+    def _read_in_order(self, times_sec: Times | None, indices: Sequence[int] | None, size: int | None) -> Clip:
+        if self.is_quick or not self.is_rewound:  # a quick header may be wrong, which only probing shows
             self.reopen()
         if times_sec is not None:
             ticks = [self.tick(t) for t in times_sec]
@@ -235,7 +227,7 @@ class VideoFile(Source):
         return builder.clip()
 
 
-class FrameStream(Source):
+class FrameStream(VideoSource):
     """Every frame that decodes, in order, as (time in seconds, upright pixels [H, W, 3]); one at a time is held.
 
     A short side above `max_short_side` is scaled down to it. All packets are read first, to know which are missing.
@@ -249,7 +241,7 @@ class FrameStream(Source):
         timeout_sec: int | float = 60,
         on_progress: Callable[[], object] = lambda: None,
     ):
-        super().__init__(source, timeout_sec=timeout_sec, on_progress=on_progress)
+        super().__init__(source, timeout_sec=timeout_sec, quickly=False, on_progress=on_progress)
         self.max_short_side = max_short_side
         _ = self.duration_sec  # before the packets are read: finding it may seek
         self.packet_table = None if self.pictures else self.whole_table()

@@ -10,7 +10,7 @@ from av.error import FFmpegError
 from allinone.video.duration import nominal_step
 from allinone.video.errors import ChangedError, DamagedError
 from allinone.video.pictures import Pictures
-from allinone.video.source import Source, short_cause
+from allinone.video.source import VideoSource, short_cause
 
 Timed = tuple[int, av.VideoFrame]
 
@@ -41,11 +41,11 @@ def last_shown(timed: Iterable[Timed], ticks: list[int]) -> Iterator[Shown]:
         yield Shown(last[1], last[0], list(remaining))
 
 
-def timed_frames(source: Source) -> Iterator[Timed]:
+def timed_frames(source: VideoSource) -> Iterator[Timed]:
     """Return every frame with its timestamp; these ascend.
 
     A missing timestamp follows the one before at the frame rate, and a jump back counts as no progress. AVI stores no
-    times of showing, and FFmpeg's guesses jump to and fro: the n-th frame shown takes the n-th time of decoding.
+    presentation times, and FFmpeg's guesses jump to and fro: the n-th frame shown takes the n-th decoding time.
     """
     step = nominal_step(source.stream)
     tick: int | None = None
@@ -64,7 +64,7 @@ def timed_frames(source: Source) -> Iterator[Timed]:
         yield tick, frame
 
 
-def frames_in_order(source: Source, decoding_times: deque[int]) -> Iterator[av.VideoFrame]:
+def frames_in_order(source: VideoSource, decoding_times: deque[int]) -> Iterator[av.VideoFrame]:
     """Return every frame that decodes, from the first keyframe on; all of them if no packet is marked as one.
 
     What comes before that keyframe is predicted from frames that the file does not hold.
@@ -78,7 +78,7 @@ def frames_in_order(source: Source, decoding_times: deque[int]) -> Iterator[av.V
         yield from _frames_of_packets(source, decoding_times, from_keyframe=False)
 
 
-def _frames_of_pictures(source: Source, pictures: Pictures) -> Iterator[av.VideoFrame]:
+def _frames_of_pictures(source: VideoSource, pictures: Pictures) -> Iterator[av.VideoFrame]:
     source.is_rewound = False
     try:
         for frame in pictures.frames():
@@ -89,7 +89,7 @@ def _frames_of_pictures(source: Source, pictures: Pictures) -> Iterator[av.Video
 
 
 def _frames_of_packets(
-    source: Source, decoding_times: deque[int], from_keyframe: bool
+    source: VideoSource, decoding_times: deque[int], from_keyframe: bool
 ) -> Generator[av.VideoFrame, None, bool]:
     """Decode packet by packet; after a decoding error, go on from the next keyframe. Returns if there was a keyframe.
 
@@ -119,7 +119,7 @@ def _frames_of_packets(
     return has_keyframe
 
 
-def _packets_until_damage(source: Source) -> Iterator[av.Packet]:
+def _packets_until_damage(source: VideoSource) -> Iterator[av.Packet]:
     try:
         yield from source.packets()
     except FFmpegError as error:

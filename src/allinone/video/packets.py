@@ -57,6 +57,7 @@ class Packets:
         return replace(self, pts=pts, dts=dts)
 
     def moved(self, shift: Int[np.ndarray, " N"]) -> "Packets":
+        """Return the packets with each time later by its shift; unknown ones remain unknown."""
         return self.with_times(lambda times: times + shift)
 
 
@@ -116,7 +117,7 @@ class PacketTable:
 
     @cached_property
     def is_in_order(self) -> bool:
-        """Whether frames are shown in the order of decoding."""
+        """Whether frames are shown in decoding order."""
         return bool((self.picture.pts == self.picture.dts).all())
 
     @cached_property

@@ -25,7 +25,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from allinone.video.errors import DamagedError, UnreadableError
 
-# The plugins' classes are used directly, since `Image.open` warns of large pictures; ours are limited by `Source`.
+# The plugins' classes are used directly, since `Image.open` warns of large pictures; ours are limited by `VideoSource`.
 
 File = io.BytesIO | io.BufferedReader
 

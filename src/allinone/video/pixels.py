@@ -15,13 +15,13 @@ from allinone.video.color import HDR, hdr_pixels, may_be_transparent, over_white
 from allinone.video.errors import WrongHeaderError
 from allinone.video.in_order import Shown
 from allinone.video.pictures import Matrix
-from allinone.video.source import MAX_PIXELS, Source
+from allinone.video.source import MAX_PIXELS, VideoSource
 
 _MAX_PIXEL_ASPECT = 8
 """A pixel that is longer than this (or as much higher than wide) is taken for a mistake in the header."""
 
 
-def with_square_pixels(source: Source, width: int, height: int) -> tuple[int, int]:
+def with_square_pixels(source: VideoSource, width: int, height: int) -> tuple[int, int]:
     """Return the size of a stored picture when its pixels are made square, by stretching its shorter direction."""
     known = None if source.pictures else source.stream.sample_aspect_ratio or source.decoder.sample_aspect_ratio
     aspect = known or Fraction(1)
@@ -41,7 +41,7 @@ class Painter:
     counter-clockwise, for people; `transpose` and the mirrors also say what a mirrored picture needs.
     """
 
-    def __init__(self, source: Source, first: av.VideoFrame, size: int | None = None, *, enlarge: bool = True):
+    def __init__(self, source: VideoSource, first: av.VideoFrame, size: int | None = None, *, enlarge: bool = True):
         self.source = source
         width, height = with_square_pixels(source, source.width or first.width, source.height or first.height)
         short = min(width, height)
@@ -52,6 +52,8 @@ class Painter:
             raise source.error(f"frames of {width} x {height} pixels{at_size}; at most {MAX_PIXELS} pixels are read")
         self.scaled_width, self.scaled_height = width, height
 
+        # Of a display matrix only the signs and the larger ones of these four numbers count, because photos and films
+        # are turned by quarters and mirrored, nothing else.
         a, b, c, d = source.orientation or display_matrix(first)
         self.transpose = abs(b) > abs(a) and abs(c) > abs(d)
         if not self.transpose and not (abs(a) > abs(b) and abs(d) > abs(c)):  # broken, or 45 degrees: no rotation
@@ -91,7 +93,7 @@ class ClipBuilder:
     Keys are ticks or indices of frames, one a position of the clip; a key may repeat.
     """
 
-    def __init__(self, source: Source, keys: Sequence[int], size: int | None):
+    def __init__(self, source: VideoSource, keys: Sequence[int], size: int | None):
         self.source = source
         self.size = size
         self.positions: dict[int, list[int]] = {}
@@ -119,6 +121,7 @@ class ClipBuilder:
         self.num_missing -= 1 + len(others)
 
     def clip(self) -> Clip:
+        """Return the clip; all frames must have been put."""
         assert not self.num_missing
         return Clip(torch.from_numpy(self.frames), torch.from_numpy(self.times_sec), self.source.stem)
 

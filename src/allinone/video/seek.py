@@ -25,13 +25,13 @@ import av
 from allinone.video.errors import Doubt
 from allinone.video.in_order import Shown, Timed, last_shown
 from allinone.video.packets import PacketTable
-from allinone.video.source import Source
+from allinone.video.source import VideoSource
 
 _SKIPS_FRAMES = ("h264", "vp9")
 """Codecs in which frames that are no reference may be skipped: AV1 gave wrong frames in 16 of 40 trials."""
 
 
-def frames_at(source: Source, ticks: Sequence[int]) -> Iterator[Shown]:
+def frames_at(source: VideoSource, ticks: Sequence[int]) -> Iterator[Shown]:
     """Return the frames shown at ticks (ascending), each once with all ticks that it is shown at.
 
     Raises:
@@ -54,7 +54,7 @@ def frames_at(source: Source, ticks: Sequence[int]) -> Iterator[Shown]:
             yield shown._replace(keys=[tick for key in shown.keys for tick in requested[key]])
 
 
-def ticks_of(source: Source, indices: Sequence[int]) -> list[int]:
+def ticks_of(source: VideoSource, indices: Sequence[int]) -> list[int]:
     """Return the timestamps of frames by index, from a pass over the packets that decodes nothing."""
     ticks: list[int] = []
     for packet in source.packets():
@@ -72,14 +72,16 @@ def ticks_of(source: Source, indices: Sequence[int]) -> list[int]:
 # Which keyframe to start from.
 
 
-def _enter(source: Source, remaining: deque[int]) -> tuple[Iterator[av.Packet], list[int]]:
+def _enter(source: VideoSource, remaining: deque[int]) -> tuple[Iterator[av.Packet], list[int]]:
     """Take from `remaining` the ticks that one keyframe serves; return the packets from that keyframe on, and these."""
     if source.table:
         return _enter_by_table(source, source.table, remaining)
     return _enter_by_index(source, remaining)
 
 
-def _enter_by_table(source: Source, table: PacketTable, remaining: deque[int]) -> tuple[Iterator[av.Packet], list[int]]:
+def _enter_by_table(
+    source: VideoSource, table: PacketTable, remaining: deque[int]
+) -> tuple[Iterator[av.Packet], list[int]]:
     key = table.key_before(remaining[0])
     if key < 0:
         raise Doubt  # no keyframe is shown before the tick
@@ -91,8 +93,8 @@ def _enter_by_table(source: Source, table: PacketTable, remaining: deque[int]) -
     return source.reader.packets_from(table.keys[key]), group
 
 
-def _enter_by_index(source: Source, remaining: deque[int]) -> tuple[Iterator[av.Packet], list[int]]:
-    """An index has times of decoding, and a keyframe is decoded before it is shown.
+def _enter_by_index(source: VideoSource, remaining: deque[int]) -> tuple[Iterator[av.Packet], list[int]]:
+    """An index has decoding times, and a keyframe is decoded before it is shown.
 
     So the keyframe that the index gives for a tick may be shown after it: then the one before it is right. (For MP4,
     FFmpeg's own seeking knows that.)
@@ -125,12 +127,12 @@ def _enter_by_index(source: Source, remaining: deque[int]) -> tuple[Iterator[av.
 # Decoding from there.
 
 
-def _decode_all(source: Source, packets: Iterator[av.Packet], ticks: list[int]) -> Iterator[Shown]:
+def _decode_all(source: VideoSource, packets: Iterator[av.Packet], ticks: list[int]) -> Iterator[Shown]:
     """Decode every frame from the keyframe on."""
     return last_shown(_frames_from_keyframe(source, packets), ticks)
 
 
-def _frames_from_keyframe(source: Source, packets: Iterator[av.Packet]) -> Iterator[Timed]:
+def _frames_from_keyframe(source: VideoSource, packets: Iterator[av.Packet]) -> Iterator[Timed]:
     key: int | None = None
     last: int | None = None
     for packet in packets:
@@ -148,7 +150,7 @@ def _frames_from_keyframe(source: Source, packets: Iterator[av.Packet]) -> Itera
             yield last, frame
 
 
-def _decode_references(source: Source, packets: Iterator[av.Packet], ticks: list[int]) -> Iterator[Shown]:
+def _decode_references(source: VideoSource, packets: Iterator[av.Packet], ticks: list[int]) -> Iterator[Shown]:
     """Decode only the wanted frames and those that other frames are predicted from (H.264 and VP9)."""
     wanted: dict[int, list[int]] = {}  # timestamp of a frame: the ticks that it is shown at
     key: int | None = None
@@ -174,7 +176,7 @@ def _decode_references(source: Source, packets: Iterator[av.Packet], ticks: list
 
 
 def resolve(packets: Iterable[av.Packet], ticks: list[int]) -> Iterator[tuple[av.Packet, list[int]]]:
-    """Return packets in the order of decoding, each with the ticks that its frame is shown at.
+    """Return packets in decoding order, each with the ticks that its frame is shown at.
 
     A packet is held back until that is certain: no packet is shown before it is decoded, so when one is decoded after
     a tick, the frame shown at the tick is among those seen. Ends when all ticks (ascending) are resolved.
@@ -206,7 +208,7 @@ def resolve(packets: Iterable[av.Packet], ticks: list[int]) -> Iterator[tuple[av
 
 def _checked_times(packet: av.Packet, now: int | float) -> tuple[int, int | float]:
     """Return when a packet is shown and decoded; `Doubt` if packets are not in that order or one is shown before it."""
-    # Matroska stores no times of decoding, and FFmpeg does not know those of the first packets.
+    # Matroska stores no decoding times, and FFmpeg does not know those of the first packets.
     decoded = now if packet.dts is None else packet.dts
     if packet.pts is None or packet.pts < decoded or decoded < now:
         raise Doubt

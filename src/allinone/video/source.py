@@ -43,10 +43,10 @@ TOLERANCE_SEC = 0.0005
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD")
 """First bytes of files that FFmpeg would follow to other files, and into the network."""
 
-Opened = TypeVar("Opened", bound="Source")
+Opened = TypeVar("Opened", bound="VideoSource")
 
 
-class Source:
+class VideoSource:
     """An open file: its packets and what it claims, on the clock of its video stream.
 
     `quickly` opens an MP4 by its header only, without decoding a frame: 0.5 to 7 ms less. The shape of its pixels may
@@ -63,7 +63,7 @@ class Source:
         source: str | Path | bytes,
         *,
         timeout_sec: int | float = 60,
-        quickly: bool = False,
+        quickly: bool = True,
         on_progress: Callable[[], object] = lambda: None,
     ):
         self.source = source
@@ -85,9 +85,11 @@ class Source:
             raise self.error(short_cause(error)) from error
 
     def error(self, cause: str) -> VideoError:
+        """Return an error that names the file."""
         return VideoError(f"{self.name}: {cause}")
 
     def no_frame_decodes(self) -> VideoError:
+        """Return the error for a file without a frame; its cause is the last decoding error."""
         cause = self.damage or "the video stream has no pictures in it"
         if not self.width * self.height:
             cause += f" (its header gives no frame size, or one above {MAX_PIXELS} pixels)"
@@ -253,7 +255,7 @@ class Source:
         assert self.container
         self.is_seekable = table.is_timed and self._knows_keyframes
         if self.is_avi:
-            # It has no times of showing; FFmpeg's guesses are right where frames are shown in the order of decoding.
+            # It has no presentation times; FFmpeg's guesses are right where frames are shown in decoding order.
             in_order = table.is_in_order and not self.decoder.has_b_frames and self.codec != "h264"
             self.is_seekable = self.is_seekable and in_order
         else:
@@ -303,7 +305,7 @@ class Source:
             end = self.table.end
             if end is None or end.last is None or not self.is_avi:
                 return end
-            late = self.table.start - self.start  # by as much as FFmpeg's guessed times of showing
+            late = self.table.start - self.start  # by as much as FFmpeg's guessed presentation times
             return PictureEnd(end.last - late, end.end - late)
         assert self.container
         return indexed_end(self.container, self.stream, self.num_bytes) or self._last_packets_end()
@@ -326,6 +328,7 @@ class Source:
         return math.floor(self.zero + Fraction(time_sec + TOLERANCE_SEC) / self.time_base)
 
     def seconds(self, tick: int) -> float:
+        """Return a tick on a player's clock."""
         return float((tick - self.zero) * self.time_base)
 
     @property
@@ -340,7 +343,7 @@ class Source:
         return self.container
 
     def seek(self, tick: int) -> None:
-        """Go to the keyframe at or before a tick of decoding, as the file's index has it."""
+        """Go to the keyframe at or before a decoding time, as the file's index has it."""
         self.demuxer().seek(tick, stream=self.stream)
 
     def packets(self) -> Iterator[av.Packet]:

@@ -86,10 +86,12 @@ def is_transparency(stream: VideoStream, streams: Sequence[VideoStream]) -> bool
 
 
 def is_gray(stream: VideoStream) -> bool:
+    """Return whether its pixels have no color; False if nothing decodes it."""
     return stream.codec_context is not None and (stream.codec_context.pix_fmt or "").startswith("gray")
 
 
 def num_pixels(stream: VideoStream) -> int:
+    """Return the size of a frame in pixels; 0 if nothing decodes it."""
     return stream.codec_context.width * stream.codec_context.height if stream.codec_context is not None else 0
 
 

@@ -123,14 +123,14 @@ class RowReader:
         if not 0 <= row - self.row <= _NEAR_ROWS:
             self._seek(row)
         for packet in self.table.timed(self.demuxed, self.row):
-            self.row += bool(packet.size)
+            self.row += bool(packet.size)  # the empty packet at the end has no row
             if self.row > row or not packet.size:
                 yield packet
 
     def _seek(self, row: int) -> None:
         """Go to a row, or to one shortly before it."""
         picture = self.table.picture
-        if self.container.format.flags & Flags.no_byte_seek.value:
+        if self.container.format.flags & Flags.no_byte_seek.value:  # fragmented MP4: FFmpeg seeks by its fragments
             self.container.seek(int(picture.dts[row]), stream=self.stream)
             if self._align(row):
                 return
@@ -147,6 +147,7 @@ class RowReader:
         """Read on until a packet is in the table; return whether it is at or before the row `last`."""
         picture = self.table.picture
         self.demuxed = self.container.demux(self.stream)
+        # Sizes repeat, and program streams give many packets no position: only a packet with both is known for sure.
         for packet in islice(self.demuxed, _MAX_UNKNOWN):
             if not packet.size:
                 return False
@@ -168,6 +169,7 @@ class TableCache:
         self.lock = threading.Lock()
 
     def get(self, key: Hashable, read: Callable[[], PacketTable]) -> PacketTable:
+        """Return the table of a key; if it is not in memory, `read` it, and drop the least recently used ones."""
         with self.lock:
             if key in self.tables:
                 self.tables.move_to_end(key)

@@ -27,6 +27,8 @@ class Transform:
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
+        """`resize` and `crop` are in pixels; `augment_strength` is from 0 (no change) to 1."""
+
         resize: int = 268
         crop: int = 224
         random_crop: bool = False
@@ -72,7 +74,7 @@ class Transform:
         if config.augment:
             pixels = frames.float() / 255
             for _ in range(config.augment):
-                change = _CHANGES[int(torch.randint(len(_CHANGES), (), generator=rng))]
+                change = list(_CHANGES.values())[int(torch.randint(len(_CHANGES), (), generator=rng))]
                 amount = config.augment_strength * (2 * _uniform(rng) - 1)
                 pixels = change(pixels, amount).clamp(0, 1)
             frames = (pixels * 255).round().to(torch.uint8)
@@ -145,41 +147,26 @@ def _sharpness(pixels: Pixels, amount: int | float) -> Pixels:
     return torch.lerp(smooth, pixels, 1 + amount)
 
 
-def _rotate(pixels: Pixels, amount: int | float) -> Pixels:
-    turn = math.radians(60 * amount)
-    return _affine(pixels, [[math.cos(turn), -math.sin(turn), 0], [math.sin(turn), math.cos(turn), 0]])
-
-
-def _shear_x(pixels: Pixels, amount: int | float) -> Pixels:
-    return _affine(pixels, [[1, 0.6 * amount, 0], [0, 1, 0]])
-
-
-def _shear_y(pixels: Pixels, amount: int | float) -> Pixels:
-    return _affine(pixels, [[1, 0, 0], [0.6 * amount, 1, 0]])
-
-
-def _move_x(pixels: Pixels, amount: int | float) -> Pixels:
-    return _affine(pixels, [[1, 0, 0.6 * amount], [0, 1, 0]])
-
-
-def _move_y(pixels: Pixels, amount: int | float) -> Pixels:
-    return _affine(pixels, [[1, 0, 0], [0, 1, 0.6 * amount]])
-
-
 def _affine(pixels: Pixels, matrix: list[list[int | float]]) -> Pixels:
     theta = pixels.new_tensor(matrix).expand(len(pixels), 2, 3)
     grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
     return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 
-_CHANGES: tuple[Callable[[Tensor, float], Tensor], ...] = (
-    _brightness,
-    _contrast,
-    _saturation,
-    _sharpness,
-    _rotate,
-    _shear_x,
-    _shear_y,
-    _move_x,
-    _move_y,
-)
+def _turned(amount: int | float) -> list[list[int | float]]:
+    turn = math.radians(60 * amount)
+    return [[math.cos(turn), -math.sin(turn), 0], [math.sin(turn), math.cos(turn), 0]]
+
+
+_CHANGES: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "brightness": _brightness,
+    "contrast": _contrast,
+    "saturation": _saturation,
+    "sharpness": _sharpness,
+    "rotate": lambda pixels, amount: _affine(pixels, _turned(amount)),
+    "shear x": lambda pixels, amount: _affine(pixels, [[1, 0.6 * amount, 0], [0, 1, 0]]),
+    "shear y": lambda pixels, amount: _affine(pixels, [[1, 0, 0], [0.6 * amount, 1, 0]]),
+    "move x": lambda pixels, amount: _affine(pixels, [[1, 0, 0.6 * amount], [0, 1, 0]]),
+    "move y": lambda pixels, amount: _affine(pixels, [[1, 0, 0], [0, 1, 0.6 * amount]]),
+}
+"""Changes of pixels by an amount from -1 to 1; 0 changes nothing. The order is part of what a seed means."""
