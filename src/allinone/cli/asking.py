@@ -1,81 +1,87 @@
 """`allinone ask`, `classify` and `serve`."""
 
-import json as json_format
+import json
 import re
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from allinone.cli.show import progress_bars, show_notes
 from allinone.progress import clock
 
 if TYPE_CHECKING:
-    from allinone.inference import Predictor
-    from allinone.questions import Question
+    from allinone.questions import Moment
+
+UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+"""Seconds of the units in which `--every` is given."""
 
 
-def ask(video: str, question: str, *, model: str, top_k: int = 5, every: str | None = None, json: bool = False) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """What `ask` and `classify` share.
+
+    Args:
+        model: checkpoint folder, run folder or hub id
+        top_k: number of answers
+        every (TIME): answer for each part of the video, for example every 5s, 500ms or 1min
+        json: print a JSON list instead of a table
+    """
+
+    model: str
+    top_k: int = 5
+    every: str | None = None
+    json: bool = False
+
+    def run(self, video: str, question: str | Sequence[str], title: str) -> None:
+        """Ask an open question, or which of some labels fits, and print the answers. Notes on it go to stderr."""
+        from allinone.inference import load
+        from allinone.video.names import on_disk
+
+        predictor, path = load(self.model), on_disk(video)
+        asked = predictor.question(question)
+        show_notes(asked.notes)
+        if self.every is None:
+            answers = predictor.ask(path, asked, self.top_k)
+            if self.json:
+                print_json([{"answer": name, "probability": probability} for name, probability in answers])
+            else:
+                print("\n".join(f"{probability:6.1%}  {name}" for name, probability in answers))
+            return
+        with progress_bars() as show:
+            moments = predictor.ask_over_time(path, asked, seconds(self.every), show)
+        if self.json:
+            print_json([asdict(moment) for moment in moments])
+        else:
+            show_moments(moments, title)
+
+
+def ask(video: str, question: str, *, asking: Asking) -> None:
     """Ask a question about a video. Prints the most probable answers of the model's list. A text with a [MASK] is
     filled in: "the man is [MASK] a ball".
 
     Args:
         video: a video or image file
         question: an open question, or a text with one [MASK]
-        model: checkpoint folder, run folder or hub id
-        top_k: number of answers
-        every (TIME): answer for each part of the video, for example every 5s, 500ms or 1min
-        json: print a JSON list instead of a table
     """
-    from allinone.inference import load
-
-    predictor = load(model)
-    asked = predictor.question(question)
-    show_answers(predictor, video, asked, top_k, every, json, title=question)
+    asking.run(video, question, title=question)
 
 
-def classify(
-    video: str, *, labels: str, model: str, top_k: int = 5, every: str | None = None, json: bool = False
-) -> None:
+def classify(video: str, *, labels: str, asking: Asking) -> None:
     """Choose which of some labels describes a video best. The model needs no training for these labels.
 
     Args:
         video: a video or image file
         labels (A,B,C): texts, separated by commas
-        model: checkpoint folder, run folder or hub id
-        top_k: number of labels
-        every (TIME): choose for each part of the video, for example every 5s, 500ms or 1min
-        json: print a JSON list instead of a table
     """
-    from allinone.inference import load
-
-    predictor = load(model)
-    asked = predictor.question(labels.split(","))
-    show_answers(predictor, video, asked, top_k, every, json, title=video)
+    asking.run(video, labels.split(","), title=video)
 
 
-def show_answers(
-    predictor: "Predictor", video: str, question: "Question", top_k: int, every: str | None, as_json: bool, title: str
-) -> None:
-    """Print notes on the question, and the answers about the whole video, or about each part of it."""
+def show_moments(moments: Sequence["Moment"], title: str) -> None:
+    """Print a table of the parts of a video."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from allinone.video.names import on_disk
-
-    show_notes(question.notes)
-    path = on_disk(video)
-    if every is None:
-        answers = predictor.ask(path, question, top_k)
-        if as_json:
-            print(json_format.dumps([{"answer": name, "probability": p} for name, p in answers], indent=2))
-        else:
-            print("\n".join(f"{probability:6.1%}  {name}" for name, probability in answers))
-        return
-    with progress_bars() as show:
-        moments = predictor.ask_over_time(path, question, seconds(every), show)
-    if as_json:
-        print(json_format.dumps([asdict(moment) for moment in moments], indent=2))
-        return
     table = Table("from", "to", "answer", "probability", title=escape(title))
     for moment in moments:
         start, end = clock(moment.start_sec, 1), clock(moment.end_sec, 1)
@@ -83,7 +89,8 @@ def show_answers(
     Console().print(table)
 
 
-UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
 
 
 def seconds(text: str) -> float:
