@@ -28,7 +28,7 @@ import pyarrow as pa
 import torch
 
 from allinone.apps.search import Filters, VideoIndex, Windows
-from allinone.apps.search.embedding import plan_chunks, read_ahead
+from allinone.apps.search.embedding import map_ahead, plan_chunks
 from allinone.apps.search.files import VideoFile
 from allinone.apps.search.recall import measure_recall
 from allinone.apps.search.table import schema
@@ -225,9 +225,9 @@ def read(videos: list[Path], predictor: Predictor, num_threads: int) -> Iterator
     reader, cut = predictor.reader(), Windows()
     with ThreadPoolExecutor(num_threads) as pool:
         files = (VideoFile.of(path) for path in videos)
-        plans = read_ahead(pool, lambda file: plan_chunks(file, reader, cut, ()), files, 2 * num_threads)
+        plans = map_ahead(pool, lambda file: plan_chunks(file, reader, cut, ()), files, 2 * num_threads)
         chunks = (chunk for plan in plans for chunk in plan)
-        for chunk in read_ahead(pool, lambda chunk: chunk.read(reader), chunks, 2 * num_threads):
+        for chunk in map_ahead(pool, lambda chunk: chunk.read(reader), chunks, 2 * num_threads):
             yield chunk.frames
 
 

@@ -1,7 +1,9 @@
 """Frames to an MP4 file, or one to an image; whole or not at all."""
 
+import io
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -67,4 +69,19 @@ def write_image(path: str | Path, frame: UInt8[np.ndarray, "H W 3"]) -> None:
     """Write RGB pixels as JPEG, or as PNG if the name ends so."""
     is_png = Path(path).suffix.lower() == ".png"
     with whole_file(path) as unfinished:
-        Image.fromarray(frame).save(unfinished, "PNG" if is_png else "JPEG", quality=90)
+        unfinished.write_bytes(encode_image(frame, "png" if is_png else "jpeg", quality=90))
+
+
+def encode_image(
+    frame: UInt8[np.ndarray, "H W 3"],
+    form: Literal["jpeg", "png"] = "jpeg",
+    *,
+    quality: int = 85,
+    max_side: int | None = None,
+) -> bytes:
+    """Return RGB pixels as a JPEG (`quality` from 0 to 95) or PNG, scaled down if a side is longer than `max_side`."""
+    image, encoded = Image.fromarray(np.ascontiguousarray(frame)), io.BytesIO()
+    if max_side is not None:
+        image.thumbnail((max_side, max_side), Image.Resampling.BOX)
+    image.save(encoded, form, quality=quality)
+    return encoded.getvalue()

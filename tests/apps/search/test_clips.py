@@ -391,7 +391,7 @@ def test_a_hit_that_ends_after_the_video_ends_with_it(film: Path, tmp_path: Path
     assert isinstance(clip, Path)
     assert shown_sec(clip, 99) == pytest.approx([9.9], abs=0.11)
     assert isinstance(beyond, VideoError)
-    assert "no clip from 20 s on: it ends at 10 s" in str(beyond)
+    assert "no clip from 20 s: it ends at 10 s" in str(beyond)
 
 
 @pytest.mark.parametrize("exact", [False, True])

@@ -300,6 +300,7 @@ def test_missing_paths_and_empty_folders_are_errors(predictor: Predictor, tmp_pa
 def test_what_cannot_be_searched_says_so(filled: VideoIndex, predictor: Predictor, tmp_path: Path):
     nothing = VideoIndex.open(tmp_path / "index", predictor)
     assert len(nothing) == 0
+    assert (nothing.stats().num_segments, nothing.stats().ann, nothing.videos()) == (0, "exact", [])
     with pytest.raises(ValueError, match="no index there yet; add videos first"):
         nothing.search("red")
     with pytest.raises(ValueError, match="text is empty"):

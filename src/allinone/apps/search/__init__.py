@@ -1,8 +1,8 @@
 """`VideoIndex`: videos, cut into segments that are embedded and stored on disk (LanceDB), searched by text or example.
 
 To add videos, `files` finds them and hashes their content, `segments` cuts them, `embedding` makes rows of them
-(`scale` does on many machines), `adding` decides what is written, and `table` stores it. To search, `hits` and
-`filters` say what for; `export` and `clips` write what is found.
+(`scale`: on many machines), `adding` decides which rows are written, and `table` stores them. `hits` and `filters`
+describe a search and its result; `export` and `clips` write hits to files.
 """
 
 from allinone.apps.search.faults import DamagedIndex

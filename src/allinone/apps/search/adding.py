@@ -1,4 +1,4 @@
-"""One call of `add`: which files are new, which have known content, and what is written when."""
+"""One call of `add`: which files are new, which have known content, and when rows are written."""
 
 import os
 import time
@@ -54,7 +54,7 @@ def add(index: "VideoIndex", listing: Listing, embed: Embed, rows_per_write: int
 
 
 class Adding:
-    """The state of one `add`: what the index had before, what was done, and rows that wait to be written.
+    """The state of one `add`: the index as it was before, counts, and rows that wait to be written.
 
     The caller holds the index's lock.
     """

@@ -1,4 +1,8 @@
-"""A part of a video copied as it is, from a keyframe on, and then decoded, to see that it plays as its source does."""
+"""Copy a part of a video without encoding it, from a keyframe on, and decode the copy to check how it plays.
+
+The check is needed: which copies go wrong depends on codec, container and file (open groups of pictures, no decoding
+times, edit lists, ...), and no list of these is complete.
+"""
 
 import math
 from bisect import bisect_right
@@ -17,19 +21,21 @@ from torch import Tensor
 from allinone.video import VideoFile, read_frames
 
 SLACK_SEC = 0.25
-"""By so much a copy may be shorter, and its sound begin later, than its packets say: codecs swallow one or two."""
+"""A copy may be this much shorter, and its sound begin this much later, than its packets say: codecs may drop one or
+two frames."""
 
 MAX_DIFFERENCE = 3
-"""Of a pixel of the copy to the source's: containers differ in what they say of colors, which changes the rounding."""
+"""Between pixels of the copy and of the source. Containers describe colors differently, which changes the rounding."""
 
 INTERLEAVED_SEC = 10
-"""Sound that lies further than this behind its pictures in the file is not looked for."""
+"""Reading for sound ends when pictures of the file are this far after the end of the copy."""
 
 ROUNDING_SEC = Fraction(1, 2000)
-"""A picture that begins this little after the start is the one at the start; it is never the last of a copy."""
+"""A picture that begins at most this much after the start is the one at the start, and none of the end."""
 
 BACK_SEC = (1, 15, 1_000_000)
-"""How far before what is wanted reading begins. Sound may lie before its pictures; TS and MPEG are entered too late."""
+"""How far before the start reading begins, tried in turn: sound may precede its pictures in the file, and in MPEG
+streams seeking may arrive too late."""
 
 
 class CopyError(Exception):
@@ -37,7 +43,7 @@ class CopyError(Exception):
 
 
 class NotFoundError(CopyError):
-    """Pictures did not come; reading from an earlier point on may find them."""
+    """Pictures were not found; reading from an earlier point may find them."""
 
 
 def opened(path: str | Path) -> Any:
@@ -45,16 +51,16 @@ def opened(path: str | Path) -> Any:
 
 
 def film_and_zero(path: str) -> tuple[int, Fraction]:
-    """The index of the stream that is shown, and where its times begin on the clock of the file, in seconds."""
+    """Return the index of the stream that players show, and the time in the file, in seconds, that is 0 for them."""
     with VideoFile(path) as film:
         return film.stream.index, film.zero_sec
 
 
 def copy(path: str, start_sec: float, end_sec: float, to: Path, form: str) -> None:
-    """Copy pictures and sound tracks, from the last keyframe at or before `start_sec` on, into a container `form`.
+    """Copy pictures and sound tracks, from the last keyframe at or before `start_sec`, into a container `form`.
 
     Raises:
-        CopyError, FFmpegError: the container does not take it, or what was written does not play as the source does.
+        CopyError, FFmpegError: the container does not accept the streams, or the copy does not play as the source does.
     """
     index, zero_sec = film_and_zero(path)
     start, end = Fraction(start_sec) + zero_sec + ROUNDING_SEC, Fraction(end_sec) + zero_sec - ROUNDING_SEC
@@ -66,22 +72,23 @@ def copy(path: str, start_sec: float, end_sec: float, to: Path, form: str) -> No
             continue
     else:
         raise CopyError("its pictures were not found")
-    first = pts[0] * clock
-    ordered = sorted(pts)
-    shown = ordered[max(0, bisect_right(ordered, math.floor(start / clock)) - 1)]
-    moments = [(tick + step_of(ordered) // 2) * clock for tick in (ordered[0], shown, ordered[-1])]
-    last = ordered[bisect_right(ordered, math.floor(end / clock)) - 1]
+    # Compare the pictures that are shown first, at the start of the hit, and last. Times of the source count from its
+    # zero, those of the copy from its first packet. Half a step after its start, a picture is surely the one shown.
+    first_sec, ordered = pts[0] * clock, sorted(pts)
+    at_start = ordered[max(0, bisect_right(ordered, math.floor(start / clock)) - 1)]
+    moments = [(tick + step_of(ordered) // 2) * clock for tick in (ordered[0], at_start, ordered[-1])]
+    at_end = ordered[bisect_right(ordered, math.floor(end / clock)) - 1]
     times_sec = [start_sec, float(end - zero_sec), *(float(moment - zero_sec) for moment in moments)]
-    wanted = read_frames(path, times_sec=times_sec)
-    got = read_frames(to, times_sec=[float(moment - first) for moment in moments])
-    expected = [float(tick * clock - zero_sec) for tick in (shown, last, ordered[0], shown, ordered[-1])]
-    if any(abs(a - b) > SLACK_SEC for a, b in zip(wanted.times_sec.tolist(), expected, strict=True)):
+    in_source = read_frames(path, times_sec=times_sec)
+    in_copy = read_frames(to, times_sec=[float(moment - first_sec) for moment in moments])
+    expected = [float(tick * clock - zero_sec) for tick in (at_start, at_end, ordered[0], at_start, ordered[-1])]
+    if any(abs(a - b) > SLACK_SEC for a, b in zip(in_source.times_sec.tolist(), expected, strict=True)):
         raise CopyError("its times are not those of the player, because the clock jumps or frames are damaged")
-    if not are_alike(wanted.frames[2:], got.frames):
+    if not are_alike(in_source.frames[2:], in_copy.frames):
         raise CopyError("it does not show the pictures of the source")
     with VideoFile(to) as clip:
-        if clip.length_sec() < end - first - SLACK_SEC:
-            raise CopyError(f"it lasts {clip.length_sec():g} s, not {float(end - first):g} s")
+        if clip.length_sec() < end - first_sec - SLACK_SEC:
+            raise CopyError(f"it lasts {clip.length_sec():g} s, not {float(end - first_sec):g} s")
     require_sounds(to, sounds)
 
 
@@ -92,7 +99,10 @@ def are_alike(source: UInt8[Tensor, "T 3 H W"], copied: UInt8[Tensor, "T 3 H2 W2
 def copy_from(
     path: str, index: int, start: Fraction, end: Fraction, to: Path, form: str, back_sec: int
 ) -> tuple[list[int], Fraction, list[tuple[float, float]]]:
-    """Copy, reading from `back_sec` before what is wanted; the timestamps of the pictures, their unit, the sounds."""
+    """Copy, reading from `back_sec` before the start; return the pictures' timestamps, their unit, and the sounds.
+
+    A sound is the time at which a track begins and ends, counted from the first picture.
+    """
     with opened(path) as source:
         rewind(source, start - back_sec)
         clock = source.streams[index].time_base
@@ -103,16 +113,17 @@ def copy_from(
 
 
 def rewind(source: Any, sec: Fraction) -> None:
-    """Go near a time of the file, or leave it at its beginning where its container knows no times."""
+    """Seek to a keyframe near a time of the file; stay at its beginning if the container cannot seek."""
     if sec * av.time_base > (source.start_time or 0):
         with suppress(FFmpegError):
             source.seek(int(sec * av.time_base))
 
 
 def pictures_to_copy(source: Any, video: Any, start: Fraction, end: Fraction) -> list[int]:
-    """Timestamps of the packets, in the order of decoding, from the last keyframe at or before `start` on.
+    """Return the timestamps of the packets to copy, in decoding order.
 
-    They reach to the first packet that no picture before `end` needs.
+    They begin with the last keyframe at or before `start`, and end before the first packet that no picture before
+    `end` needs.
     """
     start_tick, end_tick = math.floor(start / video.time_base), end / video.time_base
     pts: list[int] = []
@@ -124,7 +135,7 @@ def pictures_to_copy(source: Any, video: Any, start: Fraction, end: Fraction) ->
         if packet.is_keyframe and (not pts or packet.pts <= start_tick):
             pts = []
         elif not pts or packet.pts < pts[0]:
-            continue  # shown before the keyframe, and predicted from what comes before it
+            continue  # shown before the keyframe, and predicted from pictures before it
         elif packet.pts > max(pts) >= end_tick:
             break
         pts.append(packet.pts)
@@ -134,7 +145,11 @@ def pictures_to_copy(source: Any, video: Any, start: Fraction, end: Fraction) ->
 
 
 def num_needed(pts: Sequence[int], end_tick: Fraction) -> int:
-    """How many packets hold all pictures before `end_tick`, and those shown between the ones that these need."""
+    """Return how many of the packets are needed for all pictures before `end_tick`.
+
+    Packets up to the last such picture are needed; they may hold pictures that are shown later, and then everything
+    shown before these is needed too, so that the copy has no gap.
+    """
     count, end = 1, end_tick
     while (enough := max((i for i, shown in enumerate(pts, start=1) if shown < end), default=1)) > count:
         count, end = enough, max(pts[:enough])
@@ -142,35 +157,30 @@ def num_needed(pts: Sequence[int], end_tick: Fraction) -> int:
 
 
 def decoding_ticks(pts: Sequence[int]) -> list[int]:
-    """Timestamps of decoding: they ascend, and no picture is shown before it is decoded.
+    """Return decoding timestamps (dts) for presentation timestamps: ascending, and none later than its pts.
 
-    Containers have either or both, and for Matroska FFmpeg does not know those of the first packets. As encoders do,
-    each is when the picture is shown that comes so many pictures earlier as the order of decoding runs ahead.
+    They are computed because some containers have only one of the two, and FFmpeg does not know the first ones of
+    Matroska. As in encoders, the dts of packet i is the pts that is shown i - `ahead`th, where `ahead` is the largest
+    number of places that a packet comes after its place in the order of showing.
     """
     ordered = sorted(pts)
-    place = {shown: number for number, shown in enumerate(ordered)}
-    ahead = max(number - place[shown] for number, shown in enumerate(pts))
-    first = [ordered[0] - step_of(ordered) * (ahead - number) for number in range(ahead)]
+    rank = {shown: index for index, shown in enumerate(ordered)}
+    ahead = max(index - rank[shown] for index, shown in enumerate(pts))
+    first = [ordered[0] - step_of(ordered) * (ahead - index) for index in range(ahead)]
     return [*first, *ordered[: len(pts) - ahead]]
 
 
 def step_of(ordered: Sequence[int]) -> int:
-    """The shortest time from one picture to the next."""
+    """Return the shortest time from one picture to the next."""
     return min((after - before for before, after in pairwise(ordered)), default=1)
 
 
 def copy_packets(
     source: Any, video: Any, target: Any, pts: Sequence[int], end_sec: Fraction
 ) -> list[tuple[float, float]]:
-    """Write these pictures and all sound of their time; return when each track that has any begins and ends."""
+    """Write these pictures and all sound of their time; return when each track with sound begins and ends."""
     sounds = [stream for stream in source.streams.audio if stream.codec_context is not None]
-    try:
-        outputs = {s.index: target.add_stream_from_template(s, opaque=True) for s in (video, *sounds)}
-    except ValueError as error:
-        raise CopyError(str(error)) from error
-    for stream in (video, *sounds):
-        outputs[stream.index].metadata.update(stream.metadata)
-        outputs[stream.index].disposition = stream.disposition
+    outputs = add_streams(target, [video, *sounds])
     last = max(pts)
     missing = dict(zip(pts, decoding_ticks(pts), strict=True))
     first_sec = pts[0] * video.time_base
@@ -190,7 +200,7 @@ def copy_packets(
             if packet.pts not in missing:
                 continue
             packet.dts = missing.pop(packet.pts)
-            if shown_sec < end_sec and packet.pts == last:  # it stays; a container may say otherwise or nothing
+            if shown_sec < end_sec and packet.pts == last:  # it stays until the end, whatever its container says
                 packet.duration = round((end_sec - shown_sec) / packet.time_base)
         elif first_sec <= shown_sec < end_sec:
             start, _ = spans.get(packet.stream.index, (float(shown_sec - first_sec), 0.0))
@@ -208,14 +218,26 @@ def copy_packets(
     return [spans[sound.index] for sound in sounds if sound.index in spans]
 
 
+def add_streams(target: Any, streams: Sequence[Any]) -> dict[int, Any]:
+    """Add streams like these to a container, with languages and flags; return them by the index of the original."""
+    try:
+        outputs = {stream.index: target.add_stream_from_template(stream, opaque=True) for stream in streams}
+    except ValueError as error:
+        raise CopyError(str(error)) from error
+    for stream in streams:
+        outputs[stream.index].metadata.update(stream.metadata)
+        outputs[stream.index].disposition = stream.disposition
+    return outputs
+
+
 def require_sounds(path: Path, spans: Sequence[tuple[float, float]]) -> None:
-    """Raise CopyError unless the sound tracks decode, each from its first time to its second."""
+    """Raise CopyError unless each sound track decodes from its start to its end."""
     heard: list[tuple[float, float]] = []
     with opened(path) as clip:
         num_tracks = len(clip.streams.audio)
-    for number in range(num_tracks):
+    for track in range(num_tracks):
         with opened(path) as clip:
-            frames = [(frame.time, frame.samples / frame.sample_rate) for frame in clip.decode(audio=number)]
+            frames = [(frame.time, frame.samples / frame.sample_rate) for frame in clip.decode(audio=track)]
         if frames:  # a track without sound may be kept or not
             heard.append((frames[0][0] or 0.0, sum(length for _, length in frames)))
     for (begin, length), (start, end) in zip_longest(heard, spans, fillvalue=(0.0, 0.0)):

@@ -1,4 +1,4 @@
-"""Hits for other programs: JSON, CSV, an edit decision list, a page of its own."""
+"""Hits for other programs: JSON, CSV, an edit decision list (EDL), and a self-contained HTML page."""
 
 import base64
 import csv
@@ -12,24 +12,24 @@ from pathlib import Path
 from allinone.apps.search.hits import Hit
 from allinone.video import VideoError, probe
 
-Found = Mapping[str, Sequence[Hit]]
-"""What was found for each query."""
+HitsOfQueries = Mapping[str, Sequence[Hit]]
+"""The hits of each query."""
 
 EDL_EVENTS = 999
-"""A CMX3600 list numbers its events with three digits."""
+"""CMX3600 numbers events with three digits."""
 
 
-def to_json(found: Found) -> str:
-    """The list of hits of one query; of several, a list of queries with their hits."""
-    lists = [{"query": query, "hits": [asdict(hit) for hit in hits]} for query, hits in found.items()]
+def to_json(hits_of: HitsOfQueries) -> str:
+    """Return a list of the hits of one query; or, for several, a list of queries with their hits."""
+    lists = [{"query": query, "hits": [asdict(hit) for hit in hits]} for query, hits in hits_of.items()]
     return json.dumps(lists[0]["hits"] if len(lists) == 1 else lists, indent=2)
 
 
-def to_csv(found: Found) -> str:
+def to_csv(hits_of: HitsOfQueries) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["query", "video", "start_sec", "end_sec", "score", "match", "gone", "segment"])
-    for query, hits in found.items():
+    for query, hits in hits_of.items():
         for hit in hits:
             match = "" if hit.match is None else f"{hit.match:.6f}"
             seconds = f"{hit.start_sec:.3f}", f"{hit.end_sec:.3f}"
@@ -39,20 +39,20 @@ def to_csv(found: Found) -> str:
     return text.getvalue()
 
 
-def to_edl(found: Found, fps: int | float | None = None) -> str:
-    """A CMX3600 edit decision list: the hits, one after the other, on a timeline that begins at 01:00:00:00.
+def to_edl(hits_of: HitsOfQueries, fps: int | float | None = None) -> str:
+    """Return a CMX3600 edit decision list: the hits one after another on a timeline that begins at 01:00:00:00.
 
-    Times are counted in frames of `fps`, by default the rate of the first hit's video, or 25. Rates such as 29.97 are
-    counted without dropping numbers, as the list says.
+    `fps` is the frame rate of the time codes, by default that of the first hit's video, or 25. Rates such as 29.97 use
+    non-drop-frame time codes, as the list says. ValueError for a rate outside 1 to 120, or too many hits.
     """
-    hits = [hit for hits in found.values() for hit in hits]
+    hits = [hit for hits in hits_of.values() for hit in hits]
     if len(hits) > EDL_EVENTS:
         raise ValueError(f"an EDL has room for {EDL_EVENTS} events, not for {len(hits)} hits; ask for fewer")
     if fps is None:
         fps = frame_rate(hits[0].video) if hits else 25
     if not 1 <= fps <= 120:
-        raise ValueError(f"frames per second of an EDL lie between 1 and 120, got {fps}")
-    lines = [f"TITLE: {one_line('; '.join(found))[:70]}", "FCM: NON-DROP FRAME", ""]
+        raise ValueError(f"frames per second of an EDL must be between 1 and 120, got {fps}")
+    lines = [f"TITLE: {one_line('; '.join(hits_of))[:70]}", "FCM: NON-DROP FRAME", ""]
     record = round(fps) * 3600
     for number, hit in enumerate(hits, start=1):
         start = round(hit.start_sec * fps)
@@ -78,7 +78,7 @@ def timecode(frame: int, per_second: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """Without line breaks and other control characters, which would begin a new statement."""
+    """Replace line breaks and other control characters, which would begin a new statement of the list."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 
@@ -99,13 +99,13 @@ a {{ overflow-wrap: anywhere }}
 """  # noqa: E501
 
 
-def to_html(found: Found, thumbnails: Mapping[str, bytes]) -> str:
-    """A page that needs nothing else: pictures are inside, links lead to the files at the moment of the hit."""
+def to_html(hits_of: HitsOfQueries, thumbnails: Mapping[str, bytes]) -> str:
+    """Return a page with the pictures inside; links open the files at the time of the hit."""
     sections = []
-    for query, hits in found.items():
+    for query, hits in hits_of.items():
         items = "\n".join(html_item(hit, thumbnails.get(hit.segment)) for hit in hits)
         sections.append(f"<h1>{escape(query)}</h1>\n<ol>\n{items}\n</ol>" if hits else f"<h1>{escape(query)}</h1>none")
-    return PAGE.format(title=escape("; ".join(found)), sections="\n".join(sections))
+    return PAGE.format(title=escape("; ".join(hits_of)), sections="\n".join(sections))
 
 
 def html_item(hit: Hit, thumbnail: bytes | None) -> str:
@@ -114,6 +114,6 @@ def html_item(hit: Hit, thumbnail: bytes | None) -> str:
     link = escape(f"{Path(hit.video).as_uri()}#t={hit.start_sec:.2f},{hit.end_sec:.2f}")
     score = f"{hit.score:.3f}" if hit.match is None else f"{hit.match:.3f} (cosine {hit.score:.3f})"
     name = escape(Path(hit.video).name)
-    when = f"{hit.start_sec:.1f} to {hit.end_sec:.1f} s, " if hit.end_sec else ""  # none of a photo
+    when = f"{hit.start_sec:.1f} to {hit.end_sec:.1f} s, " if hit.end_sec else ""  # a photo has no time
     gone = ", gone: the file is no longer there" if hit.gone else ""
     return f'<li>{image}<a href="{link}">{name}</a><br>{when}{score}{gone}</li>'

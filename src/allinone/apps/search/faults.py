@@ -1,4 +1,4 @@
-"""Errors of LanceDB as one sentence: a damaged index, a full disk, a folder that may not be written."""
+"""Errors of LanceDB as one sentence that says how to go on: a damaged index, a full disk, missing permission."""
 
 import errno
 import re
@@ -11,33 +11,33 @@ from typing import Any, TypeVar
 
 from allinone.files.faults import system_error
 
-Kind = TypeVar("Kind")
+Class = TypeVar("Class")
 
 ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
-"""Errors of the operating system that mean damage: a file of the index is gone, or is a folder."""
+"""Errors of the operating system that mean damage: a file of the index is missing, or is a folder."""
 
 
 class DamagedIndex(OSError):
-    """An index that cannot be read, and how to get one that can."""
+    """An index that cannot be read; the message says how to restore it."""
 
 
 class Unfit(Exception):
-    """A row or a header that LanceDB reads, but that has not the fields of ours."""
+    """A table that LanceDB can read, but that does not have our fields."""
 
 
 @contextmanager
 def explained(path: str, damaged: Path | None, advice: str) -> Iterator[None]:
-    """Raise OSError or DamagedIndex in place of what LanceDB raises inside.
+    """Raise OSError or DamagedIndex in place of errors of LanceDB.
 
     Args:
-        path: the index, as errors name it.
-        damaged: the folder that is damaged if anything is; None on object storage, which may just not be reached.
-        advice: how to go on without it.
+        path: the name of the index in errors.
+        damaged: the folder to call damaged; None on object storage, which may just be out of reach.
+        advice: how to go on without that folder.
     """
     try:
         yield
     except Exception as error:
-        # Broken files come as RuntimeError, ValueError or OSError; only those of LanceDB have passed through it.
+        # Broken files raise RuntimeError, ValueError or OSError. Whether it was LanceDB is seen from the traceback.
         modules = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
         if not isinstance(error, Unfit) and not any(name.startswith("lancedb") for name in modules):
             raise
@@ -50,18 +50,18 @@ def explained(path: str, damaged: Path | None, advice: str) -> Iterator[None]:
 
 
 def cause_of(error: Exception) -> str:
-    """LanceDB's message without its layers and the places in its source."""
+    """Return LanceDB's message without the names of its layers and source files."""
     text = re.sub(r",? /\S+\.rs\S*", "", " ".join(str(error).split()))
     text = re.sub(r"(lance error|LanceError\(\w+\)|Generic [\w/]+ error|Wrapped error|Invalid input)[:,] ", "", text)
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-def explains_faults(kind: type[Kind]) -> type[Kind]:
-    """Let every public method of a class, which has a `store`, explain the errors of LanceDB."""
-    for name, method in vars(kind).items():
+def explains_faults(cls: type[Class]) -> type[Class]:
+    """Decorate a class that has a `store`: its public methods and `len` raise errors as `explained` does."""
+    for name, method in vars(cls).items():
         if callable(method) and (not name.startswith("_") or name == "__len__"):
-            setattr(kind, name, _explaining(method))
-    return kind
+            setattr(cls, name, _explaining(method))
+    return cls
 
 
 def _explaining(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Video files: which there are, in what state, and which content."""
+"""Find video files, and know them by size, modification time and content."""
 
 import glob
 import hashlib
@@ -11,11 +11,12 @@ from pathlib import Path, PurePath
 from allinone.video.names import BINS, MEDIA, is_hidden, is_media, on_disk
 
 MAX_ENDINGS = 8
+"""Endings that a message lists."""
 
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A file and the state that it was found in: while both stay, it counts as unchanged and is not read again."""
+    """A file with its size and modification time; while these stay, it counts as unchanged and is not read again."""
 
     path: str
     size: int
@@ -23,10 +24,10 @@ class VideoFile:
 
     @classmethod
     def of(cls, path: Path) -> "VideoFile":
-        str(path).encode()  # raises where the name is no UTF-8, which the table could not hold
+        str(path).encode()  # raises UnicodeEncodeError if the name is not UTF-8, which the table could not store
         stat = path.stat()
         if path.is_dir():
-            os.listdir(path)  # raises why this folder could not be walked
+            os.listdir(path)  # raises the reason why this folder could not be walked
         return cls(str(path), stat.st_size, stat.st_mtime_ns)
 
     @property
@@ -34,19 +35,19 @@ class VideoFile:
         return self.size, self.mtime_ns
 
     def content(self) -> str:
-        """BLAKE2b of all bytes: at some 1 GB/s little beside decoding and embedding, and no two videos share it."""
+        """Return BLAKE2b of all bytes. At about 1 GB/s it takes little time compared with decoding and embedding."""
         with open(self.path, "rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies under some paths."""
+    """The files below some paths."""
 
     files: list[Path]
     """Videos and pictures, absolute, each once."""
     folders: list[Path]
-    """Those of the paths that are folders."""
+    """The given paths that are folders."""
     others: Counter[str]
     """Files of other kinds, by ending."""
     hidden: Counter[str]
@@ -54,7 +55,7 @@ class Listing:
 
 
 def find_videos(paths: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The `files` that `list_files` finds; ValueError where there are none."""
+    """Return the `files` of `list_files`; ValueError if there are none."""
     listing = list_files(paths)
     if not listing.files:
         raise no_videos(listing)
@@ -65,17 +66,20 @@ def no_videos(listing: Listing) -> ValueError:
     folders = ", ".join(map(printable, listing.folders)) or "nothing, since no path was given"
     left = f"; other files there: {by_ending(listing.others)}" if listing.others else ""
     hidden = f"; in bins and hidden folders: {by_ending(listing.hidden)}" if listing.hidden else ""
-    wanted = f"looked for files ending in .mp4, .mkv, .jpg, .heic and {len(MEDIA) - 4} more"
-    return ValueError(f"no videos in {folders}; {wanted}{left}{hidden}")
+    endings = f"looked for files ending in .mp4, .mkv, .jpg, .heic and {len(MEDIA) - 4} more"
+    return ValueError(f"no videos in {folders}; {endings}{left}{hidden}")
 
 
 def list_files(paths: str | Path | Sequence[str | Path], without: Path | None = None) -> Listing:
-    """Files that are named, videos and pictures in folders, and what globs match.
+    """List files given by name, videos and pictures in folders, and matches of globs.
 
-    A path that exists is taken as it is, also with `*` or `[` in its name. Links to folders are followed, each folder
-    once, and its own path comes before that of a link. Bins and hidden folders are left out, unless one of them is all
-    that is named, and so is the folder `without`. A folder that cannot be read is in the list itself, so that it fails
-    by name like a file. Raises ValueError where a path does not exist.
+    An existing path is taken literally, also with `*` or `[` in its name. Links to folders are followed; each folder is
+    walked once, under its own path rather than that of a link. Bins and hidden folders are skipped, unless one of them
+    is the only path given; so is the folder `without`. A folder that cannot be read is listed itself, so that it is
+    reported by name like a file.
+
+    Raises:
+        ValueError: a path does not exist.
     """
     named = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     walk, missing = Walk(), []
@@ -87,7 +91,7 @@ def list_files(paths: str | Path | Sequence[str | Path], without: Path | None = 
         for match in matches:
             if not match.is_dir():
                 walk.files[Path(os.path.abspath(match))] = None
-            elif match.name.lower() in BINS and len(named) > 1:  # as a shell's `*` gives it
+            elif match.name.lower() in BINS and len(named) > 1:  # from a `*` that the shell expanded
                 walk.count_hidden(match)
             else:
                 walk.folders.append(Path(os.path.abspath(match)))
@@ -99,7 +103,7 @@ def list_files(paths: str | Path | Sequence[str | Path], without: Path | None = 
 
 
 def existing(path: Path) -> list[Path]:
-    """The path itself, or else in another spelling of its letters, or else what it matches as a glob."""
+    """Return the path if it exists, maybe in another Unicode form; or else its matches as a glob, except in bins."""
     path = on_disk(path)
     if os.path.exists(path):
         return [path]
@@ -108,7 +112,7 @@ def existing(path: Path) -> list[Path]:
 
 
 class Walk:
-    """Folders on the way through: what was found, and the links that are still to be followed."""
+    """A walk through folders: the files found until now, and the links to follow at the end."""
 
     def __init__(self):
         self.files: dict[Path, None] = {}
@@ -120,6 +124,7 @@ class Walk:
         self.file_links: list[Path] = []
 
     def enter(self, folder: Path) -> None:
+        """Take all files below a folder, except in folders that were walked before, bins and hidden folders."""
         unreadable: list[OSError] = []
         for parent, folders, names in os.walk(folder, onerror=unreadable.append):
             real = os.path.realpath(parent)
@@ -149,11 +154,11 @@ class Walk:
             self.files[path] = None
 
     def follow_links(self) -> None:
-        """The folders and files that links lead to, where they have not been seen by now."""
+        """Take the files behind links, unless they were found under their own path."""
         while self.links:
             link = self.links.pop(0)
             target = os.path.realpath(link)
-            if not Path(os.path.realpath(link.parent)).is_relative_to(target):  # else it leads round in a circle
+            if not Path(os.path.realpath(link.parent)).is_relative_to(target):  # otherwise it is a loop
                 self.enter(link)
         real = {os.path.realpath(path) for path in self.files}
         for link in self.file_links:
@@ -168,12 +173,12 @@ class Walk:
 
 
 def by_ending(counts: Mapping[str, int]) -> str:
-    """Numbers of files as people read them, the most frequent endings first."""
+    """Return counts of files in words, the most frequent endings first."""
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     shown = [f"{printable(ending) or 'no ending'} {count}" for ending, count in ordered[:MAX_ENDINGS]]
     return ", ".join([*shown, "..."] if len(ordered) > MAX_ENDINGS else shown)
 
 
 def printable(path: str | Path) -> str:
-    """A path as text, also where its bytes are no UTF-8."""
+    """Return a path as text, with replacement characters for bytes that are not UTF-8."""
     return os.fsencode(path).decode(errors="replace")

@@ -285,7 +285,7 @@ class VideoIndex:
         # In sorted order, all paths between the first and the last share what these two share.
         return os.path.commonpath([os.path.dirname(min(videos)), os.path.dirname(max(videos))])
 
-    # What is in it
+    # Contents
 
     def segment_rows(self, ids: Sequence[str], columns: list[str]) -> list[dict[str, Any]]:
         """Return columns of the segments with these ids; ValueError if one is not there."""

@@ -1,4 +1,4 @@
-"""A very large collection on many machines: Ray hands out videos, and every worker embeds as one machine does."""
+"""Embed a large collection on many machines: Ray distributes videos, and each worker embeds as one machine does."""
 
 import copy
 import logging
@@ -20,16 +20,16 @@ from allinone.inference import Predictor
 log = logging.getLogger(__name__)
 
 NUM_RETRIES = 2
-"""How often a task is given again to a worker that was started in place of one that died."""
+"""How often a task is repeated after its worker died."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ray:
-    """A Ray cluster. Videos must lie under the same paths on every machine; the index is written by the caller alone.
+    """A Ray cluster. Videos must have the same paths on every machine; only the caller writes to the index.
 
-    `address` is that of the cluster ("auto", "ray://host:10001"); None uses the one that is connected already, or
-    starts one on this machine. By default there is a worker for each GPU, or, where there are none, for each two CPUs.
-    With `log`, what Ray and its workers say is printed.
+    `address` is that of the cluster ("auto", "ray://host:10001"); with None, an existing connection is used, or a
+    cluster is started on this machine. By default there is one worker per GPU, or, without GPUs, per two CPUs. With
+    `log`, the log of Ray and its workers is printed.
     """
 
     address: str | None = None
@@ -47,12 +47,12 @@ class Ray:
         contents: frozenset[str],
         on_segments: Callable[[int, int], None],
     ) -> Iterator[Embedded]:
-        """Every video, in the order in which they get done.
+        """Yield a result for every video, in the order in which they are finished.
 
-        A worker that dies is started again, and its task too. After `NUM_RETRIES` times the videos of the task are
-        tried one by one, and the one with which workers die is a failure.
+        A worker that dies is started again and repeats its task. After `NUM_RETRIES` times, the videos of the task are
+        tried one by one, and a video with which workers still die is a failure.
         """
-        if not self.log:  # before Ray is imported: what it says of workers that die goes past its logger
+        if not self.log:  # before Ray is imported: its messages about workers that die bypass its logger
             os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
         ray = ray_module()
         is_ours = not ray.is_initialized()
@@ -94,18 +94,18 @@ class Ray:
     def start(self, ray: Any) -> None:
         level = logging.INFO if self.log else logging.ERROR
         logging.getLogger("ray").setLevel(level)
-        # Ray puts the current folder, where anything may lie, on the import path of its workers.
+        # Ray adds the current folder, which may contain any module, to the import path of its workers.
         with chdir(os.sep), warnings.catch_warnings():
-            # Its processes are forked, and start another program at once: LanceDB's threads need not survive.
+            # Ray forks, but its processes start another program at once, so LanceDB's threads don't matter.
             warnings.filterwarnings("ignore", "lancedb fork support")
             ray.init(self.address, log_to_driver=self.log, logging_level=level)
 
 
 class Worker:
-    """What runs on the machines of a cluster.
+    """Embeds videos on a machine of the cluster.
 
-    The model comes with every task as a reference, and is fetched with the first one. An argument of the constructor
-    could be lost when Ray starts a worker again in place of one that died.
+    A reference to the model comes with every task, and the first task fetches it. As an argument of the constructor it
+    could be lost when Ray restarts a worker that died.
     """
 
     def __init__(self) -> None:
@@ -121,6 +121,7 @@ class Worker:
 
 
 def on_device(predictor: Predictor, device: str) -> Predictor:
+    """Return the predictor, or a copy of it on another device."""
     if predictor.device.type == device:
         return predictor
     model = copy.deepcopy(predictor.model)

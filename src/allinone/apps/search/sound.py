@@ -1,4 +1,4 @@
-"""The sound of a part of a video, as an encoder takes it."""
+"""The sound of a part of a video, resampled for an encoder and in step with the pictures."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -16,16 +16,17 @@ from allinone.video import VideoFile
 from allinone.video.packets import PacketTable
 
 SOUND_RATE = 48_000
-"""Samples a second: AAC takes it, whatever the source has (192,000 and 7,350 it refuses), and everything plays it."""
+"""Samples per second, whatever the source has: AAC refuses 192,000 and 7,350, and every player supports this one."""
 
 JITTER = SOUND_RATE // 50
-"""Samples by which a timestamp may be off and its sound still follows the sound before: containers round times."""
+"""Samples (20 ms) by which a timestamp may differ from the end of the sound before, without a gap: containers round."""
 
 MAX_CHANNELS = 8
-"""Of more (as film cameras record), and of ambisonics, FFmpeg makes no stereo: the first two are taken."""
+"""FFmpeg cannot mix more channels (as film cameras record) or ambisonics to stereo: the first two are taken."""
 
 CLOCKS_JUMP = ("mpegts", "mpeg")
-"""Containers whose clock may start again, for example where two recordings are joined. They can be entered anywhere."""
+"""Containers with a clock that may start again, for example between two joined recordings; reading can begin at any
+byte."""
 
 Samples = Float32[np.ndarray, "2 N"]
 
@@ -36,9 +37,10 @@ def has_sound(path: str) -> bool:
 
 
 def sound_between(path: str, start_sec: float, end_sec: float) -> Iterator[av.AudioFrame]:
-    """The track that players choose, in stereo, from `start_sec` to `end_sec`; silence where there is no sound.
+    """Yield the sound of the track that players choose, in stereo, from `start_sec` to `end_sec`.
 
-    So the sound stays in step with the pictures where it begins after them, ends before them, or has gaps.
+    Missing sound is silence, so that the rest stays in step with the pictures if it begins late, ends early, or has
+    gaps.
     """
     num_samples = 0
     for samples in timeline(path, start_sec, round((end_sec - start_sec) * SOUND_RATE)):
@@ -49,7 +51,7 @@ def sound_between(path: str, start_sec: float, end_sec: float) -> Iterator[av.Au
 
 
 def timeline(path: str, start_sec: float, total: int) -> Iterator[Samples]:
-    """In all `total` samples from `start_sec` on, each at its time."""
+    """Yield `total` samples from `start_sec` on, each at its time, with silence between them."""
     written = 0
     for time_sec, samples in heard(path, start_sec):
         begin = round((time_sec - start_sec) * SOUND_RATE)
@@ -71,24 +73,24 @@ def silence(num_samples: int) -> Iterator[Samples]:
 
 
 def heard(path: str, start_sec: float) -> Iterator[tuple[float, Samples]]:
-    """The sound that decodes, from a second before `start_sec` on, and when it is heard."""
+    """Yield the sound that decodes, from a second before `start_sec` on, with the time at which it is heard."""
     with VideoFile(path) as film:
         index, table, zero_sec = film.stream.index, film.table, float(film.zero_sec)
     with opened(path) as source:
         first = source.streams.audio[0]
-        # None is the best where sound begins so late that nothing is known of it yet.
+        # `best` is None if sound begins so late in the file that nothing is known of it yet.
         sound = source.streams.best("audio", related=source.streams[index]) or first
         if table is not None and source.format.name in CLOCKS_JUMP and sound.index == first.index:
             packets = packets_by_table(source, sound, table, start_sec + zero_sec - 1)
         else:
             rewind(source, Fraction(start_sec + zero_sec - 1))
             packets = source.demux(sound)
-        resampler, kind = None, None
+        resampler, form = None, None
         for frame in decoded(packets):
             if len(frame.layout.channels) > MAX_CHANNELS or frame.layout.name.startswith("ambisonic"):
                 frame = first_two_channels(frame)
-            # A stream may change its kind on the way, for example at a commercial break.
-            if kind != (kind := (frame.format.name, frame.layout.name, frame.sample_rate)) or resampler is None:
+            # A stream may change its format, for example at a commercial break.
+            if form != (form := (frame.format.name, frame.layout.name, frame.sample_rate)) or resampler is None:
                 resampler = AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
             for part in resampler.resample(frame):
                 if part.time is not None:
@@ -96,11 +98,11 @@ def heard(path: str, start_sec: float) -> Iterator[tuple[float, Samples]]:
 
 
 def packets_by_table(source: Any, sound: Any, table: PacketTable, from_sec: float) -> Iterator[av.Packet]:
-    """Packets of the first sound track on the clock of the table, which runs on where that of the file jumps."""
+    """Yield packets of the first sound track with the times of the table, which ascend where the file's clock jumps."""
     rows = table.sound
     begin = int(np.searchsorted(rows.pts, from_sec / table.time_base))
     known = np.flatnonzero(rows.position[:begin] >= 0)
-    row = 0
+    row = 0  # of the next packet in the table; None until the first packet after seeking is found in it
     if len(known):
         source.seek(int(rows.position[known[-1]]), unsupported_byte_offset=True)
         row = None
@@ -125,5 +127,5 @@ def first_two_channels(frame: av.AudioFrame) -> av.AudioFrame:
 
 def decoded(packets: Iterable[av.Packet]) -> Iterator[av.AudioFrame]:
     for packet in packets:
-        with suppress(FFmpegError):  # after a seek the first packets may be torn
+        with suppress(FFmpegError):  # after a seek, the first packets may be incomplete
             yield from packet.decode()

@@ -229,8 +229,9 @@ class Store:
 
     def built_with(self) -> int:
         """Return how many rows the table had when the vector index was built; 0 while there is none."""
-        metadata = self.table().schema.field("vector").metadata or {}
-        return int(metadata.get(BUILT_WITH.encode(), 0))
+        table = self.table()
+        metadata = None if table is None else table.schema.field("vector").metadata
+        return int((metadata or {}).get(BUILT_WITH.encode(), 0))
 
     def num_unindexed(self) -> int:
         """Return how many rows are not in the vector index yet, and so compared one by one; 0 while there is none."""
@@ -239,9 +240,9 @@ class Store:
 
     def search_method(self) -> str:
         """Say how vectors are searched, for people."""
-        num_partitions = self.built_with() // PARTITION_ROWS or 1
-        if self.table() is None or not self.built_with():
+        if not self.built_with():
             return "exact"
+        num_partitions = max(1, self.built_with() // PARTITION_ROWS)
         return f"IVF_SQ, {min(NPROBES, num_partitions)} of {num_partitions} partitions, refined {REFINE} times"
 
     def tidy(self) -> None:
