@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.testclient import TestClient
 
-from allinone.apps.search import VideoIndex
+from allinone.apps.search import Filters, VideoIndex
 from allinone.apps.serve.api import OpenFileResponse
 from allinone.apps.serve.limits import Limits
 from allinone.apps.serve.server import background
@@ -200,7 +201,10 @@ def test_nothing_of_the_index_passes_for_a_page():
         ({"text": "a", "top_k": 101}, "top_k: Input should be less than or equal to 100"),
         ({"text": "a", "offset": -1}, "offset: Input should be greater than or equal to 0"),
         ({"text": "a", "folder": "/"}, "folder: Extra inputs are not permitted"),
-        ({"text": "a", "where": {"added_after": "0001-01-01"}}, "a year from 1970 to 2999"),
+        ({"text": "a", "where": {"added_after": "0001-01-01"}}, "the year must be from 1970 to 2999"),
+        ({"text": "a", "where": {"name": "a" * 256}}, "no file has such a name"),
+        ({"text": "a", "where": {"max_duration_sec": -1}}, "max_duration_sec is a number of seconds, 0 or more"),
+        ({"text": "a", "where": {"added": "2026-01-01"}}, "where.added: Unexpected keyword argument"),
         ({"like": "../../secret"}, "like: String should match pattern"),
     ],
 )
@@ -346,8 +350,8 @@ def test_a_file_that_was_checked_is_sent_though_its_path_leads_elsewhere_by_now(
         (b"no video", VIDEO, 422, "the upload: not a readable video or image"),
         (b"", VIDEO, 422, "the upload: the file is empty"),
         (b"#EXTM3U\nhttp://127.0.0.1/x", VIDEO, 422, "the upload: a playlist, no video"),
-        (b"x", {"content-type": "text/html"}, 415, "a video or an image is wanted, got text/html"),
-        (b"x", {}, 415, "got no content type"),
+        (b"x", {"content-type": "text/html"}, 415, "send a video or an image, not text/html"),
+        (b"x", {}, 415, "not a body without content type"),
         (b"x" * 1_000_001, VIDEO, 413, "too large: at most 1 MB"),
     ],
 )
@@ -411,7 +415,9 @@ def test_the_description_names_every_request_and_its_bounds(client: httpx.Client
     description = client.get("/api/openapi.json").json()
     posts = {path for path, methods in description["paths"].items() if "post" in methods}
     assert posts == {f"/api/{name}" for name in ("search", "embed", "match", "answer", "classify", "uploads")}
-    assert description["components"]["schemas"]["Search"]["properties"]["top_k"]["maximum"] == 100
+    schemas = description["components"]["schemas"]
+    assert schemas["Search"]["properties"]["top_k"]["maximum"] == 100
+    assert set(schemas["Filters"]["properties"]) == {field.name for field in fields(Filters)}
     assert not [path for path in description["paths"] if "gradio" in path]
 
 

@@ -6,7 +6,8 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from allinone.apps.serve.limits import LOOPBACK, AccessMiddleware, Busy, Gate, Limits
+from allinone.apps.serve.access import LOOPBACK, AccessMiddleware
+from allinone.apps.serve.limits import Busy, Gate, Limits
 
 LIMITS = Limits(max_body_kb=1, max_upload_mb=1, body_sec=1, upload_sec=1)
 

@@ -1,21 +1,19 @@
-"""The server: an HTTP API with an OpenAPI description, the videos of the index, and the page, behind one guard."""
+"""The server: the HTTP API with its OpenAPI description, thumbnails and videos of the index, and the page."""
 
 import asyncio
 import os
 import tempfile
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from allinone.apps.serve.errors import one_line
-from allinone.apps.serve.limits import LOOPBACK, AccessMiddleware, Busy
+from allinone.apps.serve.access import LOOPBACK, AccessMiddleware
+from allinone.apps.serve.errors import add_handlers
 from allinone.apps.serve.page import mount_page
 from allinone.apps.serve.requests import (
     Answer,
@@ -32,28 +30,24 @@ from allinone.apps.serve.requests import (
     Uploaded,
     Vectors,
 )
-from allinone.apps.serve.service import NotFound, Service, media_type
-from allinone.files.faults import FULL
-from allinone.video import VideoError
-
-Handler = Callable[[Request, Exception], Awaitable[Response]]
+from allinone.apps.serve.service import Service, media_type
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "what was asked cannot be done, and why"},
+    400: {"model": Problem, "description": "the request cannot be done, and why"},
     404: {"model": Problem, "description": "no such segment or upload"},
     422: {"model": Problem, "description": "a value out of bounds, or a video that cannot be read"},
     503: {"model": Problem, "description": "busy, with the seconds to wait in Retry-After; or the index is damaged"},
-    507: {"model": Problem, "description": "no room left on the server's disk"},
+    507: {"model": Problem, "description": "the server's disk is full"},
 }
 
 
 def build_app(service: Service, hosts: frozenset[str] | None = LOOPBACK, password: str | None = None) -> ASGIApp:
-    """The whole server. `hosts` are the names by which it may be called, `password` what it asks for, if any."""
+    """Return the whole server; see `AccessMiddleware` for `hosts` and `password`."""
     app = FastAPI(
         title="All-in-One",
         description="Find moments in videos by words, and ask about them.",
         openapi_url="/api/openapi.json",
-        docs_url=None,  # their pages load scripts from elsewhere
+        docs_url=None,  # these pages load scripts from other hosts
         redoc_url=None,
         responses=PROBLEMS,
     )
@@ -71,48 +65,48 @@ def add_api(app: FastAPI, service: Service) -> None:
         return service.state()
 
     @app.post("/api/search")
-    def search(asked: Search) -> Hits:
-        """Moments that fit a text or are like a segment, the best first."""
-        return service.search(asked)
+    def search(body: Search) -> Hits:
+        """Moments that match a text or are like a segment, best first."""
+        return service.search(body)
 
     @app.post("/api/embed")
-    def embed(asked: Embed) -> Vectors:
-        """Unit vectors of texts or of a video; the product of two is their similarity."""
-        return service.embed(asked)
+    def embed(body: Embed) -> Vectors:
+        """Unit vectors of texts or of a video; the dot product of two is their similarity."""
+        return service.embed(body)
 
     @app.post("/api/match")
-    def match(asked: Match) -> Matches:
+    def match(body: Match) -> Matches:
         """The probability of each text that it belongs to the video."""
-        return service.match(asked)
+        return service.match(body)
 
     @app.post("/api/answer")
-    def answer(asked: Answer) -> Answers:
-        """The likeliest answers to a question, or words for the [MASK] of a text."""
-        return service.answer(asked)
+    def answer(body: Answer) -> Answers:
+        """The most probable answers to a question, or words for the [MASK] of a text."""
+        return service.answer(body)
 
     @app.post("/api/classify")
-    def classify(asked: Classify) -> Answers:
-        """The likeliest of some labels."""
-        return service.classify(asked)
+    def classify(body: Classify) -> Answers:
+        """The most probable labels."""
+        return service.classify(body)
 
-    body = {"required": True, "content": {"video/*": {"schema": {"type": "string", "format": "binary"}}}}
+    content = {"required": True, "content": {"video/*": {"schema": {"type": "string", "format": "binary"}}}}
 
-    @app.post("/api/uploads", openapi_extra={"requestBody": body})
+    @app.post("/api/uploads", openapi_extra={"requestBody": content})
     async def upload(request: Request) -> Uploaded:
-        """Send a video or photo as the body, to ask about it by the id that comes back. Only its frames are kept."""
+        """Send a video or photo as the body, to ask about it by the returned id. Only its frames are kept."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not kind.startswith(("video/", "image/")) and kind != "application/octet-stream":
-            raise HTTPException(415, f"a video or an image is wanted, got {kind[:80] or 'no content type'}")
+            raise HTTPException(415, f"send a video or an image, not {kind[:80] or 'a body without content type'}")
         with service.receiving.enter(), tempfile.NamedTemporaryFile(prefix="allinone-upload-") as file:
             async for part in request.stream():
                 file.write(part)
             file.flush()
-            name, seen = await run_in_threadpool(service.upload, Path(file.name))
-        return Uploaded(upload=name, times_sec=seen.times_sec)
+            id, frames = await run_in_threadpool(service.upload, Path(file.name))
+        return Uploaded(upload=id, times_sec=frames.times_sec)
 
 
 def add_media(app: FastAPI, service: Service) -> None:
-    """Thumbnails and videos of the index, by the id of a segment."""
+    """Add thumbnails and videos of the index, by the id of a segment."""
 
     @app.get("/media/thumbnail/{segment}", response_class=Response)
     def thumbnail(segment: Id) -> Response:
@@ -120,18 +114,18 @@ def add_media(app: FastAPI, service: Service) -> None:
 
     @app.get("/media/video/{segment}", response_class=FileResponse)
     def video(segment: Id) -> FileResponse:
-        """The video that the segment is a part of; ranges of it may be asked for."""
-        there = service.segment(segment)
-        return OpenFileResponse(service.open_video(there), media_type(Path(there.video)))
+        """The whole video of a segment; supports range requests."""
+        row = service.segment(segment)
+        return OpenFileResponse(service.open_video(row), media_type(Path(row.video)))
 
     @app.get("/media/clip/{segment}", response_class=Response)
     def clip(segment: Id) -> Response:
-        """The segment encoded anew, for videos of a kind that a browser does not play."""
+        """The segment encoded as an MP4, for videos that a browser cannot play."""
         return Response(service.clip(segment), media_type="video/mp4", headers={"cache-control": "private"})
 
 
 class OpenFileResponse(FileResponse):
-    """Sends a file that is open: it is the one that was checked, whatever its path leads to by now."""
+    """Sends an open file: the one that was checked, even if its path has come to name another one since."""
 
     def __init__(self, file: BinaryIO, media_type: str):
         number = file.fileno()
@@ -142,24 +136,3 @@ class OpenFileResponse(FileResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self.file:
             await super().__call__(scope, receive, send)
-
-
-def add_handlers(app: FastAPI) -> None:
-    """Errors are one sentence, in JSON."""
-
-    def refuse(status: int, headers: dict[str, str] | None = None) -> Handler:
-        async def handler(request: Request, error: Exception) -> Response:
-            return JSONResponse({"detail": one_line(error)}, status, headers)
-
-        return handler
-
-    async def refuse_for_system(request: Request, error: Exception) -> Response:
-        assert isinstance(error, OSError)
-        return await refuse(507 if error.errno in FULL else 503)(request, error)
-
-    app.add_exception_handler(RequestValidationError, refuse(422))
-    app.add_exception_handler(Busy, refuse(503, {"retry-after": "5"}))
-    app.add_exception_handler(NotFound, refuse(404))
-    app.add_exception_handler(VideoError, refuse(422))
-    app.add_exception_handler(ValueError, refuse(400))
-    app.add_exception_handler(OSError, refuse_for_system)

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import io
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -14,37 +13,37 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 from gradio.themes import Base
-from PIL import Image
 
-from allinone.apps.serve.errors import one_line
+from allinone.apps.serve.errors import message
 from allinone.apps.serve.limits import Busy
-from allinone.apps.serve.requests import MAX_HITS, About, Answer, Classify, Found, Match, Search, Where
+from allinone.apps.serve.requests import MAX_HITS, Answer, Classify, FoundMoment, Match, Search, VideoPart
 from allinone.apps.serve.service import ClipFrames, Service, media_type
 from allinone.progress import clock
+from allinone.video.encode import encode_image
 
 log = logging.getLogger(__name__)
 
 PAGE = 12
-"""Hits that are shown at first, and more at each further asking."""
+"""Hits shown at first, and added by each click on "More results"."""
 
 RERANK = 20
 SHOWN = {f"image/{kind}" for kind in ("apng", "avif", "bmp", "gif", "jpeg", "png", "webp")}
-"""Pictures that browsers show as they are; of others (TIFF, HEIC) they get what is encoded anew, like videos."""
+"""Pictures that browsers can show. Others (TIFF, HEIC) are encoded as a video clip, like videos they cannot play."""
 
 QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
-    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",  # else it goes over all events of the past at each event
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",  # by default, each event reads all earlier events
     "GRADIO_ANALYTICS_MAX_EVENTS": "1",
 }
-"""How Gradio is told, when it makes its queue, to count nothing."""
+"""Settings that Gradio reads when its queue is created: no statistics."""
 
 ANSWER, CHOOSE, MATCH = "answer", "choose one of these (with commas between them)", "does this belong to it?"
 
 
 async def mount_page(app: FastAPI, service: Service) -> None:
-    """Put the page at `/`, with all that Gradio can do beyond it switched off.
+    """Put the page at `/`, with Gradio's other features switched off.
 
-    It awaits nothing; but where no event loop runs, Gradio makes some, and never closes them.
+    Async, though it awaits nothing: without a running event loop, Gradio creates some and never closes them.
     """
     os.environ |= QUIET
     gr.mount_gradio_app(
@@ -61,13 +60,13 @@ async def mount_page(app: FastAPI, service: Service) -> None:
         enable_monitoring=False,
         pwa=False,
         mcp_server=False,
-        theme=Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),  # others come from elsewhere
+        theme=Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),  # other fonts come from other hosts
         css=text_of("page.css"),
     )
 
 
 def build_page(page: "Page") -> gr.Blocks:
-    """The layout, and which part calls what."""
+    """Lay out the page, and connect its parts with the methods of `page`."""
     script = text_of("page.js")
     with gr.Blocks(title="All-in-One", analytics_enabled=False) as blocks:
         about, query, num_hits = gr.State(None), gr.State(None), gr.State(PAGE)
@@ -82,8 +81,8 @@ def build_page(page: "Page") -> gr.Blocks:
                         folder = field("folder", label="folder")
                         added = field("added", label="indexed since (2026-01-31)")
                     with gr.Row():
-                        shortest = field("shortest", label="video of at least so many seconds")
-                        longest = field("longest", label="at most so many seconds")
+                        shortest = field("shortest", label="shortest video in seconds")
+                        longest = field("longest", label="longest video in seconds")
                     rerank = gr.Checkbox(
                         label=f"read the best {RERANK} again, words and frames together",
                         visible="match" in page.abilities,
@@ -120,8 +119,8 @@ def build_page(page: "Page") -> gr.Blocks:
     return blocks.queue(max_size=2 * waiting, default_concurrency_limit=waiting)
 
 
-def told(num_outputs: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let a function of the page say what is wrong in the first of its outputs, and leave the others as they are."""
+def shows_errors(num_outputs: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a function of the page: on an error, its first output is the message, and the others do not change."""
 
     def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
@@ -129,11 +128,11 @@ def told(num_outputs: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]
             try:
                 return function(*arguments)
             except (ValueError, OSError, Busy) as error:
-                message = one_line(error)
+                text = message(error)
             except Exception:
-                log.exception("the page could not do what was asked")
-                message = "Something went wrong on the server; its log says what."
-            shown = note(message, kind="problem")
+                log.exception("a request of the page failed")
+                text = "Something went wrong on the server; see its log."
+            shown = note(text, kind="problem")
             return shown if num_outputs == 1 else (shown, *[gr.skip()] * (num_outputs - 1))
 
         return call
@@ -142,7 +141,7 @@ def told(num_outputs: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Page:
-    """What the parts of the page do. All that they show is made, and escaped, here."""
+    """The functions behind the parts of the page. All HTML that they show is made, and escaped, here."""
 
     def __init__(self, service: Service):
         self.service = service
@@ -152,29 +151,29 @@ class Page:
         self.example = "what does the dog catch?" if "answer" in self.abilities else "the man is [MASK] a ball"
 
     def welcome(self) -> str:
-        """What is there before the first search."""
+        """Return the text shown before the first search."""
         num_segments = len(self.service.index)
         if num_segments:
             return note(f"{num_segments:,} segments to search in.")
         return note(f"Nothing is indexed yet. Add videos: allinone index VIDEOS --to {self.service.index.path}")
 
-    @told(4)
+    @shows_errors(4)
     def search(self, text: str, *filters: Any) -> tuple[Any, ...]:
         if not text.strip():
-            return note("Write what you look for."), gr.Button(visible=False), None, PAGE
-        return self.hits({"text": text, **self.wanted(*filters)}, PAGE)
+            return note("Write what you are looking for."), gr.Button(visible=False), None, PAGE
+        return self.hits({"text": text, **self.filters(*filters)}, PAGE)
 
-    @told(4)
+    @shows_errors(4)
     def more(self, query: dict[str, Any] | None, num_hits: int) -> tuple[Any, ...]:
         return self.hits(query or {}, min(num_hits + PAGE, MAX_HITS))
 
-    @told(4)
+    @shows_errors(4)
     def like(self, event: gr.EventData, *filters: Any) -> tuple[Any, ...]:
-        return self.hits({"like": picked(event, "segment"), "where": self.wanted(*filters)["where"]}, PAGE)
+        return self.hits({"like": picked(event, "segment"), "where": self.filters(*filters)["where"]}, PAGE)
 
-    @told(1)
+    @shows_errors(1)
     def play(self, event: gr.EventData) -> str:
-        """The video of a hit, from its beginning on; where the browser cannot play it, the segment encoded anew."""
+        """Play the video of a hit from the hit's start; if the browser cannot, the clip that the server encodes."""
         segment = self.service.segment(picked(event, "segment"))
         path, address = Path(segment.video), f"media/video/{segment.id}"
         if media_type(path) in SHOWN:
@@ -187,35 +186,35 @@ class Page:
             )
         return f'{shown}<p class="name">{safe(path.name)}</p>'
 
-    @told(3)
+    @shows_errors(3)
     def choose(self, event: gr.EventData) -> tuple[Any, ...]:
-        """Take a hit to the questions."""
+        """Take a hit to the tab of questions."""
         segment = self.service.segment(picked(event, "segment"))
         start, end = moment(event)
-        about = About(segment=segment.id, start_sec=start, end_sec=end)
-        return sheet(Path(segment.video).name, self.service.see(about)), about, gr.Tabs(selected="ask")
+        about = VideoPart(segment=segment.id, start_sec=start, end_sec=end)
+        return sheet(Path(segment.video).name, self.service.read_part(about)), about, gr.Tabs(selected="ask")
 
-    @told(2)
+    @shows_errors(2)
     def uploaded(self, event: gr.EventData) -> tuple[Any, ...]:
-        about = About(upload=picked(event, "upload"))
-        return sheet(picked(event, "name"), self.service.see(about)), about
+        about = VideoPart(upload=picked(event, "upload"))
+        return sheet(picked(event, "name"), self.service.read_part(about)), about
 
-    @told(1)
-    def ask(self, about: About | None, way: str, text: str) -> str:
+    @shows_errors(1)
+    def ask(self, about: VideoPart | None, way: str, text: str) -> str:
         if about is None:
             return note("Choose a video first: a hit of a search, or a file of yours.")
         if not text.strip():
             return note("Write a question.")
         if way == ANSWER:
-            said = self.service.answer(Answer(**dict(about), question=text))
-            return notes(said.notes) + bars([(likely.answer, likely.probability) for likely in said.answers])
+            answers = self.service.answer(Answer(**dict(about), question=text))
+            return notes(answers.notes) + bars([(each.answer, each.probability) for each in answers.answers])
         if way == CHOOSE:
-            said = self.service.classify(Classify(**dict(about), labels=text.split(","), top_k=100))
-            return notes(said.notes) + bars([(likely.answer, likely.probability) for likely in said.answers])
-        matched = self.service.match(Match(**dict(about), texts=[text]))
-        return notes(matched.notes) + bars([(each.text, each.probability) for each in matched.matches])
+            answers = self.service.classify(Classify(**dict(about), labels=text.split(","), top_k=100))
+            return notes(answers.notes) + bars([(each.answer, each.probability) for each in answers.answers])
+        matches = self.service.match(Match(**dict(about), texts=[text]))
+        return notes(matches.notes) + bars([(each.text, each.probability) for each in matches.matches])
 
-    @told(1)
+    @shows_errors(1)
     def state(self) -> str:
         state = self.service.state()
         facts = {
@@ -234,7 +233,7 @@ class Page:
         return f"<table>{rows}</table>"
 
     def hits(self, query: dict[str, Any], num_hits: int) -> tuple[Any, ...]:
-        """The best hits as cards; whether there may be more; and what to ask for these."""
+        """Return the best hits as cards, the button for more, and the query and count to repeat the search with."""
         found = self.service.search(Search(**query, top_k=num_hits))
         cards = (
             f'<div class="cards">{"".join(map(card, found.hits))}</div>' if found.hits else note("Nothing was found.")
@@ -242,8 +241,8 @@ class Page:
         more = len(found.hits) == num_hits < MAX_HITS
         return notes(found.notes) + cards, gr.Button(visible=more), query, num_hits
 
-    def wanted(self, name: str, folder: str, added: str, shortest: str, longest: str, rerank: bool) -> dict[str, Any]:
-        """Filters as people filled them in, as a part of a request."""
+    def filters(self, name: str, folder: str, added: str, shortest: str, longest: str, rerank: bool) -> dict[str, Any]:
+        """Return the filled-in filters as keys of `Search`, which parses them."""
         where = {
             "name": name,
             "folder": folder,
@@ -252,7 +251,7 @@ class Page:
             "max_duration_sec": longest,
         }
         filled = {key: text.strip() for key, text in where.items() if text.strip()}
-        return {"where": Where.model_validate(filled), "rerank": RERANK if rerank else 0}
+        return {"where": filled, "rerank": RERANK if rerank else 0}
 
 
 def field(name: str, **more: Any) -> gr.Textbox:
@@ -260,7 +259,7 @@ def field(name: str, **more: Any) -> gr.Textbox:
 
 
 def picked(event: gr.EventData, key: str) -> str:
-    """What the browser says of a click, which may be anything."""
+    """Return a value that the browser sent with a click; it may be anything, so it is cut and made text."""
     data = event._data if isinstance(event._data, dict) else {}
     return str(data.get(key, ""))[:255]
 
@@ -269,8 +268,8 @@ def moment(event: gr.EventData) -> tuple[float, float]:
     return float(picked(event, "start")), float(picked(event, "end"))
 
 
-def card(hit: Found) -> str:
-    when = f"{clock(hit.start_sec, 1)} to {clock(hit.end_sec, 1)}" if hit.end_sec else ""  # none of a photo
+def card(hit: FoundMoment) -> str:
+    when = f"{clock(hit.start_sec, 1)} to {clock(hit.end_sec, 1)}" if hit.end_sec else ""  # a photo has no time
     gone = '<p class="problem">the file is gone</p>' if hit.gone else ""
     name = Path(hit.video).name
     score = f"{hit.score:.3f}" if hit.match is None else f"{hit.score:.3f}, match {hit.match:.0%}"
@@ -284,16 +283,14 @@ def card(hit: Found) -> str:
     )
 
 
-def sheet(name: str, seen: ClipFrames) -> str:
-    """The frames that the model looks at."""
-    frames = []
-    for frame, time_sec in zip(seen.clip[0, 0], seen.times_sec, strict=True):
-        picture = io.BytesIO()
-        Image.fromarray(frame.permute(1, 2, 0).numpy()).save(picture, "jpeg", quality=85)
-        address = base64.b64encode(picture.getvalue()).decode()
+def sheet(name: str, frames: ClipFrames) -> str:
+    """Show the frames that the model reads, with their times."""
+    figures = []
+    for frame, time_sec in zip(frames.clip[0, 0], frames.times_sec, strict=True):
+        address = base64.b64encode(encode_image(frame.permute(1, 2, 0).numpy())).decode()
         when = clock(time_sec, 1)
-        frames.append(f'<figure><img src="data:image/jpeg;base64,{address}" alt=""><p>{when}</p></figure>')
-    return f'<p class="name">{safe(name)}: what the model sees</p><div class="sheet">{"".join(frames)}</div>'
+        figures.append(f'<figure><img src="data:image/jpeg;base64,{address}" alt=""><p>{when}</p></figure>')
+    return f'<p class="name">{safe(name)}: what the model sees</p><div class="sheet">{"".join(figures)}</div>'
 
 
 def bars(answers: Sequence[tuple[str, float]]) -> str:
@@ -313,7 +310,7 @@ def notes(texts: Sequence[str]) -> str:
 
 
 def safe(text: str) -> str:
-    """Text as text: neither HTML, nor anything for the templates that Gradio runs over it."""
+    """Escape text for HTML, and for the JavaScript templates that Gradio expands in it."""
     escaped = html.escape(text.encode(errors="replace").decode())
     return "".join(f"&#{ord(mark)};" if mark in "${}`\\" else mark for mark in escaped)
 

@@ -1,4 +1,4 @@
-"""`allinone serve`: open an index and its model, and answer people and programs over HTTP until stopped."""
+"""`allinone serve`: open an index and its model, and serve the page and the HTTP API until stopped."""
 
 import ipaddress
 import logging
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allinone.apps.serve.limits import LOOPBACK, Limits
+from allinone.apps.serve.limits import Limits
 
 if TYPE_CHECKING:
     from allinone.apps.serve.service import Service
@@ -33,13 +33,18 @@ def serve(
     limits: Limits,
     say: Callable[[str], None],
 ) -> None:
-    """Serve until Ctrl-C. ValueError, before anything is loaded, where others could come in without a password."""
+    """Serve until Ctrl-C. `say` gets a line with the address.
+
+    Raises:
+        ValueError: others could connect without a password (checked before anything is loaded); or the port is taken.
+    """
     check_access(host, password, no_password)
-    if os.path.exists(index) or "://" in index:  # said before the imports, which take seconds
+    if os.path.exists(index) or "://" in index:  # logged before the imports, because these take seconds
         log.info("loading the index %s and %s", index, f"the model {model}" if model else "the model that made it")
     try:
         import uvicorn
 
+        from allinone.apps.serve.access import LOOPBACK
         from allinone.apps.serve.api import build_app
         from allinone.apps.serve.service import Service
     except ModuleNotFoundError as error:
@@ -65,27 +70,28 @@ def serve(
 
 @contextmanager
 def background(service: "Service", password: str | None = None) -> Iterator[str]:
-    """A server in threads of this process, on a free port that only this machine reaches; its address."""
+    """Serve in threads of this process, at a free port that only this machine can reach; yield the address."""
     import uvicorn
 
     from allinone.apps.serve.api import build_app
 
     with listen("127.0.0.1", 0) as listening, ThreadPoolExecutor(1) as builder:
-        # Built in a thread, since an event loop may run in this one.
+        # In a thread, because an event loop may be running in this one.
         app = builder.submit(build_app, service, password=password).result()
-        # A page that is still open listens for events without end, and would be waited for.
+        # A page that is still open keeps a connection for events, and shutting down would wait for it.
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        listening.listen()  # a request that comes before the server accepts it waits, and is not refused
+        listening.listen()  # so that a request waits, and is not refused, until the server accepts
         thread.start()
         try:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(timeout=10)  # what is still answered then ends with the process
+            thread.join(timeout=10)  # requests that take longer end with the process
 
 
 def check_access(host: str, password: str | None, no_password: bool) -> None:
+    """Raise ValueError unless only this machine can connect, or a password or its absence was chosen."""
     if password is not None and no_password:
         raise ValueError("a password and --no-password contradict each other; give one of them")
     if password is not None and len(password) < MIN_PASSWORD:
@@ -93,7 +99,7 @@ def check_access(host: str, password: str | None, no_password: bool) -> None:
     if password is None and not no_password and not is_loopback(host):
         raise ValueError(
             f"at {host} others can reach the videos: give a password (--password-file FILE, or the variable "
-            f"{PASSWORD_VARIABLE}), or --no-password if everybody may come in"
+            f"{PASSWORD_VARIABLE}), or --no-password if everybody may connect"
         )
 
 
@@ -105,7 +111,7 @@ def is_loopback(host: str) -> bool:
 
 
 def find_password(password: str | None, file: str | None) -> str | None:
-    """The password that was given: as an argument, as the first line of a file, or in the environment."""
+    """Return the password: from the argument, the first line of the file, or else the environment."""
     if password is not None and file is not None:
         raise ValueError("give --password or --password-file, and not both")
     if file is not None:
@@ -117,7 +123,7 @@ def find_password(password: str | None, file: str | None) -> str | None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket at that address, taken before the model is loaded, so that a taken port is known at once."""
+    """Return a socket bound to that address. Bound before the model is loaded, so that a taken port fails at once."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)

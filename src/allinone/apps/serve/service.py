@@ -1,4 +1,4 @@
-"""What the page and the HTTP API stand on: an index and its model, asked by many at once and safely."""
+"""What the page and the HTTP API call: an index and its model, shared by many requests at once."""
 
 import mimetypes
 import os
@@ -16,24 +16,25 @@ from av.error import FFmpegError
 from jaxtyping import UInt8
 from torch import Tensor
 
-from allinone.apps.search import Filters, Hit, Segment, VideoIndex
+from allinone.apps.search import Hit, Segment, VideoIndex
 from allinone.apps.search.clips import encode
+from allinone.apps.serve.errors import NotFound
 from allinone.apps.serve.limits import Gate, Limits
 from allinone.apps.serve.requests import (
-    About,
     Answer,
     Answers,
     Classify,
     Embed,
-    Found,
+    FoundMoment,
     Hits,
-    Likely,
+    LikelyAnswer,
     Match,
-    Matched,
     Matches,
     Search,
     State,
+    TextMatch,
     Vectors,
+    VideoPart,
 )
 from allinone.data.clip_reader import Span, bounds
 from allinone.questions import Question
@@ -43,26 +44,23 @@ from allinone.video.sampling import segment_times
 MAX_CLIP_SEC = 60
 
 ENDINGS = {".m4v": "video/mp4", ".mts": "video/mp2t", ".m2ts": "video/mp2t", ".ogv": "video/ogg"}
-"""Of videos whose kind Python's table does not have, or not everywhere."""
-
-
-class NotFound(ValueError):
-    """Something that a request names and the server has not, or no longer."""
+"""Media types that Python's table lacks, on some systems or on all."""
 
 
 @dataclass(frozen=True)
 class ClipFrames:
-    """The frames of a video, and their times, that the model looks at."""
+    """The frames of a video that the model reads, and their times."""
 
     clip: UInt8[Tensor, "1 1 T C H W"]
     times_sec: list[float]
 
 
 class Service:
-    """Answers requests, one at a time at the model. Raises ValueError for what the user can mend, and Busy.
+    """Answers requests; one at a time runs the model.
 
-    Requests name segments by id, and never files. Of an upload only the frames that the model looks at are kept, in
-    memory; the file is gone once they are read.
+    Requests name segments by id, never files. Of an upload, only the frames that the model reads are kept, in memory;
+    the file is deleted as soon as they are read. Methods raise `Busy`, `NotFound`, and ValueError for what a user can
+    correct.
     """
 
     def __init__(self, index: VideoIndex, limits: Limits):
@@ -71,7 +69,7 @@ class Service:
         self.limits = limits
         self.model = Gate(1, limits.max_waiting, limits.wait_sec)
         self.reading = Gate(2, limits.max_waiting, limits.wait_sec)
-        self.receiving = Gate(limits.max_receiving, 0, 0)  # nobody waits, so the event loop does not
+        self.receiving = Gate(limits.max_receiving, 0, 0)  # no queue, because waiting would block the event loop
         self.uploads: OrderedDict[str, ClipFrames] = OrderedDict()
         self.lock = threading.Lock()
         self.abilities = self.predictor.model.abilities
@@ -79,51 +77,53 @@ class Service:
         self.counted: State | None = None
         self.count_again = 0.0
 
-    def search(self, asked: Search) -> Hits:
-        where, notes = Filters(**dict(asked.where)), []
+    def search(self, body: Search) -> Hits:
+        notes = []
+        page = {"top_k": body.top_k, "offset": body.offset, "where": body.where}
         with self.model.enter():
-            if asked.like is not None:
-                hits = self.index.similar(self.segment(asked.like), asked.top_k, offset=asked.offset, where=where)
+            if body.like is not None:
+                hits = self.index.similar(self.segment(body.like), **page)
             else:
-                assert asked.text is not None
-                notes = self.predictor.notes([asked.text])
-                hits = self.index.search(asked.text, asked.top_k, asked.rerank, offset=asked.offset, where=where)
+                assert body.text is not None
+                notes = self.predictor.notes([body.text])
+                hits = self.index.search(body.text, rerank=body.rerank, **page)
         if not hits:
-            notes += self.index.left_nothing(where)
-        return Hits(hits=[found(hit) for hit in hits], notes=notes)
+            notes += self.index.left_nothing(body.where)
+        return Hits(hits=[found_moment(hit) for hit in hits], notes=notes)
 
-    def answer(self, asked: Answer) -> Answers:
-        return self.answers(self.predictor.question(asked.question), asked, asked.top_k)
+    def answer(self, body: Answer) -> Answers:
+        return self.answers(self.predictor.question(body.question), body, body.top_k)
 
-    def classify(self, asked: Classify) -> Answers:
-        return self.answers(self.predictor.question(asked.labels), asked, asked.top_k)
+    def classify(self, body: Classify) -> Answers:
+        return self.answers(self.predictor.question(body.labels), body, body.top_k)
 
-    def answers(self, question: Question, about: About, top_k: int) -> Answers:
-        seen = self.see(about)
+    def answers(self, question: Question, part: VideoPart, top_k: int) -> Answers:
+        clip = self.read_part(part).clip
         with self.model.enter():
-            top = question.top(seen.clip, top_k)
-        answers = [Likely(answer=name, probability=p) for name, p in top]
-        return Answers(answers=answers, notes=list(question.notes))
+            top = question.top(clip, top_k)
+        return Answers(
+            answers=[LikelyAnswer(answer=name, probability=p) for name, p in top], notes=list(question.notes)
+        )
 
-    def match(self, asked: Match) -> Matches:
-        seen, token_ids = self.see(asked), self.predictor.tokenize(asked.texts)
+    def match(self, body: Match) -> Matches:
+        clip, token_ids = self.read_part(body).clip, self.predictor.tokenize(body.texts)
         with self.model.enter():
-            probs = self.predictor.match_all(seen.clip, token_ids)[0].sigmoid()
-        matches = [Matched(text=text, probability=p) for text, p in zip(asked.texts, probs.tolist(), strict=True)]
-        return Matches(matches=matches, notes=self.predictor.notes(asked.texts))
+            probs = self.predictor.match_all(clip, token_ids)[0].sigmoid()
+        matches = [TextMatch(text=text, probability=p) for text, p in zip(body.texts, probs.tolist(), strict=True)]
+        return Matches(matches=matches, notes=self.predictor.notes(body.texts))
 
-    def embed(self, asked: Embed) -> Vectors:
-        if asked.texts is not None:
+    def embed(self, body: Embed) -> Vectors:
+        if body.texts is not None:
             with self.model.enter():
-                vectors = self.predictor.embed_text(asked.texts).tolist()
-            return Vectors(vectors=vectors, notes=self.predictor.notes(asked.texts))
-        assert asked.video is not None
-        seen = self.see(asked.video)
+                vectors = self.predictor.embed_text(body.texts).tolist()
+            return Vectors(vectors=vectors, notes=self.predictor.notes(body.texts))
+        assert body.video is not None
+        clip = self.read_part(body.video).clip
         with self.model.enter():
-            return Vectors(vectors=self.predictor.embed_clips(seen.clip).tolist(), notes=[])
+            return Vectors(vectors=self.predictor.embed_clips(clip).tolist(), notes=[])
 
     def state(self) -> State:
-        """The state of the index, which takes a while to count in a large one; kept for ten times as long."""
+        """Return the state of the index. Counting a large one takes a while, so it is kept for ten times as long."""
         with self.counting:
             begin = time.monotonic()
             if self.counted is None or begin > self.count_again:
@@ -162,26 +162,26 @@ class Service:
             raise NotFound(str(error)) from error
 
     def open_video(self, segment: Segment) -> BinaryIO:
-        """Open the file of a segment; NotThere where it is gone, or is not the file that was indexed.
+        """Open the file of a segment; `NotFound` if it is missing, or is not the file that was indexed.
 
-        Its path may be a link by now, or lead through one, to a file that nobody meant to show.
+        By now, its path may be a link, or go through one, to a file that nobody meant to show.
         """
         path = Path(segment.video)
         try:
-            # A pipe would be waited for until someone writes to it.
+            # Without O_NONBLOCK, opening a pipe waits until someone writes to it.
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFound(f"{path.name} is no longer where it was when it was indexed") from error
         except OSError as error:
             raise NotFound(f"{path.name} cannot be opened: {error.strerror}") from error
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode) or (facts.st_size, facts.st_mtime_ns) != (segment.size, segment.mtime_ns):
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode) or (state.st_size, state.st_mtime_ns) != (segment.size, segment.mtime_ns):
             os.close(descriptor)
             raise NotFound(f"{path.name} has changed since it was indexed; index its folder again")
         return os.fdopen(descriptor, "rb")
 
     def clip(self, segment_id: str) -> bytes:
-        """The segment as an MP4 that every browser plays, whatever its video is; of a long one the beginning."""
+        """Return the segment, or its first `MAX_CLIP_SEC`, as an MP4 that every browser plays."""
         segment = self.segment(segment_id)
         self.open_video(segment).close()
         end_sec = min(segment.end_sec, segment.start_sec + MAX_CLIP_SEC)
@@ -191,54 +191,54 @@ class Service:
             try:
                 encode(hit, clip, probe(segment.video))
             except (VideoError, FFmpegError) as error:
-                raise VideoError(called(error, segment.video, Path(segment.video).name)) from error
+                raise VideoError(renamed(error, segment.video, Path(segment.video).name)) from error
             return clip.read_bytes()
 
-    def see(self, about: About) -> ClipFrames:
-        """The frames of the segment or upload that a request is about."""
-        if about.upload is not None:
+    def read_part(self, part: VideoPart) -> ClipFrames:
+        """Return the frames of the segment or upload that a request is about."""
+        if part.upload is not None:
             with self.lock:
-                seen = self.uploads.get(about.upload)
-            if seen is None:
+                frames = self.uploads.get(part.upload)
+            if frames is None:
                 raise NotFound("this upload is no longer remembered; upload it again")
-            return seen
-        assert about.segment is not None
-        segment = self.segment(about.segment)
+            return frames
+        assert part.segment is not None
+        segment = self.segment(part.segment)
         self.open_video(segment).close()
-        start = segment.start_sec if about.start_sec is None else about.start_sec
-        end = segment.end_sec if about.end_sec is None else about.end_sec
+        start = segment.start_sec if part.start_sec is None else part.start_sec
+        end = segment.end_sec if part.end_sec is None else part.end_sec
         with self.reading.enter():
             return self.read(Span(segment.video, start, end), Path(segment.video).name)
 
     def upload(self, path: Path) -> tuple[str, ClipFrames]:
-        """Read an uploaded file, which lies at `path` for as long."""
+        """Read the frames of an uploaded file; return its id and them."""
         with self.reading.enter():
-            seen = self.read(Span(path), "the upload")
-        name = uuid.uuid4().hex
+            frames = self.read(Span(path), "the upload")
+        id = uuid.uuid4().hex
         with self.lock:
-            self.uploads[name] = seen
+            self.uploads[id] = frames
             while len(self.uploads) > self.limits.max_uploads:
                 self.uploads.popitem(last=False)
-        return name, seen
+        return id, frames
 
     def read(self, span: Span, name: str) -> ClipFrames:
-        """Decode the frames of a span; an error calls the file by `name`."""
+        """Decode the frames of a span; an error has `name` in place of the path."""
         reader = self.predictor.reader()
         try:
             frames = reader.read(span)
             start, end = bounds(span, reader.look_up(Path(str(span.video))).duration_sec)
         except VideoError as error:
-            raise VideoError(called(error, span.video, name)) from error
+            raise VideoError(renamed(error, span.video, name)) from error
         return ClipFrames(frames[None, None], segment_times(start, end, reader.num_frames))
 
 
-def called(error: Exception, path: object, name: str) -> str:
-    """What is wrong with a file, which goes by another name here than its path."""
+def renamed(error: Exception, path: object, name: str) -> str:
+    """Return the text of an error with `name` in place of the file's path."""
     return str(error).replace(str(path), name)
 
 
-def found(hit: Hit) -> Found:
-    return Found(
+def found_moment(hit: Hit) -> FoundMoment:
+    return FoundMoment(
         segment=hit.segment,
         video=hit.video,
         start_sec=hit.start_sec,
@@ -252,7 +252,7 @@ def found(hit: Hit) -> Found:
 
 
 def media_type(path: Path) -> str:
-    """By the ending, where that is of a video or picture: nothing of the index may pass for a page."""
+    """Return the media type by the ending, if it is of a video or picture: no file may be shown as a web page."""
     kind = ENDINGS.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or ""
     harmless = kind.startswith(("video/", "image/")) and "svg" not in kind
     return kind if harmless else "application/octet-stream"
