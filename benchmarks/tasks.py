@@ -103,8 +103,9 @@ def run(
     config = load_checkpoint(start).model.config
     common = [
         f"init={start}", f"data.root={root}", "data.allow_missing=true", "data.num_workers=0", "data.cache_mb=2000",
-        "data.batch_size=64", f"model.num_frames={config.num_frames}", f"data.transform.resize={config.image_size}",
-        f"data.transform.crop={config.image_size}", "data.transform.random_crop=false", "data.transform.augment=0",
+        "data.batch_size=64", f"model.num_frames={config.num_frames}", f"model.image_size={config.image_size}",
+        f"data.transform.resize={config.image_size}",
+        "data.transform.random_crop=false", "data.transform.augment=0",
         "train.precision=float32", "train.tensorboard=false", "data.drop_last=false",
     ]  # fmt: skip
     experiment = override(find(name), [*common, *settings])

@@ -372,7 +372,7 @@ def test_a_head_of_a_users_own_code_is_loaded_where_that_is_imported_and_left_ou
     assert {group["lr_mult"] for group in groups if "heads.speed.linear.weight" in group["names"]} == {10}
     monkeypatch.setattr("allinone.model.heads.OWN_HEADS", {})
     assert [*load_checkpoint(folder).model.heads] == ["matching"]
-    assert caplog.messages == [f"{folder}: without its head speed, which is of code that is not imported"]
+    assert caplog.messages == [f"{folder}: without its head speed: code of your own is not loaded"]
     with pytest.raises(ValueError, match="kind 'matching' is that of MatchingHead"):
         type("Matching", (Head,), {"kind": "matching"})
 

@@ -121,6 +121,7 @@ def test_the_same_seed_gives_the_same_losses(root, tmp_path):
         ("model.num_heads=5", "does not divide into 5 heads"),
         ("objectives.vtm.negatives=tough", "random"),
         ("data.num_frames=8", r"data\.num_frames follows from other settings; set model\.num_frames"),
+        ("data.transform.crop=80", r"data\.transform\.crop follows from other settings; set model\.image_size"),
         ("data.max_text_len=80", r"set model\.max_text_len"),
         ("data.group_size=2", r"set train_data\.NAME\.group_size"),
         ("model.vocab_size=99", r"set tokenizer\.size, or tokenizer\.vocab"),
@@ -140,6 +141,20 @@ def test_settings_reach_into_the_experiment():
     assert changed.objectives["vtc"].weight == 0.5
     assert changed.train_data["captions"].data == Captions()
     assert (changed.model.width, changed.data.transform.flip_prob, changed.init) == (192, 0.0, "folder")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sizes"),
+    [
+        (["model.image_size=192"], (224, 192)),
+        (["model=tiny"], (261, 224)),
+        (["data.transform.resize=64", "model.image_size=64"], (64, 64)),
+        (["data.transform.resize=128"], (128, 96)),
+    ],
+)
+def test_frames_are_cropped_to_the_size_of_the_model_and_resized_in_proportion(settings, sizes):
+    transform = override(find("captioned"), settings).data.transform
+    assert (transform.resize, transform.crop) == sizes
 
 
 def test_an_evaluation_on_other_frames_than_in_training_says_so(tmp_path, caplog):
@@ -166,9 +181,7 @@ def test_what_a_checkpoint_decides_cannot_be_set(tmp_path):
             "model.width=64",
             "model.depth=3",
         ): r"^model\.width=64, model\.depth=3 .*: there, model\.width=32, model\.",
-        (
-            "data.transform.crop=80",
-        ): r"^data\.transform\.crop=80 cannot be set here, .*: there, data\.transform\.crop=32",
+        ("model.image_size=80",): r"^model\.image_size=80 cannot be set here, .*: there, model\.image_size=32",
         ("model.max_text_len=30",): r"^model\.max_text_len=30 cannot be set here, .*: there, model\.max_text_len=40",
         ("model=tiny",): r"^model\.width=192, .* cannot be set here, since .*mine decides it",
     }.items():
@@ -264,7 +277,7 @@ def test_every_setting_is_used_as_it_was_set(root, tmp_path, monkeypatch):
         if not APART.fullmatch(key):
             kind = get_type_hints(type(at(start, key.rpartition(".")[0])))[key.rpartition(".")[2]]
             wanted[key] = another(at(start, key), kind)
-    assert len(wanted) >= 100
+    assert len(wanted) >= 99
     run = MagicMock(return_value=TrainResult(tmp_path, 0, {}))
     loader = MagicMock(side_effect=lambda *_, **__: MagicMock(spec=Loader, unreadable={}))
     monkeypatch.setattr("allinone.experiment.run_training", run)
@@ -296,9 +309,9 @@ def test_a_description_is_json_and_complete():
 
 
 def test_a_crop_that_does_not_fit_the_model_is_refused(root, tmp_path):
-    settings = [*QUICK, f"data.root={root}", *SPECIAL["captioned"], "model.image_size=64"]
+    experiment = override(find("captioned"), [*QUICK, f"data.root={root}", *SPECIAL["captioned"]])
     with pytest.raises(ValueError, match=r"squares of 64 pixels, but data\.transform\.crop is 96"):
-        train(override(find("captioned"), settings), tmp_path / "run")
+        train(replace(experiment, model=experiment.model.replace(image_size=64)), tmp_path / "run")
     assert not torch.distributed.is_initialized()
 
 

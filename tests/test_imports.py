@@ -20,27 +20,30 @@ CORE = {
     "model": {"files", "types", "text"},
     "data": {"processes", "types", "video", "text", "files"},
     "objectives": {"types", "model", "text"},
-    "checkpoint": {"files", "types", "model", "text"},
+    "own_code": set(),
+    "settings": {"own_code"},
+    "checkpoint": {"files", "types", "model", "text", "own_code"},
     "scoring": {"model", "text"},
     "questions": set(),
     "inference": {"model", "video", "text", "data", "checkpoint", "scoring", "questions"},
     "evaluators": {"files", "types", "metrics", "inference", "model", "text", "data", "checkpoint"},
-    "train": {"files", "types", "model", "text", "objectives", "checkpoint"},
-    "settings": set(),
+    "train": {"files", "types", "model", "text", "objectives", "checkpoint", "settings"},
     "experiment": {
-        "settings",
-        "types", "model", "text", "data", "objectives", "checkpoint", "inference", "evaluators", "train", "video",
-        "files",
+        "settings", "own_code", "types", "model", "text", "data", "objectives", "checkpoint", "inference", "evaluators",
+        "train", "video", "files",
     },
 }  # fmt: skip
 OTHERS = {
     "datasets": {"processes", "data.example", "video.encode", "video.names", "files"},
-    "experiments": {"experiment", "data", "datasets", "evaluators", "objectives", "model", "train", "video"},
+    "experiments": {
+        "experiment", "settings", "own_code", "checkpoint", "files", "data", "datasets", "evaluators", "objectives",
+        "model", "train", "video",
+    },
     "apps": {*CORE, "datasets", "experiments"},
     "cli": {*CORE, "datasets", "experiments", "apps"},
     "__main__": {"cli", "processes"},
     "__init__": {"inference", "apps.search", "video"},
-}
+}  # fmt: skip
 ALLOWED = CORE | OTHERS
 """The parts of the package, and those that each may import besides itself; one with a dot is that module alone."""
 

@@ -26,6 +26,7 @@ from allinone.model.model import AllInOne
 from allinone.model.start import heads_of
 from allinone.model.time import TIMES, Rolling
 from allinone.model.weights import load_all
+from allinone.own_code import warn_of_other_code
 from allinone.text.tokenizer import FILE_NAME as TOKENIZER
 from allinone.text.tokenizer import Tokenizer
 
@@ -131,6 +132,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             f"{model.config.vocab_size}"
         )
     experiment = read_json(folder / EXPERIMENT) if (folder / EXPERIMENT).exists() else None
+    warn_of_other_code(code_of(folder), str(folder))
     return Checkpoint(model.eval(), tokenizer, experiment, folder)
 
 
@@ -246,7 +248,8 @@ def load_model(folder: Path) -> AllInOne:
     """The model of a checkpoint folder. Nothing is built before the sizes of `config.json` are those of the weights."""
     config, heads, left_out = read_config(folder / CONFIG)
     if left_out:
-        log.warning("%s: without its head %s, which is of code that is not imported", folder, ", ".join(left_out))
+        files = ", ".join(code_of(folder)) or "code of your own"
+        log.warning("%s: without its head %s: %s is not loaded", folder, ", ".join(left_out), files)
     shapes = tensor_shapes(folder / WEIGHTS)
     check_sizes(folder, config, heads, shapes)
     model = AllInOne.build(config, heads)
@@ -266,7 +269,7 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any], list[str]]:
     written = config.get("format")
     if type(written) is not int or not 1 <= written <= FORMAT:
         raise ValueError(f"{path}: format {written!r}, but this version of allinone reads 1 to {FORMAT}")
-    model = model_from_json(config.get("model"), written, f"{path}: model")
+    model = model_from_json(config.get("model"), written, path)
     heads, own, known = config.get("heads", {}), config.get(OWN, {}), known_heads()
     for name, value in (("heads", heads), (OWN, own)):
         if not isinstance(value, dict):
@@ -282,8 +285,15 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any], list[str]]:
     return model, configs, sorted(own.keys() - known.keys())
 
 
-def model_from_json(fields: Any, written: int, where: str) -> ModelConfig:
-    """The model's config, of any format."""
+def code_of(folder: Path) -> dict[str, str]:
+    """Return the user's files that the run of this checkpoint used, with their SHA-256."""
+    code = read_json(folder / EXPERIMENT).get("code") if (folder / EXPERIMENT).exists() else None
+    return dict(code) if isinstance(code, dict) else {}
+
+
+def model_from_json(fields: Any, written: int, path: Path) -> ModelConfig:
+    """Return the model's config, from any format."""
+    where = f"{path}: model"
     fields = dict(fields) if isinstance(fields, Mapping) else fields
     if isinstance(fields, dict) and written == 1:
         fields["time"] = {"kind": Rolling.kind, "video": fields.pop("roll_video", False)}
@@ -291,9 +301,10 @@ def model_from_json(fields: Any, written: int, where: str) -> ModelConfig:
         time = dict(fields["time"])
         kind = time.pop("kind", None)
         if kind not in TIMES:
+            files = ", ".join(code_of(path.parent)) or "the file that defines it"
             raise ValueError(
-                f"{where}: time: unknown kind {kind!r}; there are: {', '.join(TIMES)}. If it is your own, import the "
-                "file that defines it before loading the checkpoint"
+                f"{where}: time: unknown kind {kind!r}; there are: {', '.join(TIMES)}. If it is your own, import "
+                f"{files} before loading the checkpoint"
             )
         fields["time"] = from_json(TIMES[kind].Config, time, f"{where}: time")
     return from_json(ModelConfig, fields, where)

@@ -25,6 +25,7 @@ from allinone.model.encoder import VideoTextEncoder
 from allinone.model.start import start_from
 from allinone.model.time import Rolling
 from allinone.objectives.base import BuildContext, ObjectiveConfig
+from allinone.own_code import code_hashes
 from allinone.progress import Progress, is_first_process, progress_lines, show_logs
 from allinone.settings import changed, describe, parse_settings, settable
 from allinone.text.tokenizer import Tokenizer
@@ -79,6 +80,7 @@ class Experiment:
         "data.num_frames": "model.num_frames",
         "data.max_text_len": "model.max_text_len",
         "data.group_size": "train_data.NAME.group_size",
+        "data.transform.crop": "model.image_size",
         "model.vocab_size": "tokenizer.size, or tokenizer.vocab",
         "train.accumulate": "data.global_batch",
     }
@@ -105,8 +107,27 @@ def override(experiment: Experiment, settings: Iterable[str]) -> Experiment:
             hint = did_you_mean(size, SIZES)
             raise ValueError(f"model is no single value; {hint}sizes are {', '.join(SIZES)}; or set one of: {names}")
         experiment = replace(experiment, model=SIZES[tree.pop("model")])
-    new = changed(experiment, tree, Experiment.DERIVED, list(settable(experiment, Experiment.DERIVED)))
+    known = list(settable(experiment, Experiment.DERIVED))
+    if "model" in tree:
+        experiment = changed(experiment, {"model": tree.pop("model")}, Experiment.DERIVED, known)
+    new = changed(fit_crop(experiment), tree, Experiment.DERIVED, known)
     return replace(new, chosen=experiment.chosen | keys)
+
+
+def fit_crop(experiment: Experiment) -> Experiment:
+    """Return the experiment with frames cropped to the model's size, and resized in proportion."""
+    size, transform = experiment.model.image_size, experiment.data.transform
+    if transform.crop == size:
+        return experiment
+    transform = replace(transform, crop=size, resize=round(size * transform.resize / transform.crop))
+    return replace(experiment, data=replace(experiment.data, transform=transform))
+
+
+def describe_experiment(experiment: Experiment) -> dict[str, Any]:
+    """Return the experiment as JSON, as checkpoints keep it; `code` has the SHA-256 of the user's files it uses."""
+    description = describe(experiment, Experiment)
+    hashes = code_hashes(description)
+    return description | ({"code": hashes} if hashes else {})
 
 
 # Training
@@ -182,7 +203,7 @@ def prepare(
         sources={name: TrainSource(loaders[name], s.sampling_weight) for name, s in experiment.train_data.items()},
         optim=experiment.optim,
         config=experiment.train,
-        describe=describe(experiment, Experiment),
+        describe=describe_experiment(experiment),
         tokenizer=tokenizer,
         evaluate=evaluate_step,
         accumulate=num_accumulated(experiment.train_data, experiment.data, world.size),

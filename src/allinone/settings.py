@@ -1,13 +1,17 @@
 """Settings of an experiment, or of any tree of frozen configs: override them by key, list them, write and read JSON."""
 
 import dataclasses
+import json
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import jsonargparse
 
-from allinone.checks import did_you_mean
+from allinone.checks import did_you_mean, fits
+from allinone.own_code import class_name, find_class
 
 Tree = dict[str, Any]
 """Values as text by the parts of their keys: `optim.lr=3e-5` is `{"optim": {"lr": "3e-5"}}`."""
@@ -117,5 +121,56 @@ def describe(value: Any, declared: Any = None) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def class_name(kind: type) -> str:
-    return f"{kind.__module__}:{kind.__qualname__}"
+def restore(value: Any, kind: Any, where: str) -> Any:
+    """Return the value of type `kind` that `describe` wrote.
+
+    Args:
+        where: the file, and the key in it, for errors.
+
+    Raises:
+        ValueError: an unknown key or class, a value of the wrong type, or one that its config refuses.
+    """
+    if isinstance(value, list):
+        value = tuple(value)
+    if not isinstance(value, dict):
+        if not fits(value, kind):
+            raise ValueError(f"{where}: needs {type_name(kind)}, got {reprlib.repr(value)}")
+        return value
+    if get_origin(kind) in (dict, Mapping):
+        return {name: restore(part, get_args(kind)[1], f"{where}.{name}") for name, part in value.items()}
+    fields = dict(value)
+    name = fields.pop("class", None)
+    if name is None and not dataclasses.is_dataclass(kind):
+        raise ValueError(f"{where}: needs the name of its class")
+    try:
+        config: Any = kind if name is None else find_class(str(name))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    kinds = {field.name: get_type_hints(config)[field.name] for field in dataclasses.fields(config)}
+    for key in fields:
+        if key not in kinds:
+            hint = did_you_mean(key, kinds)
+            raise ValueError(f"{where}: no such key as {key!r}; {hint}there are: {', '.join(kinds) or 'none'}")
+    values = {key: restore(part, kinds[key], f"{where}.{key}") for key, part in fields.items()}
+    try:
+        made = config(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
+    if not is_a(made, kind):
+        raise ValueError(f"{where}: needs {type_name(kind)}, got {name}")
+    return made
+
+
+def is_a(value: Any, kind: Any) -> bool:
+    """Return whether a config belongs to a class or protocol, or to one in a union."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return any(one is Any or (isinstance(one, type) and isinstance(value, one)) for one in kinds)
+
+
+def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the dotted key and the text of every single value in some JSON."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, json.dumps(value)

@@ -67,6 +67,31 @@ def test_a_finished_run_is_not_trained_again_without_resume(trained, capsys):
     assert "--resume" in message
 
 
+def test_an_experiment_is_shown_and_its_json_is_taken_back(trained, tmp_path, capsys):
+    main(["train", "world_joint", "--show", "--set", "optim.lr=0.5", "model.image_size=32"])
+    lines = capsys.readouterr().out.splitlines()
+    assert {"optim.lr=0.5", 'objectives.mlm.class="allinone.objectives.mlm:MLM.Config"'} <= set(lines)
+    assert not [line for line in lines if line.startswith(("data.transform.crop", "model.vocab_size"))]
+    main(["train", "world_joint", "--show-json", "--set", "optim.lr=0.5", "data.root=x"])
+    (tmp_path / "run.json").write_text(capsys.readouterr().out)
+    main(["train", "--config", str(tmp_path / "run.json"), "--show", "--set", "optim.num_steps=7"])
+    lines = capsys.readouterr().out.splitlines()
+    assert {"optim.lr=0.5", "optim.num_steps=7", 'data.root="x"'} <= set(lines)
+    assert "name one experiment" in fails(capsys, "train", "world_joint", "--config", str(tmp_path / "run.json"))
+    assert "name one experiment" in fails(capsys, "train")
+    assert "no such file or module" in fails(capsys, "train", "captioned", "--code", str(tmp_path / "absent.py"))
+
+
+def test_a_run_is_evaluated_as_it_was_configured_with_settings_on_top(trained, capsys):
+    settings = ["data.batch_size=3", "evaluators.order.mode=joint"]
+    main(["evaluate", str(trained / "run"), "--only", "order", "--replace", "--set", *settings])
+    assert f"evaluation: {trained}/run/evaluations/as_trained" in capsys.readouterr().out
+    scores = json.loads((trained / "run" / "evaluations" / "as_trained" / "scores.json").read_text())
+    assert (scores["experiment"], scores["settings"]["order"]["mode"]) == ("as_trained", "joint")
+    converted = RELEASED.parent
+    assert "no checkpoint" in fails(capsys, "evaluate", str(converted))
+
+
 def test_convert_reads_a_released_checkpoint_and_reports_every_tensor(tmp_path, capsys):
     main(["convert", str(RELEASED), str(tmp_path / "small"), "--num-heads", "4"])
     out = capsys.readouterr().out
@@ -90,7 +115,7 @@ def test_convert_names_what_it_cannot_read(tmp_path, capsys):
 def test_errors_are_one_line_that_names_the_choices(tmp_path, capsys):
     assert "world_joint" in fails(capsys, "train", "nothing")
     assert "no such key" in fails(capsys, "train", "captioned", "--set", "optim.learning_rate=1")
-    assert "wanted float" in fails(capsys, "train", "captioned", "--set", "optim.lr=fast")
+    assert "needs float" in fails(capsys, "train", "captioned", "--set", "optim.lr=fast")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "notes.txt").write_text("mine")
     assert "holds notes.txt" in fails(capsys, "evaluate", "run", "captioned", "--to", str(tmp_path / "taken"))

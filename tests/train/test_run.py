@@ -498,6 +498,12 @@ def test_a_source_that_no_objective_reads_is_an_error(tmp_path):
         run_training(run, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["half", "a.b"])
+def test_a_name_that_torch_refuses_is_a_clear_error(name):
+    with pytest.raises(ValueError, match=f"an objective cannot be called '{name}'"):
+        tiny_run(objectives={name: VTC.Config()})
+
+
 def test_two_objectives_cannot_own_the_same_head():
     with pytest.raises(ValueError, match="vtc and poison both have a contrastive head"):
         tiny_run(objectives={"vtc": VTC.Config(), "poison": Poison([])})

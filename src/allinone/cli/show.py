@@ -1,7 +1,8 @@
 """Tables, notes and progress bars of the commands."""
 
+import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +24,16 @@ def show_numbers(title: str, numbers: Mapping[str, float]) -> None:
     for name, value in numbers.items():
         table.add_row(name, f"{value:.2f}")
     Console().print(table)
+
+
+def show_settings(description: Mapping[str, Any], derived: Collection[str], *, as_json: bool) -> None:
+    """Print an experiment, as KEY=VALUE without the `derived` keys, or as JSON."""
+    from allinone.settings import flatten
+
+    if as_json:
+        print(json.dumps(description, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(f"{key}={value}" for key, value in flatten(description) if key not in derived))
 
 
 def show_tables(tables: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from allinone.cli.show import progress_bars, show_comparisons, show_numbers, show_tables
+from allinone.cli.show import progress_bars, show_comparisons, show_numbers, show_settings, show_tables
 from allinone.progress import is_first_process
 
 
@@ -25,7 +25,17 @@ def demo(*, to: Path = Path("runs/demo"), quick: bool = False, seed: int = 0) ->
     print(f"report: {report}")
 
 
-def train(experiment: str, *, set: Sequence[str] = (), to: str | None = None, resume: bool = False) -> None:
+def train(
+    experiment: str | None = None,
+    *,
+    config: Path | None = None,
+    set: Sequence[str] = (),
+    code: Sequence[str] = (),
+    to: str | None = None,
+    resume: bool = False,
+    show: bool = False,
+    show_json: bool = False,
+) -> None:
     """Train a named experiment. Under torchrun the same command trains on many GPUs:
 
         torchrun --nproc-per-node 8 -m allinone train ...
@@ -33,18 +43,36 @@ def train(experiment: str, *, set: Sequence[str] = (), to: str | None = None, re
     Args:
         experiment: a name, for example `captioned` (an unknown one lists all), or your own function that returns an
             Experiment: my_idea.py:frame_order or module:function
+        config (FILE): instead of a name: JSON of `--show-json`, or the experiment.json of a checkpoint
         set (KEY=VALUE): change settings, for example optim.lr=3e-5 data.root=my_clips model.num_frames=8; an unknown
             key lists all
+        code (FILE.py): with --config: your own code that it uses
         to (DIR): folder of the run (default: runs/EXPERIMENT)
         resume: continue from the newest checkpoint in that folder
+        show: print all settings instead of training
+        show_json: print them as JSON, for --config
     """
-    from allinone.experiment import override, train
-    from allinone.experiments import find, short_name
+    from allinone.experiment import describe_experiment, override, train
+    from allinone.experiments import find, read_experiment, short_name
+    from allinone.files.reading import read_json
+    from allinone.own_code import load_code
     from allinone.train.run import TrainingDiverged
     from allinone.train.signals import TrainingInterrupted
 
+    if (experiment is None) == (config is None):
+        raise ValueError("name one experiment, or the JSON of one with --config")
+    for file in code:
+        load_code(file)
+    if config is not None:
+        made, name = read_experiment(read_json(config), config), config.stem
+    else:
+        made, name = find(str(experiment)), short_name(str(experiment))
+    made = override(made, set)
+    if show or show_json:
+        show_settings(describe_experiment(made), made.DERIVED, as_json=show_json)
+        return
     try:
-        result = train(override(find(experiment), set), to or f"runs/{short_name(experiment)}", resume=resume)
+        result = train(made, to or f"runs/{name}", resume=resume)
     except TrainingInterrupted as stop:
         print(stop, file=sys.stderr)
         sys.exit(stop.exit_code)
@@ -58,9 +86,10 @@ def train(experiment: str, *, set: Sequence[str] = (), to: str | None = None, re
 
 def evaluate(
     checkpoint: str,
-    experiment: str,
+    experiment: str | None = None,
     *,
     set: Sequence[str] = (),
+    code: Sequence[str] = (),
     only: Sequence[str] = (),
     frames: int | None = None,
     views: int | None = None,
@@ -78,8 +107,9 @@ def evaluate(
 
     Args:
         checkpoint: checkpoint folder, run folder or hub id
-        experiment: as for `allinone train`
+        experiment: as for `allinone train` (default: the one that made the checkpoint, with its settings)
         set (KEY=VALUE): change settings, as for `allinone train`
+        code (FILE.py): your own code that the checkpoint uses
         only (NAME): some of the evaluators, for example `test` (default: all)
         frames: frames of a clip (default: as in the experiment)
         views: clips of each video, over which scores are averaged (default: as in the experiment)
@@ -93,19 +123,24 @@ def evaluate(
     """
     from allinone.evaluators.results import default_folder
     from allinone.experiment import evaluate, override, with_evaluators, with_views
-    from allinone.experiments import find, short_name
+    from allinone.experiments import experiment_of, find, short_name
+    from allinone.own_code import load_code
 
+    for file in code:
+        load_code(file)
+    made = experiment_of(checkpoint) if experiment is None else find(experiment)
+    name = "as_trained" if experiment is None else experiment
     settings = [*set] if frames is None else [*set, f"model.num_frames={frames}"]
-    changed = override(find(experiment), settings)
+    changed = override(made, settings)
     if only:
         changed = with_evaluators(changed, only)
     if views is not None:
         changed = with_views(changed, views)
     flags = {"blind": blind, "single_frame": single_frame, "shuffle_frames": shuffle_frames}
     controls: list[Any] = [name for name, is_on in flags.items() if is_on]
-    folder = to or default_folder(checkpoint, short_name(experiment))
+    folder = to or default_folder(checkpoint, short_name(name))
     with progress_bars() as show:
-        tables = evaluate(checkpoint, changed, show, controls=controls, name=experiment, to=folder, overwrite=replace)
+        tables = evaluate(checkpoint, changed, show, controls=controls, name=name, to=folder, overwrite=replace)
     show_tables(tables)
     print(f"evaluation: {folder}")
 

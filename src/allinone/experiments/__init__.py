@@ -1,15 +1,18 @@
-"""The runs themselves: one function each, found by name, here or in a file of the user's own."""
+"""The runs: one function each. Find one by name, in a file of the user's own, in JSON, or in a checkpoint."""
 
 import importlib
-import importlib.util
 import inspect
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+from allinone.checkpoint import EXPERIMENT, find_checkpoints
 from allinone.checks import did_you_mean
 from allinone.experiment import Experiment
+from allinone.files.reading import read_json
+from allinone.own_code import load_code, loaded_file, warn_of_other_code
+from allinone.settings import restore
 
 MODULES = ("captioned", "finetune", "pretrain", "world", "zero_shot")
 
@@ -31,7 +34,7 @@ def find(name: str) -> Experiment:
     where, colon, function = name.rpartition(":")
     if name.endswith(".py"):
         where, colon, function = name, ":", ""  # the error lists the functions of that file
-    known = functions(user_module(where)) if colon else experiments()
+    known = functions(load_code(where)) if colon else experiments()
     if function not in known:
         place = f" in {where}" if colon else ""
         hint, there = did_you_mean(function, known), ", ".join(sorted(known)) or "none"
@@ -41,6 +44,35 @@ def find(name: str) -> Experiment:
     if not isinstance(made, Experiment):
         raise ValueError(f"{name} returns {type(made).__name__}, not an Experiment")
     return made
+
+
+def read_experiment(description: Mapping[str, Any], where: str | Path) -> Experiment:
+    """Return the experiment that `describe_experiment` wrote, for example to the `experiment.json` of a checkpoint.
+
+    `where` is named in errors. Logs a warning where a file of the user's has changed since.
+
+    Raises:
+        ValueError: it is none, or it uses a file of the user's that was not loaded (`own_code.load_code`).
+    """
+    fields = {name: value for name, value in description.items() if name not in ("code", "num_processes")}
+    code: Any = description.get("code", {})
+    missing = [name for name in code if loaded_file(name) is None]
+    if missing:
+        raise ValueError(f"{where}: made with code of your own; name its file with --code {missing[0]}")
+    warn_of_other_code(code, str(where))
+    return restore(fields, Experiment, str(where))
+
+
+def experiment_of(checkpoint: str | Path) -> Experiment:
+    """Return the experiment of a checkpoint folder, of a run or of a hub id, as it was configured for training.
+
+    Raises:
+        ValueError: it has none, because its weights were converted, for example.
+    """
+    path = find_checkpoints(checkpoint)[0] / EXPERIMENT
+    if not path.exists():
+        raise ValueError(f"{checkpoint}: has no {EXPERIMENT}, so name the experiment whose evaluators to use")
+    return read_experiment(read_json(path), path)
 
 
 def short_name(name: str) -> str:
@@ -63,31 +95,3 @@ VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 def parameters(function: Callable[..., object]) -> Iterable[inspect.Parameter]:
     return inspect.signature(function).parameters.values()
-
-
-def user_module(where: str) -> ModuleType:
-    """The module of the user's own, a file or an importable name; a file may import others that lie beside it."""
-    path = Path(where if where.endswith(".py") else f"{where.replace('.', '/')}.py")
-    if not where.endswith(".py"):
-        try:
-            return importlib.import_module(where)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{where}.".startswith(f"{error.name}."):
-                raise  # the module is there, but not what it imports
-    if not path.is_file():
-        raise ValueError(f"{where}: no such file or module; an experiment of your own is FILE.py:FUNCTION")
-    name = path.name  # with its ending, so that a file called random.py stands in for no library
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    # The last place, for the same reason, and only for the imports of this file.
-    beside = {str(path.parent.absolute())} - set(sys.path)
-    sys.path += beside
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        for folder in beside:
-            sys.path.remove(folder)
-    return module

@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from allinone.checkpoint import (
 from allinone.files.reading import read_json
 from allinone.files.tensors import CHECKSUM, load_tensors
 from allinone.files.whole import recover, set_aside, write_json
+from allinone.settings import flatten
 from allinone.train.world import World
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 STATE, OPTIMIZER, OBJECTIVES = "state.json", "optimizer.safetensors", "objectives.safetensors"
 
 FREE_TO_CHANGE = (
+    "code",  # of the user's own: a changed file is a warning
     "evaluators",
     "data.root",
     "data.allow_missing",
@@ -181,12 +183,3 @@ def shorten(text: str | None) -> str:
 
 def is_free(key: str) -> bool:
     return any(key == free or key.startswith(free + ".") for free in FREE_TO_CHANGE)
-
-
-def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(dotted key, value as text) of every leaf of some JSON."""
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from flatten(inner, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, json.dumps(value)

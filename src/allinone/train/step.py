@@ -66,6 +66,8 @@ class TrainingModel(nn.Module):
         objectives = by_turn(objectives)
         owners: dict[str, str] = {}
         for name, objective in objectives.items():
+            if "." in name or hasattr(nn.ModuleDict, name):
+                raise ValueError(f"an objective cannot be called {name!r}: modules of torch have such an attribute")
             for head in objective.heads():
                 if other := owners.get(head.kind):
                     raise ValueError(f"objectives {other} and {name} both have a {head.kind} head; a model has one")
