@@ -20,7 +20,8 @@ from allinone.inference import Predictor, load
 from allinone.model.device import choose_device
 from allinone.model.heads import AnswerHead, ChoiceHead, ContrastiveHead, MatchingHead, RankingHead
 from allinone.model.model import AllInOne
-from allinone.scoring import all_pairs
+from allinone.scoring import Precision, all_pairs
+from allinone.text.tokenizer import pad
 from allinone.video import VideoError, read_frames
 from allinone.video.in_memory import to_tensor
 from allinone.video.transforms import Transform
@@ -418,3 +419,30 @@ def test_outputs_that_overflow_are_an_error(videos: list[Path]):
         ValueError, match="the model's output is NaN or infinite in float32, though its weights are not"
     ):
         predictor.match(videos[0], ["red"])
+
+
+# Look inside
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@torch.no_grad()
+def test_features_of_any_block_are_those_of_the_plain_encoder(videos: list[Path], precision: Precision):
+    predictor = tiny_predictor(precision=precision, batch_size=2)
+    encoder, texts = predictor.model.encoder, TEXTS[:3]
+    first, last = predictor.features(videos[:3], texts, layers=[0, -1], attention=True)
+    frames = torch.cat([clips for _, clips in predictor.clips(videos[:3])])[:, 0]
+    ids, mask = pad(predictor.tokenize(texts), predictor.tokenizer.pad_id)  # pyright: ignore[reportOptionalMemberAccess]
+    joint = encoder(frames, ids, mask)
+    assert close(encoder.norm(last.tokens).mean(dim=1), torch.cat([joint.text, joint.video], dim=1))
+    assert first.attention is not None
+    assert first.attention.shape == (3, 4, 2, *[ids.shape[1] + 17] * 2)
+    [video] = predictor.features(videos[0])
+    assert close(encoder.norm(video.tokens).mean(dim=1), encoder.encode_video(frames[:1]))
+    [text] = predictor.features(text=texts)
+    assert close(encoder.norm(text.tokens).mean(dim=1), encoder.encode_text(ids, mask))
+    assert not text.tokens.is_inference()  # so that a probe can be trained on them
+
+
+def test_features_need_a_text_for_each_video(predictor: Predictor, videos: list[Path]):
+    with pytest.raises(ValueError, match="2 videos and 3 texts; wanted one text for each video"):
+        predictor.features(videos[:2], TEXTS[:3])

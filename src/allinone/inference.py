@@ -17,6 +17,7 @@ from allinone.data.example import option_texts
 from allinone.data.loader import DataConfig
 from allinone.data.video_inputs import Source, Sources, as_list, is_one, read_clips
 from allinone.model.device import choose_device
+from allinone.model.features import BlockFeatures
 from allinone.model.heads import AnswerHead, ContrastiveHead, MatchingHead, MLMHead
 from allinone.model.model import AllInOne
 from allinone.progress import Progress
@@ -343,6 +344,32 @@ class Predictor(Scorer):
             return of_words.unflatten(0, clips.shape[:2]).mean(dim=1).softmax(dim=1)
 
         return Question(tuple(self.tokenizer.tokens[i] for i in is_word.nonzero()[:, 0].tolist()), probs)
+
+    # Look inside
+
+    def features(
+        self,
+        video: Sources | None = None,
+        text: str | Sequence[str] | None = None,
+        *,
+        layers: Sequence[int] = (-1,),
+        attention: bool = False,
+    ) -> list[BlockFeatures]:
+        """Return the tokens that leave some blocks (-1 is the last one) and, if asked for, the attention in them.
+
+        With both a video and a text the mode is joint; several videos have a text each. With one of the two it is the
+        video-only or the text-only mode.
+        """
+        clips, token_ids = None, None
+        if video is not None:
+            batches = list(self.clips(as_list(video)))
+            order = torch.tensor([i for indices, _ in batches for i in indices]).argsort()
+            clips = torch.cat([clips for _, clips in batches])[order]
+        if text is not None:
+            token_ids = self.tokenize([text] if isinstance(text, str) else text)
+        if clips is not None and token_ids is not None and len(clips) != len(token_ids):
+            raise ValueError(f"{len(clips)} videos and {len(token_ids)} texts; wanted one text for each video")
+        return self.block_features(clips, token_ids, layers=layers, attention=attention)
 
     # Videos and texts to tensors
 

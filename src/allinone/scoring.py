@@ -1,13 +1,14 @@
 """`Scorer`: run a model on clips and token ids in batches; what a `Predictor` is without reading videos and texts."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from allinone.model.features import BlockFeatures, features
 from allinone.model.heads import ChoiceHead, ContrastiveHead, MatchingHead, RankingHead
 from allinone.model.model import AllInOne
 from allinone.model.packed import bfloat16_pays, pack
@@ -136,6 +137,18 @@ class Scorer:
         if head is None and self.model.get(MatchingHead) is None:
             raise self.model.without(ChoiceHead, RankingHead, MatchingHead, to="choose")
         return head
+
+    def block_features(
+        self, clips: UInt8[Tensor, "B V T C H W"] | None, token_ids: Sequence[list[int]] | None, **options: Any
+    ) -> list[BlockFeatures]:
+        """Return features (`model/features.py`) of the first view of each clip with its own text, or of one of the two.
+
+        The encoder is the plain one in float32, because packed blocks have no attention and round their tokens.
+        """
+        frames = None if clips is None else clips[:, 0].to(self.device)
+        text = (None, None) if token_ids is None else (x.to(self.device) for x in self._pad(list(token_ids)))
+        with torch.no_grad():
+            return [block.cpu() for block in features(self.model.encoder, frames, *text, **options)]
 
     def _pad(self, token_ids: list[list[int]]) -> tuple[Tensor, Tensor]:
         assert self.tokenizer is not None

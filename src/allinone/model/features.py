@@ -1,7 +1,8 @@
 """Look inside an encoder: the tokens of any block, their attention, and which patch each token comes from."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +38,10 @@ class BlockFeatures:
     def tokens(self) -> Float[Tensor, "B T S D"]:
         """All tokens in the order of the encoder: text, special, patches."""
         return torch.cat([x for x in (self.text, self.special, self.patches) if x is not None], dim=2)
+
+    def cpu(self) -> "BlockFeatures":
+        """Return the same on the CPU."""
+        return replace(self, **{name: x.cpu() for name, x in vars(self).items() if isinstance(x, Tensor)})
 
     @property
     def cls(self) -> Float[Tensor, "B T D"] | None:
@@ -95,8 +100,8 @@ def features(
     Raises:
         ValueError: neither frames nor text are given, or there is no such block.
     """
-    if frames is None and text_ids is None:
-        raise ValueError("features of what? Give a video, a text, or both")
+    if (text_ids is None) != (text_mask is None):
+        raise ValueError("text_ids and text_mask are given together")
     depth = len(encoder.blocks)
     if outside := [layer for layer in layers if not -depth <= layer < depth]:
         raise ValueError(f"no block {outside[0]}: this model has blocks 0 to {depth - 1}, or -{depth} to -1")
@@ -104,52 +109,63 @@ def features(
     recorders = [Recorder(block, attention and i in wanted) for i, block in enumerate(encoder.blocks)]  # pyright: ignore[reportArgumentType]
     recorded = shallow_copy(encoder)
     recorded.blocks = nn.ModuleList(recorders)
-    if frames is None:
-        assert text_ids is not None
-        assert text_mask is not None
-        recorded.encode_text(text_ids, text_mask)
-    elif text_ids is None or text_mask is None:
+    num_text, num_frames = 0 if text_ids is None else text_ids.shape[1], 1 if frames is None else frames.shape[1]
+    sources: list[Tensor] | None = None
+    if text_ids is None or text_mask is None:
+        if frames is None:
+            raise ValueError("features of what? Give a video, a text, or both")
         recorded.encode_video(frames)
+        sources = follow(encoder, raster_order(encoder, frames), encoder.time.video)
+    elif frames is None:
+        recorded.encode_text(text_ids, text_mask)
     else:
-        if patch_order is None and encoder.config.patch_order == "random":
-            patch_order = encoder.draw_order(*frames.shape[:2])
+        if patch_order is None:
+            is_random = encoder.config.patch_order == "random"
+            patch_order = encoder.draw_order(*frames.shape[:2]) if is_random else raster_order(encoder, frames)
         recorded(frames, text_ids, text_mask, patch_order=patch_order)
-    num_frames = 1 if frames is None else frames.shape[1]
-    sizes = [0 if text_ids is None else text_ids.shape[1], 0 if frames is None else encoder.config.num_special]
-    found = []
-    for i in wanted:
-        tokens = recorders[i].tokens.unflatten(0, (-1, num_frames))
-        text, special, patches = tokens.split([*sizes, tokens.shape[2] - sum(sizes)], dim=2)
-        weights = recorders[i].attention
-        found.append(
-            BlockFeatures(
-                block=i,
-                text=None if text_ids is None else text,
-                special=None if frames is None else special,
-                patches=None if frames is None else patches,
-                attention=None if weights is None else weights.unflatten(0, (-1, num_frames)),
-                sources=None if frames is None else follow(encoder, frames, patch_order, i, text_ids is not None),
-            )
+        sources = follow(encoder, patch_order, partial(encoder.time, num_text=0))
+    return [
+        BlockFeatures(
+            block=i,
+            **split(recorders[i].tokens.unflatten(0, (-1, num_frames)), num_text, encoder.config.num_special),
+            attention=unflatten(recorders[i].attention, num_frames),
+            sources=None if sources is None else sources[i],
         )
-    return found
+        for i in wanted
+    ]
+
+
+def unflatten(x: Tensor | None, num_frames: int) -> Tensor | None:
+    return None if x is None else x.unflatten(0, (-1, num_frames))
+
+
+def split(tokens: Float[Tensor, "B T S D"], num_text: int, num_special: int) -> dict[str, Tensor | None]:
+    """Return the tokens of each kind; None for those that a mode does not have."""
+    text, vision = tokens[:, :, :num_text], tokens[:, :, num_text:]
+    has_vision = vision.shape[2] > 0
+    return {
+        "text": text if num_text else None,
+        "special": vision[:, :, :num_special] if has_vision else None,
+        "patches": vision[:, :, num_special:] if has_vision else None,
+    }
+
+
+def raster_order(encoder: VideoTextEncoder, frames: Tensor) -> Int[Tensor, "B T P"]:
+    return torch.arange(encoder.config.num_patches, device=frames.device).expand(*frames.shape[:2], -1)
 
 
 def follow(
-    encoder: VideoTextEncoder,
-    frames: Tensor,
-    patch_order: Int[Tensor, "B T P"] | None,
-    block: int,
-    is_joint: bool,
-) -> Int[Tensor, "B T P 2"] | None:
-    """Return (frame, raster patch) of the patches in this block; None where the way of time mixes tokens."""
+    encoder: VideoTextEncoder, patch_order: Int[Tensor, "B T P"], exchange: Callable[..., Tensor]
+) -> list[Tensor] | None:
+    """Return (frame, raster patch) of the patches in each block; None if the way of time mixes tokens."""
     if not encoder.time.is_permutation:
         return None
-    batch, num_frames = frames.shape[:2]
-    num_special, num_patches = encoder.config.num_special, encoder.config.num_patches
-    if patch_order is None:
-        patch_order = torch.arange(num_patches, device=frames.device).expand(batch, num_frames, -1)
-    frame = torch.arange(num_frames, device=frames.device)[None, :, None].expand_as(patch_order)
-    held = F.pad(torch.stack([frame, patch_order], dim=-1), (0, 0, num_special, 0), value=-1)  # [B, T, N, 2]
-    for i in range(block + 1):
-        held = encoder.time(held, 0, i) if is_joint else encoder.time.video(held, i)
-    return held[:, :, num_special:]
+    num_frames, num_special = patch_order.shape[1], encoder.config.num_special
+    frame = torch.arange(num_frames, device=patch_order.device)[None, :, None].expand_as(patch_order)
+    held = torch.stack([frame, patch_order], dim=-1)  # [B, T, P, 2]
+    held = F.pad(held, (0, 0, num_special, 0), value=-1)  # special tokens are no patches: -1
+    sources = []
+    for block in range(len(encoder.blocks)):
+        held = exchange(held, block=block)
+        sources.append(held[:, :, num_special:])
+    return sources
