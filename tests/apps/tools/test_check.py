@@ -46,7 +46,7 @@ def test_what_is_missing_broken_or_short_is_reported_with_its_path(tmp_path, roo
 def test_a_span_that_ends_late_is_reported_and_no_fault(root):
     write_rows(root, {"test": [{"video": "b", "text": "", "answer": "", "end": 2.7}]})
     report, _ = check(SMALL, root, splits=["test"], workers=1)
-    assert [(span.end_sec, span.duration_sec) for span in report.beyond] == [(2.7, 1.5)]
+    assert [(span.end_sec, span.duration_sec) for span in report.spans] == [(2.7, 1.5)]
     assert report.complete
 
 

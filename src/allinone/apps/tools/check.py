@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +42,15 @@ TIMEOUT_SEC = 60.0
 
 @dataclass(slots=True)
 class Extent:
-    """How far the examples reach into a file: their latest start and end, each with the name of its example."""
+    """How far examples reach into a file: the latest start and the latest end in seconds, each with its example."""
 
-    start_sec: float = 0.0
-    start_of: str = ""
-    end_sec: float = 0.0
-    end_of: str = ""
+    start: tuple[float, str] = (0.0, "")
+    end: tuple[float, str] = (0.0, "")
 
 
 @dataclass(frozen=True)
 class Span:
-    """The span of an example that exceeds its video. If it starts there, `end_sec` is None and it cannot be read;
-    otherwise `start_sec` is None and it is read up to the end."""
+    """The span of an example that exceeds its video: `start_sec` if it starts there, otherwise `end_sec`."""
 
     path: str
     example: str
@@ -60,38 +58,45 @@ class Span:
     end_sec: float | None
     duration_sec: float
 
+    @property
+    def readable(self) -> bool:
+        """Whether a part of it is in the video: it is read up to the end."""
+        return self.start_sec is None
+
     def __str__(self) -> str:
-        what = f"begins at {self.start_sec:g}" if self.end_sec is None else f"ends at {self.end_sec:g}"
+        what = f"ends at {self.end_sec:g}" if self.readable else f"begins at {self.start_sec:g}"
         return f"{self.path}: {self.example} {what} s, the video at {self.duration_sec:g} s"
 
 
 @dataclass(kw_only=True)
 class Report(JobReport):
-    """The outcome of a check. `outside` has the spans that start after their video ends, `beyond` those that end after
-    it."""
+    """The outcome of a check: broken files in `failed`, and the spans that exceed their videos."""
 
     name: str
     root: Path
-    outside: list[Span] = field(default_factory=list)
-    beyond: list[Span] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
-        return super().complete and not (self.outside or any(differences(self.counts)))
+        """Whether the counts are the published ones, and every file and span can be read."""
+        return super().complete and not any(differences(self.counts)) and all(span.readable for span in self.spans)
 
     def problems(self) -> dict[str, list[str]]:
+        """Return lines by title. Differing counts are not among them, because they are shown with the counts."""
         return {
             "missing": self.missing,
             "broken": with_causes(self.failed),
-            "span outside its video": list(map(str, self.outside)),
-            "span longer than its video": list(map(str, self.beyond)),
+            "span outside its video": [str(span) for span in self.spans if not span.readable],
+            "span longer than its video": [str(span) for span in self.spans if span.readable],
         }
 
     def summary(self) -> list[str]:
+        """Return the numbers in a line."""
+        num_long = sum(span.readable for span in self.spans)
         return [
             f"{self.num_files:,} files: {self.num_readable:,} readable, {len(self.missing):,} missing, "
-            f"{len(self.failed):,} broken; {len(self.outside):,} spans start after their video ends, "
-            f"{len(self.beyond):,} end after it"
+            f"{len(self.failed):,} broken; {len(self.spans) - num_long:,} spans start after their video ends, "
+            f"{num_long:,} end after it"
         ]
 
     def as_json(self) -> dict[str, Any]:
@@ -104,7 +109,7 @@ class Report(JobReport):
             "files": self.num_files,
             "missing": self.missing,
             "broken": [{"path": path, "cause": cause} for path, cause in sorted(self.failed.items())],
-            "spans": [vars(span) | {"readable": span.end_sec is not None} for span in (*self.outside, *self.beyond)],
+            "spans": [vars(span) | {"readable": span.readable} for span in self.spans],
         }
 
 
@@ -143,8 +148,8 @@ def check(
     for file, duration_sec in read_files(known, root, files.present, workers, "files", on_progress, timeout_sec):
         if isinstance(duration_sec, Failure):
             result.failed[file] = duration_sec.cause
-        else:
-            compare_extent(result, file, extents[file], duration_sec)
+        elif span := exceeding_span(file, extents[file], duration_sec):
+            result.spans.append(span)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, result.as_json())
     return result, path
@@ -180,22 +185,19 @@ def note_extent(extents: defaultdict[str, Extent], example: Example) -> None:
     """Extend the extents of the files of an example by its spans."""
     for clip in example.clips or (example,):
         name = example.id or clip.video_id
-        for path in clip.files:
-            extent = extents[str(path)]
-            if (clip.start_sec or 0) > extent.start_sec:
-                extent.start_sec, extent.start_of = clip.start_sec or 0, name
-            if (clip.end_sec or 0) > extent.end_sec:
-                extent.end_sec, extent.end_of = clip.end_sec or 0, name
+        for extent in (extents[str(path)] for path in clip.files):
+            extent.start = max(extent.start, (clip.start_sec or 0.0, name), key=itemgetter(0))
+            extent.end = max(extent.end, (clip.end_sec or 0.0, name), key=itemgetter(0))
 
 
-def compare_extent(report: Report, path: str, extent: Extent, duration_sec: float) -> None:
-    """Add a span to the report if examples reach beyond the end of a file. An image (0 s) has no end."""
-    if not duration_sec:
-        return
-    if extent.start_sec >= duration_sec:
-        report.outside.append(Span(path, extent.start_of, extent.start_sec, None, duration_sec))
-    elif extent.end_sec > duration_sec + TOLERANCE_SEC:
-        report.beyond.append(Span(path, extent.end_of, None, extent.end_sec, duration_sec))
+def exceeding_span(path: str, extent: Extent, duration_sec: float) -> Span | None:
+    """Return a span that exceeds a file, if there is one. An image (0 s) has no end."""
+    (start_sec, start_of), (end_sec, end_of) = extent.start, extent.end
+    if duration_sec and start_sec >= duration_sec:
+        return Span(path, start_of, start_sec, None, duration_sec)
+    if duration_sec and end_sec > duration_sec + TOLERANCE_SEC:
+        return Span(path, end_of, None, end_sec, duration_sec)
+    return None
 
 
 def probe_file(task: FileTask, heartbeat: Heartbeat, timeout_sec: float) -> Record | None:

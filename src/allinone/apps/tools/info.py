@@ -43,6 +43,7 @@ class Counts:
         return [(self.records, size.records, "records"), (self.videos, size.videos, "videos")]
 
     def as_json(self) -> dict[str, Any]:
+        """Return the counts as `allinone data info --json` prints them."""
         published = {name: figure for _, figure, name in self.compared()}
         is_published = any(figure is not None for figure in published.values())
         return {
@@ -66,6 +67,7 @@ class _Tally:
     tasks: set[str] = field(default_factory=set)
 
     def add(self, example: Example) -> None:
+        """Count an example."""
         self.records += 1
         self.videos.update(map(hash, example.files))
         self.options = max(self.options, len(example.options) or len(example.clips))
@@ -76,6 +78,7 @@ class _Tally:
             self.answers.add(hash(answer))
 
     def counts(self, published: SplitSize | None) -> Counts:
+        """Return the totals next to the published size."""
         return Counts(
             records=self.records,
             videos=len(self.videos),
@@ -103,19 +106,28 @@ def count_records(
     root = Path(root)
     if not root.is_dir():
         raise ValueError(f"{root}: there is no such folder")
-    require_known(f"{known.name} has no task", tasks, known.card.tasks)
-    readings = {task: r for task, r in known.card.tasks.items() if tasks is None or task in tasks}
-    published = sorted({split for reading in readings.values() for split in reading.splits})
-    if published:
-        require_known(f"{known.name} has no split", splits, published)
+    readings = select_readings(known, splits, tasks)
+    has_splits = any(reading.splits for reading in readings.values())
     counts: dict[str, dict[str, Counts | str]] = {}
     for task, reading in readings.items():
         for split in reading.splits or splits or [ALL]:
             if splits is None or split in splits:
                 # A user's own folder has the splits that its captions.csv names; None reads all of them.
-                name = split if published or splits else None
+                name = split if has_splits or splits else None
                 counts.setdefault(task, {})[split] = count_split(reading, name, root, each)
-    return counts if published else _readable_tasks(counts)
+    return counts if has_splits else _readable_tasks(counts)
+
+
+def select_readings(
+    known: DatasetEntry, splits: Sequence[str] | None, tasks: Sequence[str] | None
+) -> dict[str, TaskReader]:
+    """Return the readers of the tasks, all by default. Raises ValueError if there is no such task or split."""
+    require_known(f"{known.name} has no task", tasks, known.card.tasks)
+    readings = {task: r for task, r in known.card.tasks.items() if tasks is None or task in tasks}
+    published = {split for reading in readings.values() for split in reading.splits}
+    if published:
+        require_known(f"{known.name} has no split", splits, sorted(published))
+    return readings
 
 
 def require_known(problem: str, names: Iterable[str] | None, known: Iterable[str]) -> None:

@@ -41,6 +41,7 @@ class JobReport:
 
     @property
     def complete(self) -> bool:
+        """Whether every file was there and could be read."""
         return not (self.missing or self.failed)
 
     @property

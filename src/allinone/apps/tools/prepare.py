@@ -77,12 +77,14 @@ class Report(CopyReport):
 
     @property
     def complete(self) -> bool:
+        """Whether every file was written whole."""
         return super().complete and not self.damaged
 
     def problems(self) -> dict[str, list[str]]:
         return super().problems() | {"damaged, written as far as it decodes": with_causes(self.damaged)}
 
     def summary(self) -> list[str]:
+        """Return counts and sizes, the speed of reading, and warnings."""
         sizes = f"{self.before_bytes / 1e6:,.1f} MB became {self.after_bytes / 1e6:,.1f} MB"
         lines = [f"{self.in_words('prepared')}, {len(self.damaged):,} damaged; {sizes}"]
         if gain := self.gain:

@@ -63,6 +63,7 @@ class Report(CopyReport):
     num_bytes: int = 0
 
     def summary(self) -> list[str]:
+        """Return the counts of files and shards, and warnings."""
         new = f"{self.num_shards:,} new shards of {self.num_bytes / 1e6:,.1f} MB"
         return [f"{self.in_words('packed')}; {new}", *self.warnings()]
 

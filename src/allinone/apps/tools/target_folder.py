@@ -32,6 +32,7 @@ class CopyReport(JobReport):
 
     @property
     def complete(self) -> bool:
+        """Whether every file is in the new folder, which is read like the source."""
         return self.alike and super().complete
 
     def in_words(self, done: str) -> str:
@@ -42,6 +43,7 @@ class CopyReport(JobReport):
         )
 
     def warnings(self) -> list[str]:
+        """Return a line if the new folder is not read like the source."""
         if self.alike:
             return []
         return [
@@ -134,11 +136,13 @@ class _FileNames:
         self.hash = hashlib.blake2b()
 
     def add(self, example: Example) -> None:
+        """Continue the hash with the files of an example."""
         for path in example.files:
             name = path.with_suffix("") if is_media(path.name) else path  # `prepare` turns a.avi into a.mp4
             self.hash.update(os.fsencode(str(name).removeprefix(self.root)) + b"\n")
 
     def digest(self) -> bytes:
+        """Return the hash of all files so far."""
         return self.hash.digest()
 
 
