@@ -94,7 +94,7 @@ def test_tables_of_excel_in_europe_are_read_with_decimal_commas(tmp_path: Path, 
     assert [e.text for e in Captions(split="train").examples(tmp_path)] == ["ein Bär, groß"]
 
 
-def test_a_first_line_that_tells_excel_the_delimiter_is_passed_over_and_lines_are_counted(tmp_path: Path):
+def test_a_first_line_with_the_delimiter_for_excel_is_skipped_and_lines_are_counted(tmp_path: Path):
     assert [e.text for e in Captions().examples(folder(tmp_path, "sep=;\r\nvideo;caption\r\nv0.mp4;x\r\n"))] == ["x"]
     assert "line 3: 3 fields, but the header has 2 (a text with semicolons" in message(
         tmp_path, "sep=;\nvideo;caption\nv0.mp4;x;y\n"
@@ -146,7 +146,7 @@ def test_the_folder_and_its_table_are_found_in_either_spelling(tmp_path: Path):
     assert example.video == root / "v0.mp4"
 
 
-def test_of_two_files_that_differ_in_spelling_alone_each_row_gets_its_own(tmp_path: Path):
+def test_of_two_files_that_differ_only_in_spelling_each_row_gets_its_own(tmp_path: Path):
     names = [normalize("NFC", "é.mp4"), normalize("NFD", "é.mp4")]
     for name in names:
         (tmp_path / name).touch()
@@ -178,7 +178,7 @@ def test_bins_copies_and_circles_hold_no_videos(tmp_path: Path):
     assert Captions().examples(tmp_path)[0].video == tmp_path / "sub" / "a.mp4"
 
 
-def test_videos_by_name_lie_in_any_folder_and_sentences_are_captions(tmp_path: Path):
+def test_videos_by_name_are_found_in_any_folder_and_sentences_are_captions(tmp_path: Path):
     (tmp_path / "test_clips").mkdir()
     (tmp_path / "test_clips" / "clip1.avi").touch()
     rows = "clip1,a label of Run,./data/test_clips/clip1.avi\nv0,a label of Eat,v1.mp4\n"

@@ -1,4 +1,4 @@
-"""What readers say of files that are damaged, repeat themselves, hold less than they should, or are made to exhaust."""
+"""Errors of readers for files that are damaged, have repeats or gaps, or would exhaust memory."""
 
 import gzip
 import json
@@ -43,7 +43,7 @@ from allinone.datasets import (
 )
 from allinone.datasets.files import Annotation
 
-from .test_fields import CASES, HEARD, OPTIONS, STILL, TOLD, write
+from .test_fields import CASES, DENSE, HEARD, OPTIONS, STILL, write
 
 STEP = {"id": 0, "segment": [1, 2], "sentence": "stir"}
 ASKED = {"question_id": "q1", "video_name": "a", "question": "is it red"}
@@ -57,7 +57,7 @@ KINETICS = "label,youtube_id,time_start,time_end,split\n"
 CLASSES = "1 Archery\n2 Biking\n"
 
 
-def told(dataset: Dataset, root: Path, contents: dict[str, Any]) -> str:
+def error_of(dataset: Dataset, root: Path, contents: dict[str, Any]) -> str:
     with pytest.raises(ValueError, match=r".") as error:
         list(dataset.examples(write(root, contents)))
     return str(error.value)
@@ -91,7 +91,7 @@ REPEATS: dict[str, tuple[Dataset, dict[str, Any], str]] = {
     ),
     "videos of ActivityNet": (
         activitynet.Captions("val_1"),
-        {"val_1.json": f'{{"v": {json.dumps(TOLD)}, "v": {json.dumps(TOLD | {"duration": 1})}}}'},
+        {"val_1.json": f'{{"v": {json.dumps(DENSE)}, "v": {json.dumps(DENSE | {"duration": 1})}}}'},
         "val_1.json: the name 'v' occurs twice",
     ),
     "paragraphs of ActivityNet": (
@@ -238,7 +238,7 @@ EMPTY: dict[str, tuple[Dataset, dict[str, Any], str]] = {
     ),
     "an empty paragraph": (
         activitynet.Captions("val_1"),
-        {"val_1.json": {"v": TOLD | {"sentences": ["", " "]}}},
+        {"val_1.json": {"v": DENSE | {"sentences": ["", " "]}}},
         "v: sentences must not be empty",
     ),
     "an empty sentence of a movie": (
@@ -252,10 +252,10 @@ EMPTY: dict[str, tuple[Dataset, dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", EMPTY)
 def test_what_is_empty_where_something_is_required_is_an_error(case: str, tmp_path: Path):
     dataset, contents, message = EMPTY[case]
-    assert message in told(dataset, tmp_path, contents)
+    assert message in error_of(dataset, tmp_path, contents)
 
 
-def test_what_a_collection_of_the_web_lacks_is_counted_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_empty_records_of_a_web_collection_are_counted_in_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     silent = HEARD | {"info": {"id": "w"}, "subtitles": []}
     with caplog.at_level(logging.WARNING):
         root = write(tmp_path, {"a.grover.json": HEARD | {"denoised": []}, "b.grover.json": silent})
@@ -275,7 +275,7 @@ def test_what_a_collection_of_the_web_lacks_is_counted_and_told(tmp_path: Path, 
         assert "no caption in 1 videos" in caplog.text
 
 
-def test_answers_without_a_question_are_counted_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_answers_without_a_question_are_counted_in_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     answers = [{"question_id": f"q{n}", "answer": "no", "type": 3} for n in range(1, 4)]
     with caplog.at_level(logging.WARNING):
         assert (
@@ -291,7 +291,7 @@ def test_answers_without_a_question_are_counted_and_told(tmp_path: Path, caplog:
     assert "val_a.json: left out 2 answers without a question in" in caplog.text
 
 
-def test_parts_of_msrvtt_that_are_not_there_are_told_with_what_to_add(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_warning_names_the_missing_files_of_msrvtt(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     said = [{"sen_id": n, "video_id": f"video{n}", "caption": "a cat"} for n in range(2)]
     contents = {
         "train_val_videodatainfo.json": {"sentences": said},
@@ -356,7 +356,7 @@ BLAMED: dict[str, tuple[Dataset, dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", BLAMED)
 def test_the_damaged_file_is_the_one_that_is_named(case: str, tmp_path: Path):
     dataset, contents, message = BLAMED[case]
-    assert told(dataset, tmp_path, contents).startswith(f"{tmp_path}/{message}")
+    assert error_of(dataset, tmp_path, contents).startswith(f"{tmp_path}/{message}")
 
 
 def test_a_split_that_is_broken_leaves_the_others_to_be_counted(tmp_path: Path):
@@ -367,7 +367,7 @@ def test_a_split_that_is_broken_leaves_the_others_to_be_counted(tmp_path: Path):
     assert getattr(found["val"], "records", None) == 1
 
 
-# ---- made to exhaust
+# ---- files that would exhaust memory
 
 DEEP = "[" * 100_000
 
@@ -401,7 +401,7 @@ DEEP = "[" * 100_000
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_what_would_exhaust_is_one_short_error(dataset: Dataset, contents: dict[str, Any], tmp_path: Path):
-    error = told(dataset, tmp_path, contents)
+    error = error_of(dataset, tmp_path, contents)
     assert any(name in error for name in contents)
     assert len(error) < 1000
 
@@ -415,7 +415,7 @@ def test_a_file_that_unpacks_to_far_more_than_it_is_is_refused_before_it_fills_m
     del bomb
     for root in (tmp_path, tmp_path / "zip"):
         tracemalloc.start()
-        error = told(msrvtt.Captions("full-train"), root, {})
+        error = error_of(msrvtt.Captions("full-train"), root, {})
         assert "packed bytes unpack to more than" in error
         assert tracemalloc.get_traced_memory()[1] < 48_000_000
         tracemalloc.stop()
@@ -427,7 +427,9 @@ def test_a_line_or_a_value_that_never_ends_is_refused_before_it_fills_memory(
 ):
     monkeypatch.setattr(files, "MAX_LINE", 100_000)
     monkeypatch.setattr("allinone.datasets.streamed.MAX_VALUE", 100_000)
-    error = told(msrvtt_qa.Questions("val"), tmp_path, {name: '[{"x": "' * (name == "val_qa.json") + "y" * 9_000_000})
+    error = error_of(
+        msrvtt_qa.Questions("val"), tmp_path, {name: '[{"x": "' * (name == "val_qa.json") + "y" * 9_000_000}
+    )
     assert f"{name}: " in error
     assert "more than 100,000 characters" in error
 

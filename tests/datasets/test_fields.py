@@ -1,4 +1,4 @@
-"""Every reader with each of its fields replaced by what it must not be, and files cut short."""
+"""Every reader with each of its fields replaced by wrong values, and with files cut short."""
 
 import copy
 import json
@@ -36,7 +36,7 @@ from allinone.datasets import (
 )
 
 OPTIONS = {f"a{n}": f"option {n}" for n in range(5)}
-TOLD = {"duration": 9.0, "timestamps": [[0, 4.5], [4, 9]], "sentences": ["he runs", "he stops"]}
+DENSE = {"duration": 9.0, "timestamps": [[0, 4.5], [4, 9]], "sentences": ["he runs", "he stops"]}
 SPAN = {"video_uid": "u", "clip_start": 1.5, "clip_end": 2.5}
 PHOTO = {"filepath": "val2014", "filename": "a.jpg", "split": "val", "cocoid": 3}
 PHOTO["sentences"] = [{"raw": "a dog", "sentid": 7}]
@@ -60,7 +60,7 @@ CASES: dict[str, tuple[Dataset, dict[str, Any]]] = {
     "msrvtt choices": (msrvtt.Choices(), {"msrvtt_mc_test.json": [MULTI]}),
     "msvd": (msvd.Captions("val"), {"captions_msvd.json": {"a": ["x", "y"]}, "val_list.txt": "a\n"}),
     "msvd labels": (msvd.Captions("label-train"), {"training_label.json": [{"id": "a.avi", "caption": ["x", "y"]}]}),
-    "activitynet": (activitynet.Captions("val_1"), {"val_1.json": {"v_a": TOLD}}),
+    "activitynet": (activitynet.Captions("val_1"), {"val_1.json": {"v_a": DENSE}}),
     "didemo": (
         didemo.Captions("val"),
         {
@@ -78,7 +78,7 @@ CASES: dict[str, tuple[Dataset, dict[str, Any]]] = {
             }
         },
     ),
-    "youcook2 dense": (youcook2.Captions("val"), {"val_yc2.json": {"a": TOLD}}),
+    "youcook2 dense": (youcook2.Captions("val"), {"val_yc2.json": {"a": DENSE}}),
     "howto100m": (howto100m.Captions(), {"caption.json": {"a": {"start": [0.5], "end": [2], "text": ["turn key"]}}}),
     "egomcq": (
         egoclip.Choices(),
@@ -187,7 +187,7 @@ def write(root: Path, files: dict[str, Any]) -> Path:
 
 
 def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to every value inside of a value."""
+    """Yield the keys and indices that lead to every value inside a value."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, inside in inner:
         yield (*above, name)
@@ -210,7 +210,7 @@ def is_well_typed(example: Example) -> bool:
 
 
 def read(dataset: Dataset, root: Path) -> tuple[list[Example], str]:
-    """The examples, or why they cannot be read."""
+    """Return the examples, or the error."""
     try:
         return list(dataset.examples(root)), ""
     except ValueError as error:
@@ -228,10 +228,10 @@ def test_a_field_of_another_type_is_an_error_that_names_file_and_record(case: st
                 continue
             for wrong in WRONG:
                 write(tmp_path, {name: replaced(content, place, wrong)})
-                found, told = read(dataset, tmp_path)
-                if told:
-                    assert any(file in told for file in files) or "no subtitles" in told, (place, wrong, told)
-                    assert len(told) < 1000 + 3 * len(str(tmp_path))
+                examples, error = read(dataset, tmp_path)
+                if error:
+                    assert any(file in error for file in files) or "no subtitles" in error, (place, wrong, error)
+                    assert len(error) < 1000 + 3 * len(str(tmp_path))
                     is_field = isinstance(place[-1], str) and any(isinstance(name, int) for name in place)
                     named = (
                         "record ",
@@ -243,13 +243,13 @@ def test_a_field_of_another_type_is_an_error_that_names_file_and_record(case: st
                         "no subtitles",
                         "'a'",
                     )
-                    assert not is_field or any(word in told for word in named), (place, wrong, told)
+                    assert not is_field or any(word in error for word in named), (place, wrong, error)
                 else:
-                    assert all(map(is_well_typed, found)), (place, wrong)
+                    assert all(map(is_well_typed, examples)), (place, wrong)
                     may_be = (wrong is None and place[-1] in OPTIONAL) or (wrong == [] and place[-1] in EMPTY)
                     is_token = case == "vcr" and isinstance(wrong, list) and place[1] in TOKENS
                     is_value = wrong is not None and not isinstance(wrong, list | dict)
-                    assert found == whole or is_value or may_be or is_token, (place, wrong)
+                    assert examples == whole or is_value or may_be or is_token, (place, wrong)
         write(tmp_path, {name: content})
 
 
@@ -261,6 +261,6 @@ def test_a_file_that_is_cut_anywhere_is_an_error_that_names_it_or_reads_as_much(
         text = (tmp_path / name).read_text()
         for end in range(0, len(text.rstrip()) - 1, max(1, len(text) // 20)):
             (tmp_path / name).write_text(text[:end])
-            found, told = read(dataset, tmp_path)
-            assert name in told if told else len(found) == len(whole), (name, end, told)
+            examples, error = read(dataset, tmp_path)
+            assert name in error if error else len(examples) == len(whole), (name, end, error)
         (tmp_path / name).write_text(text)

@@ -327,7 +327,9 @@ def test_tables_of_captions_and_addresses_are_read_whichever_comes_first(reader,
         ("images/bird.jpg", "images/boats.jpg"),
     ],
 )
-def test_images_are_found_by_the_number_of_their_row_as_the_first_image_tells(there: str, second: str, tmp_path: Path):
+def test_images_are_found_by_the_number_of_their_row_as_the_first_image_is_named(
+    there: str, second: str, tmp_path: Path
+):
     rows = [*ROWS[:1], ("two boats", "https://example.com/photos/boats.jpg")]
     files = {"cc12m.tsv": "".join(f"{url}\t{caption}\n" for caption, url in rows), there: "an image"}
     examples = list(cc12m.Captions().examples(write(tmp_path, files)))
@@ -355,15 +357,15 @@ def test_rows_of_a_shard_go_on_in_the_next(tmp_path: Path):
 def test_images_of_another_table_are_an_error(tmp_path: Path):
     files = {"cc12m.tsv": "".join(f"{url}\t{caption}\n" for caption, url in ROWS)}
     files |= {"images/00000/000000001.jpg": "an image"}
-    beside = "images/00000/000000001.json"
-    root = write(tmp_path, files | {beside: json.dumps({"url": ROWS[1][1]})})
+    info = "images/00000/000000001.json"
+    root = write(tmp_path, files | {info: json.dumps({"url": ROWS[1][1]})})
     assert len(list(cc12m.Captions().examples(root))) == 2
-    write(tmp_path, {beside: json.dumps({"url": ROWS[0][1]})})
+    write(tmp_path, {info: json.dumps({"url": ROWS[0][1]})})
     with pytest.raises(ValueError, match=r"downloaded from http://www\.example\.com/bird\.jpg, but row 1"):
         list(cc12m.Captions().examples(root))
 
 
-def test_without_a_table_the_captions_beside_the_images_are_read(tmp_path: Path):
+def test_without_a_table_the_captions_next_to_the_images_are_read(tmp_path: Path):
     files = {f"images/0000{shard}/0000{shard}0007.{ending}": "a  boat" for shard in (0, 1) for ending in ("jpg", "txt")}
     root = write(tmp_path, files)
     assert [(e.id, e.text) for e in cc12m.Captions().examples(root)] == [

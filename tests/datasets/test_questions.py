@@ -46,10 +46,10 @@ print(json.dumps(counts))
 
 @pytest.fixture(scope="module")
 def counts() -> dict[str, list[int]]:
-    """Examples, videos and ids, counted by a process that does not check each of a million calls."""
+    """Count examples, videos and ids in a process without shape checks, which would take long for a million calls."""
     words = [word for name, (_, folder) in COUNTED.items() for word in (name, str(DATA / "annotations" / folder))]
-    told = subprocess.run([sys.executable, "-c", COUNT, *words], check=True, capture_output=True, text=True)
-    return json.loads(told.stdout)
+    counts = subprocess.run([sys.executable, "-c", COUNT, *words], check=True, capture_output=True, text=True)
+    return json.loads(counts.stdout)
 
 
 @needs_data
@@ -164,9 +164,9 @@ def test_videos_of_msvd_are_one_whether_called_by_number_or_by_clip(tmp_path):
 
 def test_questions_and_answers_in_two_files_are_joined_by_their_ids(tmp_path):
     asked = [{"video_name": f"v{n}", "question": f"is it {n}?", "question_id": f"q{n}"} for n in range(3)]
-    told = [{"answer": f"a{n}", "type": n, "question_id": f"q{n}"} for n in (2, 0, 1)]
+    answers = [{"answer": f"a{n}", "type": n, "question_id": f"q{n}"} for n in (2, 0, 1)]
     (tmp_path / "test_q.json").write_text(json.dumps(asked))
-    (tmp_path / "test_a.json").write_text(json.dumps(told))
+    (tmp_path / "test_a.json").write_text(json.dumps(answers))
     examples = list(activitynet_qa.Questions("test").examples(tmp_path))
     assert [(e.id, e.answer, e.kind) for e in examples] == [
         ("q0", "a0", "motion"), ("q1", "a1", "spatial"), ("q2", "a2", "temporal"),
@@ -179,7 +179,7 @@ def test_questions_and_answers_in_two_files_are_joined_by_their_ids(tmp_path):
     (tmp_path / "questions").mkdir()
     (tmp_path / "test_q.json.gz").rename(tmp_path / "questions" / "test_q.json.gz")
     assert list(activitynet_qa.Questions("test").examples(tmp_path)) == examples
-    (tmp_path / "answers" / "test_a.json").write_text(json.dumps(told[:2]))
+    (tmp_path / "answers" / "test_a.json").write_text(json.dumps(answers[:2]))
     with pytest.raises(ValueError, match=r"test_a\.json: no answer to question 'q1', which is in .*test_q\.json"):
         list(activitynet_qa.Questions("test").examples(tmp_path))
 
@@ -265,7 +265,7 @@ def test_a_broken_record_is_one_error_that_names_its_place(tmp_path, case):
 
 
 @pytest.mark.parametrize("reader", [msrvtt_qa.Questions, tgif_qa.Counts, nextqa.Choices, tvqa.Choices, vcr.Rationales])
-def test_absent_annotations_are_told_with_the_name_that_was_looked_for(tmp_path, reader):
+def test_the_error_of_missing_annotations_has_their_name(tmp_path, reader):
     with pytest.raises(MissingFile, match=r"no annotation file .*train"):
         list(reader("train").examples(tmp_path))
 
@@ -307,7 +307,7 @@ def test_the_frames_of_a_span_are_those_of_its_seconds(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["srt", "jsonl"])
-def test_what_is_said_meanwhile_stands_before_the_question(tmp_path, kind):
+def test_subtitles_come_before_the_question(tmp_path, kind):
     (tmp_path / "tvqa_val.jsonl").write_text(as_lines([TV | {"ts": "2.0-4.0"}]))
     said = [
         (0.0, 1.5, "(Ann:)Good day."),
@@ -360,7 +360,7 @@ def test_objects_get_the_numbers_of_their_order_in_the_record(tmp_path):
     assert example.text == "Casey ?"
     assert example.options[:2] == ("no Riley", "with Casey and car")
     left = {region.color: region.polygons[0][0][0] for region in example.regions}
-    assert left == {0: 30 / 200, 1: 10 / 200, 2: 0}  # the cat is mentioned by a rationale alone
+    assert left == {0: 30 / 200, 1: 10 / 200, 2: 0}  # the cat is mentioned only by a rationale
     [example] = vcr.Rationales("val").examples(tmp_path)
     assert example.text == "Casey ? no Riley"
     assert example.options[0] == "the cat"
@@ -492,7 +492,7 @@ def check(example: Example, item: Item, is_secret: bool) -> None:
         assert example.kind == item.kind
 
 
-def test_right_rationales_of_the_made_layout_are_the_captions_and_their_objects_are_tinted(tmp_path):
+def test_right_rationales_of_the_synthetic_layout_are_the_captions_and_their_objects_are_tinted(tmp_path):
     written = items(tmp_path, options=OPTIONS[:4])
     layouts.write_vcr(tmp_path / "root", written)
     examples = list(vcr.Rationales("train").examples(tmp_path / "root"))
@@ -501,7 +501,7 @@ def test_right_rationales_of_the_made_layout_are_the_captions_and_their_objects_
     assert all(len(example.regions) == 1 for example in examples)
 
 
-def test_subtitles_of_the_made_layout_are_the_captions(tmp_path):
+def test_subtitles_of_the_synthetic_layout_are_the_captions(tmp_path):
     layouts.write_tvqa(tmp_path / "root", items(tmp_path))
     first, *_ = tvqa.Choices("train", subtitles=True).examples(tmp_path / "root")
     assert first.text == "here is 0 here is 1 what is it, 0?"

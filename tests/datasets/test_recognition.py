@@ -158,7 +158,7 @@ def test_missing_lists_are_named(dataset: kinetics400.Labels, tmp_path: Path):
         dataset.classes(tmp_path)
 
 
-def test_no_split_stands_in_for_another():
+def test_a_split_is_never_substituted_for_another():
     for reader in (kinetics400.Labels, hmdb51.Labels, ucf101.Labels):
         with pytest.raises(ValueError, match="no split 'train4'"):
             reader("train4")

@@ -69,7 +69,7 @@ def test_a_question_of_another_task_is_an_error_that_names_its_line(tmp_path: Pa
         list(READERS[task].examples(tmp_path))
 
 
-def test_questions_of_tgif_qa_without_ids_are_told_apart_by_what_they_ask(tmp_path: Path):
+def test_questions_of_tgif_qa_without_ids_are_of_the_task_of_their_words(tmp_path: Path):
     for name, table in TABLES.items():
         header, row = table.splitlines()
         lines = (",".join(line.split(",")[:-1]) for line in (header, row))
@@ -137,12 +137,12 @@ def test_label_files_of_msvd_are_splits_of_their_own(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["val_yc2.json", "yc2_val.json"])
 def test_dense_captions_of_youcook2_are_steps(tmp_path: Path, name: str):
-    told = {
+    dense = {
         "duration": 241.6,
         "timestamps": [[90, 102], [114.5, 127]],
         "sentences": ["spread margarine", "place cheese"],
     }
-    (tmp_path / name).write_text(json.dumps({"GLd3aX16zBg": told}))
+    (tmp_path / name).write_text(json.dumps({"GLd3aX16zBg": dense}))
     examples = list(youcook2.Captions("val").examples(tmp_path))
     assert [(e.id, e.text, e.start_sec, e.end_sec) for e in examples] == [
         ("GLd3aX16zBg#0", "spread margarine", 90.0, 102.0), ("GLd3aX16zBg#1", "place cheese", 114.5, 127.0),

@@ -30,20 +30,20 @@ def some(shots: list[Shot], kind: str, num: int = 12) -> list[Shot]:
 
 
 def covered(frame: np.ndarray, color: str) -> np.ndarray:
-    """Where the picture is about of this colour, and not of another."""
+    """Where the picture is about of this color, and not of another."""
     colors = np.array([*COLORS.values(), (45, 45, 45)])
     nearest = abs(frame[:, :, None].astype(int) - colors).sum(axis=-1).argmin(axis=-1)
     return nearest == list(COLORS).index(color)
 
 
 def coverage(frame: np.ndarray, color: str) -> np.ndarray:
-    """How far each pixel is on the way from the dark background to this colour, 0 to 1: soft edges count in part."""
+    """How far each pixel is on the way from the dark background to this color, 0 to 1: soft edges count in part."""
     way = np.array(COLORS[color], dtype=float) - 45
     return np.clip((frame - 45.0) @ way / (way @ way), 0, 1)
 
 
 def centre(frame: np.ndarray, color: str) -> np.ndarray:
-    """Mean (x, y) of a colour's pixels."""
+    """Mean (x, y) of the pixels of a color."""
     return np.argwhere(covered(frame, color)).mean(axis=0)[::-1]
 
 
@@ -52,8 +52,8 @@ def num_blobs(mask: np.ndarray) -> int:
     label = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
     while True:
         padded = np.pad(label, 1)
-        beside = [padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]]
-        grown = np.where(mask, np.max([label, *beside], axis=0), 0)
+        neighbors = [padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]]
+        grown = np.where(mask, np.max([label, *neighbors], axis=0), 0)
         if (grown == label).all():
             return sum(count > 8 for value, count in Counter(label.ravel().tolist()).items() if value)
         label = grown
@@ -179,7 +179,7 @@ def test_the_opposite_of_a_caption_is_true_of_the_clip_run_backwards():
         assert shot.scene.reversed().reversed() == shot.scene
 
 
-def test_a_caption_fits_one_scene_alone():
+def test_a_caption_fits_only_one_scene():
     scenes = defaultdict[str, set[Scene]](set)
     for shot in PLAN.shots:
         assert shot.caption in shot.scene.captions()
@@ -234,7 +234,7 @@ def test_test_questions_are_sixty_of_each_kind_with_equally_frequent_answers():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_whoever_reads_the_questions_alone_answers_few(seed: int):
+def test_questions_without_clips_suffice_for_few_answers(seed: int):
     plan = plan_world(num_train=4000, num_pairs=100, seed=seed)
     answers = defaultdict[str, Counter](Counter)
     for r in plan.questions:
@@ -291,7 +291,7 @@ def test_the_single_frames_of_both_clips_of_a_pair_are_the_same():
         assert shuffled == other
 
 
-def test_the_files_show_what_was_drawn(world: Path):
+def test_the_files_show_the_drawn_frames(world: Path):
     plan = plan_world(num_train=40, num_pairs=6, seed=1)
     for shot in plan.shots[::40]:
         path, drawn = world / shot.video, render(shot.scene, shot.looks)
@@ -302,7 +302,7 @@ def test_the_files_show_what_was_drawn(world: Path):
     assert sorted(os.listdir(world / "videos")) == sorted(f"{shot.name}.mp4" for shot in plan.shots)
 
 
-def test_readers_yield_what_was_planned(world: Path):
+def test_readers_yield_the_plan(world: Path):
     plan = plan_world(num_train=40, num_pairs=6, seed=1)
     for reader in (Captions(split="test"), Questions(split="test"), OrderPairs(split="train")):
         assert isinstance(reader, Dataset)
@@ -335,10 +335,10 @@ def test_readers_of_the_users_own_folders_read_it_too(world: Path):
 
 def test_a_second_call_makes_nothing_again(world: Path):
     before = {path: path.stat().st_mtime_ns for path in world.rglob("*")}
-    told = []
-    make_world(world, num_train=40, num_pairs=6, seed=1, progress=lambda done, total: told.append((done, total)))
+    calls = []
+    make_world(world, num_train=40, num_pairs=6, seed=1, progress=lambda done, total: calls.append((done, total)))
     assert {path: path.stat().st_mtime_ns for path in world.rglob("*")} == before
-    assert told == []
+    assert calls == []
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -350,15 +350,15 @@ def test_an_interrupted_call_goes_on_where_it_stopped(tmp_path: Path, processes:
         if done == 5:
             raise Enough
 
-    root, told = tmp_path / "made", []
+    root, calls = tmp_path / "made", []
     with pytest.raises(Enough):
         make_world(root, num_train=2, num_pairs=1, processes=processes, progress=stop)
     with pytest.raises(ValueError, match="no complete synthetic world"):
         Captions(split="test").examples(root)
     first = {path: path.stat().st_mtime_ns for path in (root / "videos").iterdir()}
-    make_world(root, num_train=2, num_pairs=1, processes=2, progress=lambda *n: told.append(n))
+    make_world(root, num_train=2, num_pairs=1, processes=2, progress=lambda *n: calls.append(n))
     assert 5 <= len(first) < 100
-    assert told == [(n, 338) for n in range(len(first) + 1, 339)]
+    assert calls == [(n, 338) for n in range(len(first) + 1, 339)]
     assert all(path.stat().st_mtime_ns == time for path, time in first.items())
     assert len(Captions(split="test").examples(root)) == 100
     lost = next(iter(first))

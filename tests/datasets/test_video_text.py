@@ -1,4 +1,4 @@
-"""Readers of videos with captions: real files, and made ones in the layouts of real ones."""
+"""Readers of videos with captions: real files, and synthetic ones in the layouts of real ones."""
 
 import json
 from dataclasses import replace
@@ -96,7 +96,9 @@ def test_captions_of_youtube_hold_the_words_that_the_cleaner_heard(tmp_path: Pat
     [(video, words)] = yt_temporal.spoken(tmp_path)
     assert video == "WAaKRUoY6Io"
     assert len(words) == 642
-    others = [(word, time) for word, time in words if word != "sweetness"]  # alone in its line, and so overheard there
+    others = [
+        (word, time) for word, time in words if word != "sweetness"
+    ]  # the only word of its line, which is not in the recognized text
     assert [word for word, _ in others] == [said["word"] for said in heard]
     assert [time for _, time in others] == pytest.approx([said["time"] for said in heard])
 
@@ -110,12 +112,12 @@ def test_the_table_of_hollywood2_is_one_of_captions():
     assert examples[0].files[0].name == "actioncliptrain00429.mp4"
 
 
-# Made sets in the layouts of real ones
+# Synthetic sets in the layouts of real ones
 
 
 @pytest.fixture
 def items(tmp_path: Path) -> list[Item]:
-    """Six videos in each split, told in two sentences; the later one comes first. A file holds its own name."""
+    """Return six videos in each split, with two sentences each, the later one first. A file contains its name."""
     found = []
     for split in ("train", "val", "test"):
         for n in range(6):
@@ -132,7 +134,7 @@ def items(tmp_path: Path) -> list[Item]:
 
 
 def shown(example: Example) -> str:
-    """What the file holds that an example shows."""
+    """Return the content of the file of an example."""
     assert isinstance(example.video, Path)
     return example.video.read_text()
 

@@ -1,4 +1,4 @@
-"""Readers of videos with captions: what is met in the wild is read, and what is broken is named."""
+"""Readers of videos with captions: layouts of copies are read, and errors name the broken record."""
 
 import gzip
 import json
@@ -24,7 +24,7 @@ from allinone.datasets import (
 
 
 def written(root: Path, files: dict[str, object]) -> Path:
-    """Files that hold a text, bytes or values as JSON: a line for each, and packed, where the ending says so."""
+    """Write files with a text, bytes or values as JSON; their names decide on JSON Lines and on packing."""
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def written(root: Path, files: dict[str, object]) -> Path:
 
 
 MOMENT = {"annotation_id": 1, "video": "a.mov", "description": "first", "times": [[0, 0], [2, 2], [2, 2]]}
-TOLD = {"duration": 9, "timestamps": [[4, 9], [0, 5]], "sentences": ["Then  b.", " First a. "]}
+DENSE = {"duration": 9, "timestamps": [[4, 9], [0, 5]], "sentences": ["Then  b.", " First a. "]}
 CLIP = "0001_Made_00.00.01.000-00.00.02.000"
 ROW = f"{CLIP}\t00.00.01.000\t00.00.02.000\t00.00.01.000\t00.00.02.000"
 STEP = {"id": 0, "segment": ["1", "4.5"], "sentence": "cut"}
@@ -53,7 +53,7 @@ HEARD["denoised"] += [{"noisyasr": "cut the bred now", "cleanasr": "Cut the whit
 
 
 @pytest.mark.parametrize(
-    ("files", "dataset", "told"),
+    ("files", "dataset", "expected"),
     [
         (  # an id with its extension, Windows line ends, other languages, a BOM
             {
@@ -78,7 +78,7 @@ HEARD["denoised"] += [{"noisyasr": "cut the bred now", "cleanasr": "Cut the whit
             msvd.Captions("test"),
             [("a_1_2", "one"), ("a_1_2", "two")],
         ),
-        (  # a repeated record counts once, most annotators decide, what is not in the list is left out
+        (  # a repeated record counts once, most annotators decide, others than listed are skipped
             {
                 "val_data.json": [
                     MOMENT,
@@ -98,7 +98,7 @@ HEARD["denoised"] += [{"noisyasr": "cut the bred now", "cleanasr": "Cut the whit
         ),
         ({"DiDeMo_test.tsv": "caption\tname\na b\tx@1.\n"}, didemo.Captions("test"), [("x@1.", "a b")]),
         ({"didemo_ret_val.json": [{"video": "x.mp4", "caption": ["a", "b"]}]}, didemo.Captions("val"), [("x", "a b")]),
-        ({"val_2.json": {"v_x": TOLD}}, activitynet.Captions("val_2"), [("v_x", "First a. Then b.")]),
+        ({"val_2.json": {"v_x": DENSE}}, activitynet.Captions("val_2"), [("v_x", "First a. Then b.")]),
         ({"val1.jsonl": [{"clip_name": "v_x", "caption": "a"}]}, activitynet.Captions("val_1"), [("v_x", "a")]),
         (
             {"MSR_VTT.json": {"annotations": [{"id": 4, "image_id": "video9", "caption": "a"}]}},
@@ -174,7 +174,7 @@ HEARD["denoised"] += [{"noisyasr": "cut the bred now", "cleanasr": "Cut the whit
             yt_temporal.Captions(num_words=4),
             [("v1#t=0,1.5", "So, we! Cut the"), ("v1#t=1.5,3.5", "white bread, now.")],
         ),
-        (  # times from the captions beside it; a text that was not cleaned
+        (  # times from YouTube's captions; a text that was not cleaned
             {
                 "v1.grover.json": {"info": {"id": "v1"}, "subtitles": [], "denoised": [{"noisyasr": "cut the bred"}]},
                 "v1.en.vtt": "WEBVTT\n\n00:00:02.000 --> 00:00:04.000\n \n"
@@ -191,9 +191,9 @@ HEARD["denoised"] += [{"noisyasr": "cut the bred now", "cleanasr": "Cut the whit
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, dict) else str(value)[:40],
 )
-def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: list[tuple[str, str]], tmp_path: Path):
+def test_layouts_of_copies_are_read(files: dict, dataset: Dataset, expected: list[tuple[str, str]], tmp_path: Path):
     examples = list(dataset.examples(written(tmp_path, files)))
-    assert [(example.video_id, example.text) for example in examples] == told
+    assert [(example.video_id, example.text) for example in examples] == expected
     assert len({example.id for example in examples}) == len(examples)
 
 
@@ -233,7 +233,7 @@ def test_what_is_met_in_the_wild_is_read(files: dict, dataset: Dataset, told: li
             "record 1: wanted times",
         ),
         (
-            {"val_1.json": {"v": TOLD | {"sentences": ["a"]}}},
+            {"val_1.json": {"v": DENSE | {"sentences": ["a"]}}},
             activitynet.Captions("val_1"),
             "v: wanted as many sentences",
         ),
@@ -406,7 +406,7 @@ def test_choices_of_msrvtt_are_read_in_every_layout(files: dict, tmp_path: Path)
 
 def test_captions_of_activitynet_are_read_from_their_archive(tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "captions.zip", "w") as archive:
-        archive.writestr("captions/train.json", json.dumps({"v_x": TOLD}))
+        archive.writestr("captions/train.json", json.dumps({"v_x": DENSE}))
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "x.webm").touch()
     [example] = activitynet.Captions("train").examples(tmp_path)
@@ -457,7 +457,9 @@ def test_videos_of_howto100m_may_be_webm_and_missing_captions_are_counted(tmp_pa
     assert "left out 1 records without a text" in caplog.text
 
 
-def test_of_several_files_of_a_name_the_one_that_is_read_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    written(tmp_path, {"a/val_1.json": {"v": TOLD}, "b/val_1.json.gz": {"w": TOLD}})
+def test_of_several_files_of_a_name_a_warning_names_the_one_that_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    written(tmp_path, {"a/val_1.json": {"v": DENSE}, "b/val_1.json.gz": {"w": DENSE}})
     assert [example.id for example in activitynet.Captions("val_1").examples(tmp_path)] == ["v"]
     assert f"{tmp_path / 'a' / 'val_1.json'}: read, of 2 files val_1.json below {tmp_path}" in caplog.text

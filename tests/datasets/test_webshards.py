@@ -38,7 +38,7 @@ def root(tmp_path, clips):
     return tmp_path / "root"
 
 
-def test_every_video_with_its_caption_is_read_where_it_lies(root, clips):
+def test_every_video_with_its_caption_is_read_in_place(root, clips):
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     examples = list(Captions().examples(root))
     assert [example.text for example in examples] == [f"clip {n}" for n in range(6)]
@@ -59,7 +59,7 @@ def test_a_split_is_a_folder(root):
         Captions(split="test").examples(root)
 
 
-def test_samples_without_a_caption_are_counted_and_told(tmp_path, caplog):
+def test_samples_without_a_caption_are_counted_in_a_warning(tmp_path, caplog):
     samples = [{".mp4": b"v"}, {".mp4": b"v", ".txt": b"a cat"}, {".mp4": b"v", ".json": b"{}"}, {".m4a": b"sound"}]
     write_shard(tmp_path / "root" / "00000.tar", samples)
     with caplog.at_level(logging.WARNING):

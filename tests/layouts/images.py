@@ -1,4 +1,4 @@
-"""Made captions and questions in the layouts of image data sets.
+"""Synthetic captions and questions in the layouts of image data sets.
 
 A video may stand for an image: all readers find a file by its name, whatever its extension.
 """
@@ -73,7 +73,7 @@ def write_nlvr2(root: Path, items: Sequence[Item]) -> None:
 
 
 def write_cc3m(root: Path, items: Sequence[Item]) -> None:
-    """There is no `test`: its items are left out."""
+    """There is no `test`: its items are skipped."""
     for split, chosen in by_split(items):
         if split != "test":
             names = {"train": "Train_GCC-training.tsv", "val": "Validation_GCC-1.1.0-Validation.tsv"}
@@ -82,7 +82,7 @@ def write_cc3m(root: Path, items: Sequence[Item]) -> None:
 
 
 def write_cc12m(root: Path, items: Sequence[Item]) -> None:
-    """There is only `train`; other items are left out, here and below."""
+    """There is only `train`; other items are skipped, here and below."""
     rows = write_shard(root / "images", [item for item in items if item.split == "train"])
     write_lines(root / "cc12m.tsv", (f"{url}\t{caption}" for caption, url in rows))
 
@@ -95,7 +95,7 @@ def write_sbu(root: Path, items: Sequence[Item]) -> None:
 
 
 def write_shard(folder: Path, items: Sequence[Item]) -> list[tuple[str, str]]:
-    """Images with captions and addresses beside them, as img2dataset writes them; tells captions and addresses."""
+    """Write images with captions and URLs next to them, as img2dataset does; return captions and URLs."""
     rows = []
     for n, item in enumerate(items):
         path = folder / "00000" / f"{n:09d}{item.video.suffix}"

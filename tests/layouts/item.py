@@ -1,4 +1,4 @@
-"""`Item`: one record of a small made data set, which the modules beside this one write in the layouts of real ones."""
+"""`Item`: one record of a small synthetic data set, which the other modules here write in the layouts of real ones."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One record of a small made data set, to be written in the layout of a real one."""
+    """One record of a small synthetic data set."""
 
     video: Path
     split: str  # "train", "val" or "test"
@@ -25,7 +25,7 @@ class Item:
 
 
 def place(video: Path, path: Path) -> None:
-    """Put a video where a layout wants it: a link to the same file, or a copy on another disk."""
+    """Put a video where a layout has it: as a hard link, or as a copy on another disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         return

@@ -1,4 +1,4 @@
-"""Made questions and answers in the layouts of MSRVTT-QA, MSVD-QA, ActivityNet-QA, TGIF-QA, TVQA, NExT-QA and VCR."""
+"""Synthetic questions in the layouts of MSRVTT-QA, MSVD-QA, ActivityNet-QA, TGIF-QA, TVQA, NExT-QA and VCR."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ def write_msrvtt_qa(root: Path, items: Sequence[Item]) -> None:
 
 
 def write_msvd_qa(root: Path, items: Sequence[Item]) -> None:
-    """The videos lie under the names of their clips, which `youtube_mapping.txt` tells."""
+    """The videos have the names of their clips, which are in `youtube_mapping.txt`."""
     names = placed(items, lambda n: f"made{n:07}_0_{n}", root / "YouTubeClips")
     numbers = {name: n for n, name in enumerate(names.values(), start=1)}
     write_lines(root / "youtube_mapping.txt", (f"{name} vid{n}" for name, n in numbers.items()))
@@ -37,7 +37,7 @@ def write_msvd_qa(root: Path, items: Sequence[Item]) -> None:
 
 
 def write_activitynet_qa(root: Path, items: Sequence[Item]) -> None:
-    """A kind that is none of the official ones becomes `other`."""
+    """An unofficial kind becomes `other`."""
     names = placed(items, lambda n: f"v_made{n:07}", root / "videos")
     for split, chosen in by_split(items):
         questions, answers = [], []
@@ -91,7 +91,7 @@ def write_nextqa(root: Path, items: Sequence[Item]) -> None:
 
 
 def write_tvqa(root: Path, items: Sequence[Item]) -> None:
-    """What an item says as its caption is the subtitle of its span; the kind is the show. Test answers are left out."""
+    """The caption of an item is the subtitle of its span; the kind is the show. Test answers are left out."""
     names = placed(items, lambda n: f"s01e01_seg01_clip_{n:02}", root / "videos")
     subtitles: dict[str, list[dict[str, object]]] = {name: [] for name in names.values()}
     for split, chosen in by_split(items):
@@ -112,7 +112,7 @@ def write_tvqa(root: Path, items: Sequence[Item]) -> None:
 def write_vcr(root: Path, items: Sequence[Item]) -> None:
     """Four options are the answers. The right rationale is the item's caption, wrong ones are those of others.
 
-    An object whose class is the question's first word makes the text the same, and tints a corner. Test answers are
+    An object with the question's first word as its class makes the text the same, and tints a corner. Test answers are
     left out.
     """
     names = placed(items, lambda n: f"made/{n:05}@0", root / "vcr1images")
@@ -144,7 +144,7 @@ def write_vcr(root: Path, items: Sequence[Item]) -> None:
 
 
 def placed(items: Sequence[Item], name: Callable[[int], str], folder: Path) -> dict[Path, str]:
-    """Put every video once into the folder, under the name of its number; tells the name of each."""
+    """Put every video once into the folder, named by its number; return the name of each."""
     names = {video: name(n) for n, video in enumerate(dict.fromkeys(item.video for item in items))}
     for video, called in names.items():
         place(video, folder / f"{called}{video.suffix}")
@@ -152,7 +152,7 @@ def placed(items: Sequence[Item], name: Callable[[int], str], folder: Path) -> d
 
 
 def by_split(items: Sequence[Item]) -> Iterable[tuple[str, list[tuple[int, Item]]]]:
-    """The items of each split that has some, with their numbers among all."""
+    """Yield the items of each split that has some, with their indices among all."""
     for split in SPLITS:
         if chosen := [(n, item) for n, item in enumerate(items) if item.split == split]:
             yield split, chosen

@@ -1,4 +1,4 @@
-"""Made clips with classes in the layouts of Kinetics-400, HMDB51 and UCF101. A video is listed once in a split."""
+"""Synthetic clips with classes in the layouts of Kinetics-400, HMDB51 and UCF101. A video is listed once in a split."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ FOLDS = (1, 2, 3)
 
 
 def write_kinetics400(root: Path, items: Sequence[Item]) -> None:
-    """The official tables; the clips lie flat in a folder for each split."""
+    """The official tables; the clips are in one folder for each split."""
     write_lines(root / "label_map_k400.txt", class_names(items))
     for split, chosen in by_split(items):
         rows = []

@@ -1,6 +1,6 @@
-"""Made captions in the layouts of data sets of videos and texts: for retrieval, for choices, for pre-training.
+"""Synthetic captions in the layouts of data sets of videos and texts: for retrieval, for choices, for pre-training.
 
-Where an item has no `end_sec`, but its layout wants a span, it is about the first ten seconds.
+An item without `end_sec` is about the first ten seconds in a layout with spans.
 """
 
 import json
@@ -57,7 +57,7 @@ def write_msvd(root: Path, items: Sequence[Item]) -> None:
 
 
 def write_didemo(root: Path, items: Sequence[Item]) -> None:
-    """A moment lies in the segment of five seconds in which the item begins."""
+    """A moment is the segment of five seconds in which the item begins."""
     names = placed(items, lambda n: f"{n:08}@N00_{n}_made", root / "videos")
     for split, chosen in by_split(items):
         records = []
@@ -74,16 +74,16 @@ def write_activitynet(root: Path, items: Sequence[Item]) -> None:
     names = placed(items, lambda n: f"v_made{n:07}", root / "videos")
     files = {"train": "train.json", "val": "val_2.json", "test": "val_1.json"}
     for split, chosen in by_split(items):
-        told: dict[str, list[Item]] = defaultdict(list)
+        by_video: dict[str, list[Item]] = defaultdict(list)
         for _, item in chosen:
-            told[names[item.video]].append(item)
+            by_video[names[item.video]].append(item)
         records = {
             video: {
                 "duration": max(map(end_of, sentences)),
                 "timestamps": [[item.start_sec, end_of(item)] for item in sentences],
                 "sentences": [item.caption for item in sentences],
             }
-            for video, sentences in told.items()
+            for video, sentences in by_video.items()
         }
         write_json(root / files[split], records)
 
@@ -95,18 +95,18 @@ def write_lsmdc(root: Path, items: Sequence[Item]) -> None:
     captions = {"train": "annos_training", "val": "annos_val", "test": "challenge_1000_publictect"}
     choices = {"train": "train", "val": "valid", "test": "test_randomized"}
     for split, chosen in by_split(items):
-        told, asked = [], []
+        captioned, asked = [], []
         for _, item in chosen:
             clip = [names[item.video], *["00.00.00.000", "00.01.00.000"] * 2]
             if item.caption:
-                told.append("\t".join([*clip, item.caption]))
+                captioned.append("\t".join([*clip, item.caption]))
             if item.options and split == "test":
                 asked.append("\t".join([*clip, *item.options, str(item.right + 1)]))
             elif item.options:
                 others = [option for n, option in enumerate(item.options) if n != item.right]
                 asked.append("\t".join([*clip, item.options[item.right], *others]))
-        if told:
-            write_lines(root / f"LSMDC16_{captions[split]}.csv", told)
+        if captioned:
+            write_lines(root / f"LSMDC16_{captions[split]}.csv", captioned)
         if asked:
             write_lines(root / f"LSMDC16_multiple_choice_{choices[split]}.csv", asked)
 
@@ -141,7 +141,7 @@ def write_egoclip(root: Path, items: Sequence[Item]) -> None:
         turned = [other for other in asked[number + 1 :] + asked[:number] if items[other].caption != items[n].caption]
         others = list({items[other].video: rows[other] for other in turned}.values())
         if len(others) < 4:
-            raise ValueError(f"a choice wants five clips with other captions; val and test have {len(others) + 1}")
+            raise ValueError(f"a choice needs five clips with other captions; val and test have {len(others) + 1}")
         clips = [*others[: items[n].right], rows[n], *others[items[n].right : 4]]
         questions[str(number)] = {
             "answer": items[n].right,
@@ -189,19 +189,19 @@ def write_yt_temporal(root: Path, items: Sequence[Item]) -> None:
     train = sorted((item for item in items if item.split == "train"), key=lambda item: item.start_sec)
     names = placed(train, lambda n: f"made{n:07}", root / "videos")
     for video, name in names.items():
-        told = [item for item in train if item.video == video]
+        spoken = [item for item in train if item.video == video]
         subtitles = []
-        for item in told:
+        for item in spoken:
             words = item.caption.split()
             step = (end_of(item) - item.start_sec) / len(words)
             subtitles += [{"word": word.lower(), "time": item.start_sec + n * step} for n, word in enumerate(words)]
-        denoised = [{"noisyasr": item.caption.lower(), "cleanasr": item.caption} for item in told]
+        denoised = [{"noisyasr": item.caption.lower(), "cleanasr": item.caption} for item in spoken]
         record = {"denoised": denoised, "info": {"id": name, "duration": 10}, "subtitles": subtitles}
         write_json(root / "annotations" / f"{name}.grover.json", record)
 
 
 def write_hollywood2(root: Path, items: Sequence[Item]) -> None:
-    """A table for each split, to be named to the reader of one's own captions; its paths lead nowhere, as those do."""
+    """A table for each split, to be read as a user's own captions; its paths do not exist, as in the original."""
     names = placed(items, lambda n: f"actionclipmade{n:05}", root / "test_clips")
     for split, chosen in by_split(items):
         rows = [

@@ -44,4 +44,5 @@ def find(name: str) -> DatasetEntry:
 
 
 def module_names() -> list[str]:
+    """Return the names of all modules here, data sets or not."""
     return [module.name for module in pkgutil.iter_modules(__path__)]

@@ -67,26 +67,37 @@ def listed(file: Annotation, classes: Sequence[str], source: Annotation | None =
         ValueError: folder and number are of different classes, a class is unknown, or only some lines have a number.
     """
     index_of = {key(name): index for index, name in enumerate(classes)}
-    first: int | None = None  # the number of the first class, once a line has both folder and number
-    has_numbers: bool | None = None
-    for line, content in file.numbered():
-        name, number = split_number(content.strip().replace("\\", "/"))
-        has_numbers = number is not None if has_numbers is None else has_numbers
+    first: int | None = None  # number of the first class: known from the first line with both folder and number
+    for line, name, number in numbered_names(file):
         folder = PurePosixPath(name).parent.name
         of_folder = index_of.get(key(folder))
         if first is None and number is not None and of_folder is not None:
             first = min(max(number - of_folder, 0), 1)
         index = of_folder if number is None else number - (first or 0)
-        got = f"{shown(name)} and {'no number' if number is None else f'class {number}'}"
         if source and ((folder and of_folder is None) or (index or 0) >= len(classes)):
-            raise source.error(f"{len(classes)} classes, without that of {got} in {file}: line {line}")
+            wrong = described(name, number)
+            raise source.error(f"{len(classes)} classes, without that of {wrong} in {file}: line {line}")
         if index is None or not 0 <= index < len(classes) or of_folder not in (None, index):
             wanted = f"a folder or a number of one of {len(classes)} classes, which agree"
-            raise file.error(f"line {line}: wanted {wanted}; got {got}")
+            raise file.error(f"line {line}: wanted {wanted}; got {described(name, number)}")
+        yield Clip(name.removesuffix(Path(name).suffix) if is_media(name) else name, classes[index], (name,))
+
+
+def numbered_names(file: Annotation) -> Iterator[tuple[int, str, int | None]]:
+    """Yield line, name and number of a class; either all lines have a number or none has."""
+    has_numbers: bool | None = None
+    for line, content in file.numbered():
+        name, number = split_number(content.strip().replace("\\", "/"))
+        has_numbers = number is not None if has_numbers is None else has_numbers
         if (number is not None) != has_numbers:
             others = "have a number" if has_numbers else "have none"
-            raise file.error(f"line {line}: got {got}, where other lines {others}")
-        yield Clip(name.removesuffix(Path(name).suffix) if is_media(name) else name, classes[index], (name,))
+            raise file.error(f"line {line}: got {described(name, number)}, where other lines {others}")
+        yield line, name, number
+
+
+def described(name: str, number: int | None) -> str:
+    """Return a line of a list as errors show it."""
+    return f"{shown(name)} and {'no number' if number is None else f'class {number}'}"
 
 
 def split_number(line: str) -> tuple[str, int | None]:

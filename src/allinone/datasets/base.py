@@ -52,7 +52,7 @@ class Card:
         doc = inspect.cleandoc(doc or "")
         facts = {heading: collapse_spaces(text) for heading, text in HEADED.findall(doc)}
         if missing := {"License", "Get", "Scored by"} - facts.keys():
-            raise ValueError(f"{doc[:40]!r}...: a card needs lines that begin with {', '.join(sorted(missing))}")
+            raise ValueError(f"{doc.splitlines()[:1]}: a card needs lines that begin with {', '.join(sorted(missing))}")
         return cls(
             title=collapse_spaces(doc.partition("\n\n")[0]).removesuffix("."),
             license=facts["License"],

@@ -30,7 +30,7 @@ MAX_SHOWN = 20
 """An error lists at most this many bad rows and counts the others."""
 
 NumberedLine = tuple[int, dict[str, object] | str]
-"""Line number, and the fields by name or what is wrong with the line."""
+"""Line number, and the fields by name, or the problem of the line."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Row:
     kind: str
 
     def example(self, text: str, answer: str | None = None, kind: str | None = None) -> Example:
+        """Return an example about the row's part of its video."""
         return Example(
             video=self.path,
             video_id=part_name(self.video, self.start, self.end),
@@ -257,6 +258,7 @@ def read_field(name: str, value: object, problems: list[str]) -> str:
 
 
 def read_time(name: str, value: object, problems: list[str]) -> float | None:
+    """Return a time in seconds; None if it is missing, or wrong, which adds a problem."""
     try:
         return parse_seconds(value)
     except ValueError as error:
@@ -294,6 +296,7 @@ def locate(video: str, name: str, videos: Videos) -> tuple[Path, str]:
 
 
 def spelled(path: Path, videos: Videos) -> Path:
+    """Return the path as spelled on disk; unchanged if the disk cannot be asked."""
     try:
         return videos.spelled(path)
     except OSError:  # a name that is too long, a folder without permission

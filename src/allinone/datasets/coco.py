@@ -47,6 +47,7 @@ class Captions(SplitDataset):
 
 
 def photos(root: Path) -> Videos:
+    """Return the photos, which VQAv2 uses too."""
     return Videos(root, folders=("images", "."), suffix=".jpg")
 
 

@@ -100,13 +100,14 @@ class Clips:
         self.videos = Videos(root, search_below=False)
         self.path = cache(self.videos.path)
         self.is_in_pieces = cache(
-            lambda video: any(self.videos.tree.is_dir(folder / video) for folder in self.videos.places)
+            lambda video: any(self.videos.tree.is_dir(folder / video) for folder in self.videos.searched)
         )
 
     def example(self, clip: Record, text: str, name: str | None) -> Example:
+        """Return an example about a clip; `name` is its id."""
         video, start, end = clip.text("video_uid"), clip.number("clip_start"), clip.number("clip_end")
         if self.is_in_pieces(video):
-            piece = max(0, int((start + end) / 2 // PIECE_SEC))
+            piece = max(0, int((start + end) / 2 // PIECE_SEC))  # the piece that has the middle of the clip
             video = f"{video}/{piece}"
             start, end = start - piece * PIECE_SEC, min(end - piece * PIECE_SEC, PIECE_SEC)
         start = max(0.0, start)

@@ -194,6 +194,7 @@ class Annotation:
             yield from self.some(self.parsed(object_members(text)))
 
     def parsed(self, values: Iterator[T]) -> Iterator[T]:
+        """Yield the values; errors of the parser get the name of the file."""
         try:
             yield from values
         except ValueError as error:
@@ -373,6 +374,7 @@ def annotation_files(root: Path) -> list[Path]:
 
 def annotation_folders(root: Path) -> Iterator[Path]:
     """Yield the root and the folders below it, level by level; not those with over 50 folders (classes, frames)."""
+    # Level by level, so that the file nearest to the root is found first.
     level = [root]
     for _ in range(DEPTH + 1):
         yield from level
@@ -387,5 +389,5 @@ def find_member(archive: Path, name: str) -> str | None:
             members = opened.namelist()
     except (OSError, NotImplementedError, zipfile.BadZipFile) as error:
         raise ValueError(f"{archive}: cannot be read ({error}); download it again") from error
-    own = (m for m in members if "__MACOSX" not in m)
+    own = (m for m in members if "__MACOSX" not in m)  # copies with metadata, which macOS adds
     return next((m for m in own if PurePosixPath(m.lower()).match(name.lower())), None)

@@ -88,7 +88,7 @@ def uses(root: Path, fold: str) -> Iterator[Use]:
     if not files:
         raise MissingFile(f"{root}: no hmdb51.csv, and no folder testTrainMulti_7030_splits with *{ending}")
 
-    def found() -> Iterator[tuple[Annotation, Use]]:
+    def listed() -> Iterator[tuple[Annotation, Use]]:
         for file in tables:
             for row in file.rows("video_id", "label", f"split{fold}"):
                 yield file, Use(row["label"].removesuffix("_test"), row["video_id"], row[f"split{fold}"])
@@ -101,7 +101,7 @@ def uses(root: Path, fold: str) -> Iterator[Use]:
                 yield file, Use(path.parent.name, path.name, use)
 
     def checked() -> Iterator[Use]:
-        for file, clip in found():
+        for file, clip in listed():
             if clip.use not in ("0", "1", "2"):
                 wanted = "wanted 0 (not used), 1 (training) or 2 (test)"
                 raise file.error(f"{shown(clip.name)}: {wanted}, got {shown(clip.use)}")

@@ -67,7 +67,7 @@ class Captions(SplitDataset):
         return with_texts(self.texts(file, Videos(root, search_below=False), listed_ids(root)), file)
 
     def texts(self, file: Annotation, videos: Videos, listed: frozenset[str]) -> Iterator[Example]:
-        """Yield the texts of the listed videos, or of all if none are listed; warnings count what is missing."""
+        """Yield the texts of the listed videos, or of all if none are listed; warnings count missing captions."""
         missing, num_silent = set(listed), 0
         for video, record in file.members():
             missing.discard(video)
@@ -118,10 +118,12 @@ def joined(captions: Iterable[Sentence], min_sec: float) -> Iterator[Sentence]:
 
 
 def duration(captions: list[Sentence]) -> float:
+    """Return the seconds from the first start to the last end; captions may overlap."""
     return max(end for _, end, _ in captions) - captions[0][0]
 
 
 def merged(captions: list[Sentence]) -> Sentence:
+    """Return several captions as one."""
     start, text = captions[0][0], " ".join(text for _, _, text in captions)
     return start, start + duration(captions), collapse_spaces(text)
 

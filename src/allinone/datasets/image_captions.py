@@ -81,11 +81,14 @@ def in_table(file: Annotation) -> dict[str, Captioned]:
 
 
 def in_columns(file: Annotation) -> Iterator[tuple[str, str]]:
+    """Yield image and caption of each row of a table with a header."""
     for row in file.rows():
         yield row.text("image", "image_name"), row.text("caption", "comment")
 
 
 def in_tokens(file: Annotation, has_header: bool) -> Iterator[tuple[str, str]]:
+    """Yield image and caption of each line `image.jpg#0 caption`, without exact repeats."""
+
     def tokens() -> Iterator[tuple[str, str, str]]:
         for line, content in file.numbered():
             match = TOKEN.fullmatch(content.strip()) if len(content) <= MAX_TOKEN else None

@@ -76,6 +76,7 @@ def patterns(split: str) -> list[str]:
 
 
 def is_table(file: Annotation) -> bool:
+    """Return whether it is an official table, not a list of mmaction2."""
     return "youtube_id" in file.first_line().lower()
 
 

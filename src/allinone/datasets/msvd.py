@@ -65,23 +65,23 @@ class Captions(SplitDataset):
 
 def captions_of(root: Path, split: str) -> tuple[Annotation, dict[str, list[str]]]:
     """Return the captions of each clip of a split, and their file."""
-    found: dict[str, list[str]] = {}
+    captions: dict[str, list[str]] = {}
     if split in LABELS:
         file = find(root, LABELS[split])
         records = distinct(file.objects("id", "caption"), file, key=lambda record: bare(record.text("id")))
         return file, {bare(record.text("id")): record.texts("caption", may_be_empty=True) for record in records}
     if files := find_some(root, f"msvd_ret_{split}.json"):
         for video, texts in read_captions(files[0], may_be_empty=True):
-            found.setdefault(bare(video), []).extend(texts)
-        return files[0], found
+            captions.setdefault(bare(video), []).extend(texts)
+        return files[0], captions
     clips = find(root, f"{split}_list.txt")
     source = find(root, *SOURCES)
     for clip, texts in descriptions(source):
-        found.setdefault(clip, []).extend(texts)
+        captions.setdefault(clip, []).extend(texts)
     listed = list(distinct(map(bare, clips.lines()), clips, key=str))
-    if missing := [clip for clip in listed if clip not in found]:
+    if missing := [clip for clip in listed if clip not in captions]:
         raise source.error(f"no caption of {len(missing)} clips that {clips} lists: {listing(missing[:3])}")
-    return source, {clip: found[clip] for clip in listed}
+    return source, {clip: captions[clip] for clip in listed}
 
 
 def descriptions(source: Annotation) -> Iterator[tuple[str, list[str]]]:

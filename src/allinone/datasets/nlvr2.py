@@ -67,6 +67,7 @@ class Questions(SplitDataset):
         return distinct(map(example, file.objects("identifier", "sentence", "label")), file)
 
     def submission(self, predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+        """Return name and text of the official scorer's file."""
         return f"{self.split}_predictions.csv", "".join(f"{p['id']},{p['prediction']}\n" for p in predictions)
 
 

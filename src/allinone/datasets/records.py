@@ -60,6 +60,7 @@ class Captioned:
 
     @property
     def video_id(self) -> str:
+        """The name without folders and extension."""
         return bare(self.files[0])
 
 
@@ -143,6 +144,7 @@ def read_questions(
         answered = answers.to(id_) if answers else record
         if answer is None and options_of(record, fields):
             raise record.error("has options to choose from, where an open question has none; is it of another task?")
+        # The path is cached, because most videos have many questions.
         return Example(
             id=id_,
             video=path(video),
@@ -239,7 +241,7 @@ def question_word(record: Record, answered: Record) -> str | None:
 
 
 def one_of_kinds(kinds: Names) -> Kind:
-    """Return the type of a question whose file has an index of `kinds`, or already a word."""
+    """Return the type of a question, which a file has as an index of `kinds`, or already as a word."""
 
     def kind(record: Record, answered: Record) -> str | None:
         named = answered.optional(*QUESTIONS.kind) or record.optional(*QUESTIONS.kind)

@@ -52,7 +52,7 @@ def list_values(text: TextIOBase) -> Iterator[Any]:
 def object_members(text: TextIOBase) -> Iterator[tuple[str, Any]]:
     """Yield names and values of one JSON object; a name that occurs twice is an error."""
     reader = Reader(text)
-    seen: set[int] = set()
+    seen: set[int] = set()  # hashes of names, of which there may be millions
     for name in reader.names():
         if hash(name) in seen:
             raise ValueError(f"the name {shown(name)} occurs twice; remove one")
@@ -147,6 +147,7 @@ class Reader:
             try:
                 value, end = self.decode(self.buffer, self.at)
             except json.JSONDecodeError as error:
+                # Either the text is no JSON or the value is not complete in the buffer: read on until one is certain.
                 if len(self.buffer) - self.at > MAX_VALUE:
                     raise self.error(f"a value of more than {MAX_VALUE:,} characters") from error
                 if not self.read_on():
@@ -160,10 +161,12 @@ class Reader:
                     return value
 
     def error(self, problem: str) -> ValueError:
+        """Return an error with the number of values read so far."""
         return ValueError(f"not JSON, or cut short, after {self.num_values} values ({problem})")
 
 
 def end_of_space(text: str, start: int) -> int:
+    """Return the index of the next character that is not white space."""
     match = SPACE.match(text, start)
     assert match
     return match.end()

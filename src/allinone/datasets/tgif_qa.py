@@ -12,8 +12,8 @@ Also read: JSON Lines with `options` as ClipBERT has them (`action_train.jsonl`)
 with questions and answers apart (`test_q.json`, `test_a.json`). The questions decide the task of a file (options,
 "before" or "after", ids like ACTION4), whatever its name; a question of another task is an error.
 
-- `Actions`: what is done N times; one of five options.
-- `Transitions`: what is done before or after something; one of five options.
+- `Actions`: which action is done N times; one of five options.
+- `Transitions`: which action comes before or after another; one of five options.
 - `Frames`: a question about one frame, with an open answer; kinds object, number, color, location.
 - `Counts`: how many times something is done: 0 to 10, where 10 may be more.
 
@@ -65,7 +65,7 @@ KINDS = ("object", "number", "color", "location")
 
 @dataclass(frozen=True)
 class Actions(SplitDataset):
-    """What is done N times: one of five."""
+    """Which action is done N times? One of five."""
 
     splits = {"train": SplitSize(records=20_471, videos=20_471), "test": SplitSize(records=2_274, videos=2_274)}
 
@@ -75,7 +75,7 @@ class Actions(SplitDataset):
 
 @dataclass(frozen=True)
 class Transitions(SplitDataset):
-    """What is done before, or after, something else: one of five."""
+    """Which action comes before, or after, another? One of five."""
 
     splits = {"train": SplitSize(), "test": SplitSize(records=6_232, videos=3_116)}
 

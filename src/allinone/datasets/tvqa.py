@@ -104,6 +104,7 @@ class Choices(SplitDataset):
         return distinct(map(example, file.objects()), file)
 
     def submission(self, predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+        """Return name and text of the server's file."""
         return "qid2preds_test.json", json.dumps({str(p["id"]): int(p["prediction"]) for p in predictions})
 
 
@@ -112,8 +113,8 @@ def seconds(record: Record) -> Span | None:
     span = record.field("ts")
     if is_span(span):
         times = map(float, span)
-    elif isinstance(span, str) and (found := SPAN.fullmatch(span.lower())):
-        times = map(float, found.groups())
+    elif isinstance(span, str) and (match := SPAN.fullmatch(span.lower())):
+        times = map(float, match.groups())
     else:
         raise record.wrong("a span like '76.01-84.2'", "ts")
     start, end = sorted(times)
@@ -148,7 +149,7 @@ class Clips:
         if span and listed:
             first = min(int(span[0] * FPS), len(listed) - 1)
             listed = listed[first : max(math.ceil(span[1] * FPS), first + 1)]
-        step = len(listed) / MAX_FRAMES
+        step = len(listed) / MAX_FRAMES  # of more frames, the middle of each of MAX_FRAMES equal segments
         return listed if step <= 1 else tuple(listed[int((n + 0.5) * step)] for n in range(MAX_FRAMES))
 
 
@@ -186,14 +187,14 @@ def read_srt(file: Annotation) -> Iterator[Sentence]:
     for block in re.split(r"\n\s*\n", "\n".join(line.strip() for line in file.text().splitlines())):
         if not block.strip():
             continue
-        found = re.search(rf"{time}\s*-->\s*{time}.*\n?", block)
-        if not found:
+        times = re.search(rf"{time}\s*-->\s*{time}.*\n?", block)
+        if not times:
             raise ValueError(f"{file}: wanted a number, two times and a text, got {shown(block)}")
-        h, m, s, ms, *until = map(int, found.groups())
+        h, m, s, ms, *until = map(int, times.groups())
         start, end = (
             hour * 3600 + minute * 60 + sec + milli / 1000 for hour, minute, sec, milli in ((h, m, s, ms), until)
         )
-        yield start, end, collapse_spaces(block[found.end() :])
+        yield start, end, collapse_spaces(block[times.end() :])
 
 
 CARD = Card.of(__doc__, choices=Choices)

@@ -105,6 +105,7 @@ class Rationales(SplitDataset):
 
 
 def annotations(root: Path, split: str) -> Annotation:
+    """Return the annotation file of a split."""
     return find(root, f"{split}.jsonl", f"{split}_*.jsonl")
 
 
@@ -143,10 +144,10 @@ class Question:
 
     def mentioned(self, *texts: Tokens) -> list[int]:
         """Return the numbers in the record of the objects in some texts, in the order of their first mention."""
-        found = dict.fromkeys(old for text in texts for token in text if isinstance(token, list) for old in token)
-        if wrong := [old for old in found if not 0 <= old < len(self.objects)]:
+        mentions = dict.fromkeys(old for text in texts for token in text if isinstance(token, list) for old in token)
+        if wrong := [old for old in mentions if not 0 <= old < len(self.objects)]:
             raise self.record.error(f"a text points at object {wrong[0]:.10g}, but there are {len(self.objects)}")
-        return list(found)
+        return list(mentions)
 
     def name(self, old: int) -> str:
         """Return the name of an object in texts."""
@@ -165,22 +166,26 @@ class Question:
         return range(NUM_OPTIONS) if right is None else (right,)
 
     def answers(self) -> Example:
+        """Return the example of Q->A."""
         return self.example("Q->A", self.record.text("annot_id"), [self.question], "answer")
 
     def rationales(self, given: int) -> Example:
+        """Return the example of QA->R for an answer."""
         texts = [self.question, self.choices["answer"][given]]
         return self.example("QA->R", f"{self.record.text('annot_id')}#{given}", texts, "rationale")
 
     def example(self, kind: str, name: str, texts: list[Tokens], asked: str) -> Example:
+        """Return an example: its texts, then the options called `asked`."""
         options = self.choices[asked]
-        shown = sorted(self.mentioned(*texts, *options), key=self.numbers.__getitem__)
-        tints = ",".join(f"{old}:{self.numbers[old]}" for old in shown)
+        # Only the objects of these texts are tinted; the id says which, because other tints make another image.
+        tinted = sorted(self.mentioned(*texts, *options), key=self.numbers.__getitem__)
+        tints = ",".join(f"{old}:{self.numbers[old]}" for old in tinted)
         image = self.record.text("img_fn")
         return Example(
             id=name,
             video=self.image,
-            video_id=f"{image}#{tints}" if shown else image,
-            regions=self.regions(shown),
+            video_id=f"{image}#{tints}" if tinted else image,
+            regions=self.regions(tinted),
             text=self.spell(*texts),
             options=tuple(map(self.spell, options)),
             right=self.right[asked],
@@ -202,11 +207,11 @@ class Question:
 
 def tokens(record: Record, name: str) -> Tokens:
     """Read a text: words, and lists of numbers of objects."""
-    found = record.items_of(name)
-    for token in found:
+    text = record.items_of(name)
+    for token in text:
         if not isinstance(token, str) and not (isinstance(token, list) and all(type(old) is int for old in token)):
             raise record.error(f"{name} must hold words and lists of numbers of objects, got {shown(token)}")
-    return found
+    return text
 
 
 def read_outlines(path: Path, outlines: bool) -> Outlines:

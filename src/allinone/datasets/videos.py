@@ -29,7 +29,7 @@ class Videos:
         self.root = Path(self.root)
         self.tree = Tree(self.root)
         existing = [self.root / folder for folder in self.folders if self.tree.is_dir(self.root / folder)]
-        self.places = existing or [self.root]
+        self.searched = existing or [self.root]
         self.expected = existing[0] if existing else self.root / self.folders[0]
 
     def path(self, video: str, *others: str) -> Path:
@@ -41,7 +41,7 @@ class Videos:
             ValueError: two files differ from the name only in capitals.
         """
         for name in (video, *others):
-            for folder in self.places:
+            for folder in self.searched:
                 for path in (folder / name, folder / (name + self.suffix)):
                     if self.tree.is_file(on_disk := self.spelled(path)):
                         return on_disk
@@ -69,7 +69,7 @@ class Videos:
         """Look for the name in all folders below: exact spelling first, then its Unicode form, then any capitals."""
         if self.by_name is None:
             self.by_name = {}
-            for folder in self.places:
+            for folder in self.searched:
                 for path in media_files(folder, self.tree):
                     self.by_name.setdefault(nfc(bare(path.name)).lower(), []).append(path)
         alike = self.by_name.get(nfc(bare(name)).lower(), [])

@@ -80,6 +80,7 @@ class Questions(SplitDataset):
             log.warning("%s: left out %d annotations without a question in %s", answers.file, num_unasked, file)
 
     def submission(self, predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+        """Return name and text of the server's file."""
         answers = [{"question_id": int(p["id"]), "answer": p["prediction"]} for p in predictions]
         return f"v2_OpenEnded_mscoco_{PARTS[self.split]}_allinone_results.json", json.dumps(answers)
 
@@ -101,6 +102,7 @@ def read_answers(root: Path, part: str) -> Answers:
 
 
 def answers_of(record: Record) -> tuple[str, tuple[str, ...], str]:
+    """Return the most frequent answer, those of all people, and the type of answer."""
     people = tuple(person.text("answer", may_be_empty=True) for person in record.objects("answers"))
     return record.text("multiple_choice_answer"), people, sys.intern(record.text("answer_type"))
 

@@ -40,6 +40,7 @@ def captions(rows: Callable[[], Iterable[tuple[str, str]]], images: "Images") ->
 
 
 def in_rows(rows: Iterable[tuple[str, str]], images: "Images") -> Iterator[Example]:
+    """Yield an example for each row of a table."""
     for row, (caption, url) in enumerate(rows):
         images.check(row, url)
         name = f"{row:09d}"
@@ -75,6 +76,7 @@ def in_table(file: Annotation) -> Iterator[tuple[str, str]]:
 
 
 def is_url(text: str) -> bool:
+    """Return whether a field of a table is a URL."""
     return text.lstrip().lower().startswith(("http://", "https://"))
 
 
@@ -87,6 +89,7 @@ class Images:
 
     @cached_property
     def tree(self) -> Tree:
+        """The files of the root, also those in shards."""
         return Tree(self.root)
 
     @cached_property
@@ -107,9 +110,11 @@ class Images:
 
     @cached_property
     def first_row(self) -> int | None:
+        """The row of the first image, if its name is a number."""
         return int(self.first.stem) if self.first and self.first.stem.isdigit() else None
 
     def path(self, row: int, url: str) -> Path:
+        """Return the file of a row."""
         return Path(self.naming(row, url))
 
     @cached_property

@@ -69,6 +69,7 @@ def require_whole(tars: list[Path]) -> None:
 
 
 def samples(tars: list[Path], root: Path) -> Iterator[Example]:
+    """Yield every video of the tars; its text is empty if it has no caption."""
     for tar in tars:
         folder = tar.relative_to(root).as_posix()
         for entry in index_of_tar(str(tar)):

@@ -122,12 +122,13 @@ def cleaned(heard: list[Word], texts: list[str]) -> list[Word]:
         return []
     words = " ".join(texts).split()
     times: list[float | None] = [None] * len(words)
+    # Words are matched without capitals and punctuation. `autojunk` would ignore frequent words of long texts.
     matcher = SequenceMatcher(None, [plain(word) for word, _ in heard], list(map(plain, words)), autojunk=False)
     for block in matcher.get_matching_blocks():
         times[block.b : block.b + block.size] = (time for _, time in heard[block.a : block.a + block.size])
     timed, now = [], heard[0][1]
     for word, time in zip(words, times, strict=True):
-        now = now if time is None else max(now, time)
+        now = now if time is None else max(now, time)  # times never decrease
         timed.append((word, now))
     return timed
 
@@ -153,6 +154,7 @@ def words_of_captions(file: Annotation) -> Iterator[Word]:
 
 
 def seconds(hours: str | None, minutes: str, secs: str) -> float:
+    """Return a time of a VTT file in seconds."""
     return int(hours or 0) * 3600 + int(minutes) * 60 + float(secs)
 
 

@@ -43,8 +43,8 @@ def placements(scene: Scene, rng: np.random.Generator) -> Iterable[Placement]:
             start, end = edge + rng.integers(0, 7), SIZE - edge - rng.integers(0, 7)
             along = np.round(start + steps * (end - start)).astype(int)
             across = int(rng.integers(edge, SIZE - edge + 1))
-            for frame, place in enumerate(along.tolist()):
-                x, y = (place, across) if scene.change == "right" else (across, place)
+            for frame, position in enumerate(along.tolist()):
+                x, y = (position, across) if scene.change == "right" else (across, position)
                 yield 0, frame, diameter, x, y
         case "size":
             small, large = rng.integers(8, 13), rng.integers(34, 43)
@@ -58,7 +58,7 @@ def placements(scene: Scene, rng: np.random.Generator) -> Iterable[Placement]:
                 diameter = int(rng.integers(24, 33))
                 yield from hovering(which, span, diameter, (0, 0), SIZE, rng)
         case _:
-            half = SIZE // 2
+            half = SIZE // 2  # each object in a separate quarter, so that they never overlap
             for corner in rng.permutation(4)[: scene.number].tolist():
                 origin = (corner % 2 * half, corner // 2 * half)
                 diameter = int(rng.integers(18, 25))
@@ -69,7 +69,7 @@ def hovering(
     which: int, span: range, diameter: int, origin: tuple[int, int], room: int, rng: np.random.Generator
 ) -> Iterable[Placement]:
     """Yield an object that floats up and down by 2 pixels at a random position of a square, so it moves nowhere."""
-    edge = diameter // 2 + 1
+    edge = diameter // 2 + 1  # the center stays this far from the edge, so that no object is cut
     low, high = edge + 1, room - edge - 1
     x, y = (int(o + rng.integers(low, high + 1)) for o in origin)
     phase, pace = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.0)
@@ -108,7 +108,7 @@ def sprite(shape: str, diameter: int) -> Float[np.ndarray, "H W 1"]:
 
 def in_star(x: np.ndarray, y: np.ndarray, inner: float = 0.45) -> np.ndarray:
     """Return the points inside a star with five tips, one at the top: ten mirrored triangles, folded onto one."""
-    tip = np.pi / 5
+    tip = np.pi / 5  # half the angle between two tips
     turned = np.arctan2(x, -y) % (2 * tip)
     angle, radius = np.minimum(turned, 2 * tip - turned), np.hypot(x, y)
     across, along = radius * np.sin(angle), radius * np.cos(angle)

@@ -41,9 +41,11 @@ class Shot:
 
     @property
     def video(self) -> str:
+        """Path from the root."""
         return f"videos/{self.name}.mp4"
 
     def record(self, split: str) -> dict[str, str]:
+        """Return the line of a file of captions."""
         return {"video": self.video, "split": split, "kind": self.scene.kind, "caption": self.caption}
 
 
@@ -61,6 +63,7 @@ class Plan:
 
     @property
     def shots(self) -> list[Shot]:
+        """All clips, in the order in which they are made."""
         return [*self.train, *self.gallery, *self.quiz, *self.pairs]
 
 
@@ -68,9 +71,11 @@ def plan_world(num_train: int, num_pairs: int, seed: int) -> Plan:
     """Plan a world. All random choices come from `seed`, in a fixed order, so worlds are the same on every machine."""
     rng = np.random.default_rng((seed, 1))
     seen, unseen = split_scenes(seed)
+    # Every test scene with its reversal, so that captions and questions are as often about one as about the other.
     both = {kind: with_reversals(scenes) for kind, scenes in unseen.items()}
     train = shots_in_pairs("train", seen, TRAIN_SHARES, num_train // 2, seed, rng)
     chosen = [both[kind][i] for kind, n in GALLERY.items() for i in rng.permutation(len(both[kind]))[:n]]
+    # Scenes of one object twice, with other looks: `order` has many more scenes, so this balances the questions.
     asked = [*both["direction"], *both["size"], *both["count"]] * 2 + both["order"]
     gallery, quiz = (
         [
@@ -103,20 +108,22 @@ def shots_in_pairs(
 
     All scenes of a kind occur equally often, as far as the number allows.
     """
+    # Shares become whole numbers of pairs that add up to `num_pairs`, by rounding the cumulative sums.
     bounds = np.round(np.cumsum([0.0, *shares.values()]) / sum(shares.values()) * num_pairs).astype(int)
     drawn: list[Scene] = []
     for kind, num in zip(shares, np.diff(bounds).tolist(), strict=True):
-        rounds = -(-num // len(scenes[kind]))
+        rounds = -(-num // len(scenes[kind]))  # rounded up: each round uses every scene once, in a new order
         order = [i for _ in range(rounds) for i in rng.permutation(len(scenes[kind]))]
         drawn += [scenes[kind][i] for i in order[:num]]
     shots = []
     for pair, i in enumerate(rng.permutation(len(drawn))):
         scene, caption = drawn[i], drawn[i].captions()[rng.integers(2)]
+        # The two share a seed of looks, so that a reversal has exactly the frames of its scene in reverse order.
         looks = [(seed, *f"{name}-{pair}".encode())] * 2
         if scene.kind == "count":
-            looks[1] = (*looks[1], 1)
+            looks[1] = (*looks[1], 1)  # a `count` scene is its reversal: other looks, or the clips would be identical
         both = [(scene, caption), (scene.reversed(), opposite(caption))]
-        for member, which in enumerate(rng.permutation(2)):
+        for member, which in enumerate(rng.permutation(2)):  # the backward clip is first as often as second
             shown, text = both[which]
             shots.append(Shot(f"{name}-{2 * pair + member:05}", shown, text, looks[member]))
     return shots
@@ -132,6 +139,7 @@ def balanced(shots: Sequence[Shot], split: str, per_kind: int, rng: np.random.Ge
     chosen = []
     for kind in QUESTION_KINDS:
         answers = by_answer[kind]
+        # As many questions for each answer as the rarest answer has, so that guessing gains nothing.
         num = min([per_kind // max(len(answers), 1), *map(len, answers.values())])
         chosen += [records[i] for records in answers.values() for i in rng.permutation(len(records))[:num]]
     return chosen
@@ -169,25 +177,39 @@ def make_world(
             "num_train must be even and at least 2, num_pairs at least 1, seed not below 0; "
             f"got num_train={num_train}, num_pairs={num_pairs}, seed={seed}"
         )
-    wanted = {"format": FORMAT, "num_train": num_train, "num_pairs": num_pairs, "seed": seed}
-    state = world_state(root)
-    if state is None and root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir()):
-        raise ValueError(f"{root} holds other files; a synthetic world needs an empty folder")
-    if state is not None and {**state, "complete": True} != {**wanted, "complete": True}:
-        raise ValueError(f"{root} holds another world, {state}, not {wanted}; choose another folder or remove that one")
+    arguments = {"format": FORMAT, "num_train": num_train, "num_pairs": num_pairs, "seed": seed}
+    is_complete = complete_or_resumable(root, arguments)
     plan = plan_world(num_train, num_pairs, seed)
     finished = {path.name for path in (root / "videos").glob("*.mp4")}
     missing = [shot for shot in plan.shots if f"{shot.name}.mp4" not in finished]
-    if state is not None and state["complete"] and not missing:
+    if is_complete and not missing:
         return
     root.mkdir(parents=True, exist_ok=True)
-    write_lines(root / "world.json", [wanted | {"complete": False}])  # first: marks a folder to resume
+    write_lines(root / "world.json", [arguments | {"complete": False}])  # first: marks a folder to resume
     (root / "videos").mkdir(exist_ok=True)
     film(root, missing, len(plan.shots), processes or os.cpu_count() or 1, progress)
     write_lines(root / "captions.jsonl", plan.captions)
     write_lines(root / "questions.jsonl", plan.questions)
     write_lines(root / "pairs.jsonl", plan.order_pairs)
-    write_lines(root / "world.json", [wanted | {"complete": True}])
+    write_lines(root / "world.json", [arguments | {"complete": True}])
+
+
+def complete_or_resumable(root: Path, arguments: dict[str, int]) -> bool:
+    """Return whether the world of these arguments is complete; False also if the folder is new or to be resumed.
+
+    Raises:
+        ValueError: the folder has other files, or another world.
+    """
+    state = world_state(root)
+    if state is None:
+        if root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir()):
+            raise ValueError(f"{root} holds other files; a synthetic world needs an empty folder")
+        return False
+    if {**state, "complete": True} != {**arguments, "complete": True}:
+        raise ValueError(
+            f"{root} holds another world, {state}, not {arguments}; choose another folder or remove that one"
+        )
+    return bool(state["complete"])
 
 
 def film(
@@ -208,10 +230,12 @@ def film(
 
 
 def shoot_into(root: Path, shot: Shot) -> None:
+    """Draw one clip and write its MP4 file."""
     write_mp4(root / shot.video, render(shot.scene, shot.looks), FPS, gop=8, crf=18)
 
 
 def leave_ctrl_c_to_parent() -> None:
+    """Ignore Ctrl-C in a worker: the parent stops, and shuts the pool down."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
