@@ -1,8 +1,7 @@
 """All-in-One: one Transformer for video and words.
 
-`load` gives a `Predictor` (embed, match, answer, choose), `VideoIndex` makes videos searchable (`Hit`, `Filters`), and
-a video that cannot be read is a `VideoError`. All are imported when they are first used, so that `import allinone` is
-quick.
+`load` returns a `Predictor` (embed, match, answer, choose). `VideoIndex` makes videos searchable (`Hit`, `Filters`). A
+video that cannot be read raises `VideoError`. They are imported at first use, so that `import allinone` is quick.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""`allinone demo`: make a world of videos, train, evaluate, index, search and ask; it ends with one HTML report."""
+"""`allinone demo`: make synthetic videos, train on them, evaluate, index, search and ask; the result is a report."""
 
 import platform
 import time
@@ -28,7 +28,7 @@ NUM_SHOWN = 8
 
 @dataclass
 class Clock:
-    """Seconds that each part of the demo took, told as they pass."""
+    """The seconds that each part of the demo took; `say` gets a line at its beginning and end."""
 
     say: Callable[[str], None]
     seconds: dict[str, float] = field(default_factory=dict)
@@ -45,10 +45,9 @@ class Clock:
 def demo(
     folder: Path, *, quick: bool = False, seed: int = 0, on_progress: Progress | None = None, say: Callable[[str], None]
 ) -> Path:
-    """Run everything in `folder`; return the report. A second call goes on where the first one stopped.
+    """Run all parts in `folder`, and return the path of the report. A second call continues where the first stopped.
 
-    `quick` shows every step in a minute or so, and learns little. `say` gets a line for each part, `on_progress` what
-    a progress bar needs.
+    `quick` runs every part in about a minute, but hardly trains. `say` gets a line for each part.
     """
     with needs_plots("the demo"):
         for package in ("jinja2", "matplotlib"):
@@ -74,7 +73,7 @@ def demo(
         checkpoint = train(replace(second, evaluators={}), runs[1], resume=True, cache=cache).checkpoint
     model = load(checkpoint)
     with clock.part("evaluate"):
-        found = {
+        evaluations = {
             name: run_evaluator(model, config, second.data, ("blind",) if name == "answers" else (), on_progress)
             for name, config in second.evaluators.items()
         }
@@ -82,12 +81,12 @@ def demo(
         queries = search_gallery(model, root, folder / ("quick.index" if quick else "gallery.index"), on_progress)
     with clock.part("ask"):
         answers = ask(model, root)
-    facts_of_it = {"checkpoint": str(checkpoint), "experiment": "world_joint", **circumstances(model, second)}
-    write_results(folder / "evaluation", facts_of_it, found, overwrite=True)
+    how = {"checkpoint": str(checkpoint), "experiment": "world_joint", **circumstances(model, second)}
+    write_results(folder / "evaluation", how, evaluations, overwrite=True)
     report = Report(
-        title="All-in-One on a made world",
+        title="All-in-One on a synthetic world",
         summary=summary(first, second, quick),
-        tables=tables(found),
+        tables=tables(evaluations),
         metrics_files=[run / "metrics.jsonl" for run in runs],
         queries=queries,
         answers=answers,
@@ -108,7 +107,7 @@ def demo(
 def search_gallery(
     model: Predictor, root: Path, index_path: Path, on_progress: Progress | None
 ) -> tuple[ShownQuery, ...]:
-    """Index the clips of the gallery and look for some of their captions."""
+    """Index the clips of the gallery, and search for some of their captions."""
     gallery = Captions("test").examples(root)
     index = VideoIndex.open(index_path, model)
     index.add([example.files[0] for example in gallery], on_progress=on_progress)
@@ -131,7 +130,7 @@ def search_gallery(
 
 
 def ask(model: Predictor, root: Path) -> tuple[ShownAnswer, ...]:
-    """Answers to some of the test questions, of every kind."""
+    """Return answers to some of the test questions, of every kind."""
     questions = Questions("test").examples(root)
     chosen = questions[:: len(questions) // NUM_SHOWN][:NUM_SHOWN]
     return tuple(
@@ -147,27 +146,27 @@ def ask(model: Predictor, root: Path) -> tuple[ShownAnswer, ...]:
 
 def summary(first: Experiment, second: Experiment, quick: bool) -> str:
     steps = f"{first.optim.num_steps} steps of contrast, then {second.optim.num_steps} of all objectives"
-    held_out = "Every number is on clips whose captions do not occur in training."
+    held_out = "Every number is on clips with captions that do not occur in training."
     if quick:
         return f"The quick form: {steps}. It shows that every part runs; the numbers mean little. {held_out}"
     return f"A model of half a million parameters, trained from scratch on a CPU: {steps}. {held_out}"
 
 
-def tables(found: Mapping[str, Mapping[str, Evaluation]]) -> dict[str, list[Row]]:
-    """What the demo shows of the evaluation, beside what guessing would reach."""
+def tables(evaluations: Mapping[str, Mapping[str, Evaluation]]) -> dict[str, list[Row]]:
+    """Return the tables of scores, each with the score of guessing."""
 
     def row(name: str, evaluator: str, metric: str, chance: float, note: str = "", column: str = "score") -> Row:
-        score = found[evaluator][column].scores[metric]
+        score = evaluations[evaluator][column].scores[metric]
         interval = None if score.low is None or score.high is None else (score.low, score.high)
         return Row(name, score.value, chance, note, interval)
 
     retrieval = [
-        row(f"{what}, {way} R@{k}", "gallery", f"{stage}{way}/R@{k}", float(k))
-        for stage, what in (("dual/", "dual stream"), ("", "re-ranked by the joint mode"))
+        row(f"{name}, {way} R@{k}", "gallery", f"{stage}{way}/R@{k}", float(k))
+        for stage, name in (("dual/", "dual stream"), ("", "re-ranked by the joint mode"))
         for way in ("t2v", "v2t")
         for k in (1, 5)
     ]
-    chances = {name: score.value for name, score in found["answers"]["score"].scores.items() if "chance" in name}
+    chances = {name: score.value for name, score in evaluations["answers"]["score"].scores.items() if "chance" in name}
     kinds = [name.removeprefix("chance/") for name in chances if "/" in name]
     answers = [
         row("all questions", "answers", "accuracy", chances["chance"]),
@@ -192,6 +191,7 @@ def tables(found: Mapping[str, Mapping[str, Evaluation]]) -> dict[str, list[Row]
 
 
 def facts(clock: Clock, seed: int) -> dict[str, str]:
-    found = {f"seconds to {name}": f"{seconds:.0f}" for name, seconds in clock.seconds.items()}
-    found |= {name: version(name) for name in ("allinone", "torch", "av")}
-    return found | {"python": platform.python_version(), "seed": str(seed)}
+    """Return times, versions and the seed, for the last table of the report."""
+    seconds = {f"seconds to {name}": f"{seconds:.0f}" for name, seconds in clock.seconds.items()}
+    versions = {name: version(name) for name in ("allinone", "torch", "av")}
+    return {**seconds, **versions, "python": platform.python_version(), "seed": str(seed)}

@@ -1,5 +1,4 @@
 import io
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -61,9 +60,3 @@ def test_sheets_are_made_in_several_threads_at_once(tmp_path):
 def test_a_video_that_is_not_there_is_named(tmp_path):
     with pytest.raises(VideoError, match=r"gone\.mp4"):
         contact_sheet(tmp_path / "gone.mp4", [0.0])
-
-
-def test_without_matplotlib_the_error_names_the_extra(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ModuleNotFoundError, match=r"allinone\[plots\]"):
-        contact_sheet(tmp_path / "clip.mp4", [0.0])

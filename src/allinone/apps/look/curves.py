@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 Curve = list[tuple[int, float]]
-"""Steps and losses."""
+"""(step, loss) pairs."""
 
 
 def loss_curves(metrics_files: Sequence[Path]) -> bytes:
-    """A PNG with one panel for each objective: its loss against the steps of consecutive stages, raw and smoothed.
+    """Return a PNG with one panel per objective: its loss against the step, raw and smoothed.
 
-    Each file is the `metrics.jsonl` of one stage; a dotted line divides them. Losses that were not finite are left out.
+    Each file is the `metrics.jsonl` of one stage of training; steps go on from stage to stage, with a dotted line
+    between them. Losses that are not finite are skipped.
     """
     with needs_plots("curves"):
         from matplotlib.figure import Figure
@@ -50,7 +51,7 @@ def loss_curves(metrics_files: Sequence[Path]) -> bytes:
 
 
 def losses(rows: Sequence[dict[str, Any]]) -> dict[str, Curve]:
-    """The curve of each objective in the lines of one log."""
+    """Return the curve of each objective that has one in the lines of a log."""
     curves: dict[str, Curve] = {}
     for row in rows:
         for name, value in row.items():
@@ -62,7 +63,7 @@ def losses(rows: Sequence[dict[str, Any]]) -> dict[str, Curve]:
 
 
 def read_steps(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl` that are about a step of training. Broken ones, of a killed run, are left out."""
+    """Return the lines of a `metrics.jsonl` with a training step. Broken lines, from a killed run, are skipped."""
     rows = []
     for line in path.read_bytes().splitlines():
         with suppress(ValueError, RecursionError):
@@ -71,17 +72,17 @@ def read_steps(path: Path) -> list[dict[str, Any]]:
 
 
 def smoothed(values: Sequence[float], memory: float = 0.9) -> list[float]:
-    """A running mean that forgets."""
-    mean, weight, found = 0.0, 0.0, []
+    """Return the exponential moving average, without bias to the start (as in Adam)."""
+    mean, weight, means = 0.0, 0.0, []
     for value in values:
         mean, weight = memory * mean + (1 - memory) * value, memory * weight + 1 - memory
-        found.append(mean / weight)
-    return found
+        means.append(mean / weight)
+    return means
 
 
 @contextmanager
 def needs_plots(what: str) -> Iterator[None]:
-    """Around the import of a package that only the extra `plots` installs."""
+    """Name the extra `plots` if an import inside fails; `what` is the thing that needs it."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a run: tables against chance, curves, contact sheets of hits, answers."""
+"""A self-contained HTML report of a run: scores beside chance, loss curves, search hits and answers with frames."""
 
 import base64
 import math
@@ -18,9 +18,9 @@ NUM_SHEET_FRAMES = 4
 
 @dataclass(frozen=True)
 class Row:
-    """A number, what guessing would reach, a note, and the number's 95 % interval.
+    """A line of a table: a score, the score of guessing (`chance`), a note, and the score's 95 % interval.
 
-    With chance it gets a bar, for which both are in percent.
+    With `chance` the row has a bar; then both are in percent.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Row:
 
 @dataclass(frozen=True)
 class ShownHit:
-    """A hit of a search, with the true caption of its clip, and whether it is the clip that was looked for."""
+    """A hit of a search with the true caption of its clip; `right` if it is the clip that the query describes."""
 
     video: Path
     start_sec: float
@@ -44,7 +44,7 @@ class ShownHit:
 
 @dataclass(frozen=True)
 class ShownQuery:
-    """A text that was searched for, and its best hits in order."""
+    """A query and its hits, best first."""
 
     text: str
     hits: tuple[ShownHit, ...]
@@ -52,9 +52,9 @@ class ShownQuery:
 
 @dataclass(frozen=True)
 class ShownAnswer:
-    """A question about a clip, its true answer, and the model's with their probabilities, the best first.
+    """A question about a clip, its true answer, and the model's answers with probabilities, best first.
 
-    The clip is all of the video, or its beginning where `duration_sec` says how much of it.
+    The clip is the first `duration_sec` of the video, by default all of it.
     """
 
     video: Path
@@ -65,13 +65,13 @@ class ShownAnswer:
 
     @property
     def right(self) -> bool:
-        """Whether the best answer is the true one; case and space around it are no difference."""
+        """Whether the best answer is the true one, ignoring case and surrounding spaces."""
         return bool(self.answers) and self.answers[0][0].strip().lower() == self.truth.strip().lower()
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a page shows, from top to bottom; what is empty gets no heading. `facts` are things to know of the run."""
+    """The contents of a report, from top to bottom; empty parts get no heading. `facts` describe the run."""
 
     title: str
     summary: str
@@ -83,7 +83,7 @@ class Report:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page, whole or not at all. Where the extra `plots` is not installed, ModuleNotFoundError says so."""
+    """Write the report as an HTML file. ModuleNotFoundError if the extra `plots` is not installed."""
     with needs_plots("a report"):
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -102,20 +102,21 @@ def write_report(path: Path, report: Report) -> None:
         answer_sheet=lambda shown: sheet(shown.video, 0.0, duration(shown)),
     )
     with whole_file(path) as unfinished:
-        unfinished.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")  # of names that are no UTF-8
+        unfinished.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")  # for names that are not UTF-8
 
 
 def duration(shown: ShownAnswer) -> float:
-    """Seconds of the clip that was asked about; 0 for an image."""
+    """Return the length of the clip in seconds; 0 for an image."""
     return shown.duration_sec if shown.duration_sec is not None else probe(shown.video).duration_sec or 0.0
 
 
 def sheet(video: Path, start_sec: float, end_sec: float) -> str:
+    """Return a contact sheet of a part of a video as a data URL."""
     return inlined(contact_sheet(video, middles(start_sec, end_sec)))
 
 
 def middles(start_sec: float, end_sec: float) -> list[float]:
-    """The middles of equal parts of a stretch of time; its one moment, where it has no length."""
+    """Return the middles of `NUM_SHEET_FRAMES` equal parts of a time span; of a span of length 0, its one moment."""
     if end_sec <= start_sec:
         return [start_sec]
     length = (end_sec - start_sec) / NUM_SHEET_FRAMES
@@ -123,11 +124,11 @@ def middles(start_sec: float, end_sec: float) -> list[float]:
 
 
 def percent(value: float) -> str:
-    """A length in CSS, within 0 and 100 %."""
+    """Return a percentage for CSS, limited to 0 to 100 %; 0 for NaN."""
     return f"{min(max(value, 0.0), 100.0) if math.isfinite(value) else 0.0:.2f}%"
 
 
 def inlined(picture: bytes) -> str:
-    """The address of a picture that is all in the address."""
+    """Return a data URL of a PNG or JPEG."""
     kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"

@@ -8,14 +8,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from allinone.apps.search.embedding import Embedded, embed_videos
 from allinone.apps.search.files import VideoFile
 from allinone.apps.search.segments import Cut
 from allinone.inference import Predictor
+
+if TYPE_CHECKING:
+    from allinone.apps.search.embedding import Embedded
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ class Ray:
         cut: Cut,
         contents: frozenset[str],
         on_segments: Callable[[int, int], None],
-    ) -> Iterator[Embedded]:
+    ) -> Iterator["Embedded"]:
         """Yield a result for every video, in the order in which they are finished.
 
         A worker that dies is started again and repeats its task. After `NUM_RETRIES` times, the videos of the task are
@@ -59,37 +61,25 @@ class Ray:
         if is_ours:
             self.start(ray)
         try:
-            total = ray.cluster_resources()
-            gpus = float("GPU" in total) if self.gpus_per_worker is None else self.gpus_per_worker
-            room = total.get("GPU", 0.0) / gpus if gpus else total.get("CPU", 1.0) / self.cpus_per_worker
-            needs = {"num_cpus": self.cpus_per_worker, "num_gpus": gpus}
-            worker = ray.remote(**needs, max_restarts=-1, max_task_retries=NUM_RETRIES)(Worker)
-            idle = [worker.remote() for _ in range(self.num_workers or max(1, int(room)))]
             setup = ray.put((on_device(predictor, "cpu"), cut, contents, self.cpus_per_worker))
-            todo = deque(videos[i : i + self.videos_per_task] for i in range(0, len(videos), self.videos_per_task))
-            running: dict[Any, tuple[Any, Sequence[VideoFile]]] = {}
+            tasks = [videos[i : i + self.videos_per_task] for i in range(0, len(videos), self.videos_per_task)]
             done = 0
-            while todo or running:
-                while todo and idle:
-                    worker, task = idle.pop(), todo.popleft()
-                    running[worker.embed.remote([setup], task)] = worker, task
-                [ready], _ = ray.wait(list(running), num_returns=1)
-                worker, task = running.pop(ready)
-                idle.append(worker)
-                try:
-                    results = ray.get(ready)
-                except ray.exceptions.RayActorError as error:
-                    if len(task) > 1:
-                        todo.extend([video] for video in task)
-                        continue
-                    log.debug("%s: %s", task[0].path, error)
-                    results = [Embedded(task[0], failure=f"{NUM_RETRIES + 1} workers died while they read it")]
+            for results in run_tasks(ray, self.workers(ray), setup, tasks):
                 done += sum(len(result.rows) for result in results)
                 on_segments(done, done)
                 yield from results
         finally:
             if is_ours:
                 ray.shutdown()
+
+    def workers(self, ray: Any) -> list[Any]:
+        """Start as many workers as the cluster has room for, or `num_workers`."""
+        total = ray.cluster_resources()
+        gpus = float("GPU" in total) if self.gpus_per_worker is None else self.gpus_per_worker
+        room = total.get("GPU", 0.0) / gpus if gpus else total.get("CPU", 1.0) / self.cpus_per_worker
+        needs = {"num_cpus": self.cpus_per_worker, "num_gpus": gpus}
+        worker = ray.remote(**needs, max_restarts=-1, max_task_retries=NUM_RETRIES)(Worker)
+        return [worker.remote() for _ in range(self.num_workers or max(1, int(room)))]
 
     def start(self, ray: Any) -> None:
         level = logging.INFO if self.log else logging.ERROR
@@ -99,6 +89,31 @@ class Ray:
             # Ray forks, but its processes start another program at once, so LanceDB's threads don't matter.
             warnings.filterwarnings("ignore", "lancedb fork support")
             ray.init(self.address, log_to_driver=self.log, logging_level=level)
+
+
+def run_tasks(
+    ray: Any, idle: list[Any], setup: Any, tasks: Sequence[Sequence[VideoFile]]
+) -> Iterator[list["Embedded"]]:
+    """Give each idle worker a task until all are done, and yield their results as they come."""
+    from allinone.apps.search.embedding import Embedded
+
+    todo = deque(tasks)
+    running: dict[Any, tuple[Any, Sequence[VideoFile]]] = {}
+    while todo or running:
+        while todo and idle:
+            worker, task = idle.pop(), todo.popleft()
+            running[worker.embed.remote([setup], task)] = worker, task
+        [ready], _ = ray.wait(list(running), num_returns=1)
+        worker, task = running.pop(ready)
+        idle.append(worker)
+        try:
+            yield ray.get(ready)
+        except ray.exceptions.RayActorError as error:  # though the task was repeated `NUM_RETRIES` times
+            if len(task) > 1:
+                todo.extend([video] for video in task)
+                continue
+            log.debug("%s: %s", task[0].path, error)
+            yield [Embedded(task[0], failure=f"{NUM_RETRIES + 1} workers died while they read it")]
 
 
 class Worker:
@@ -111,7 +126,9 @@ class Worker:
     def __init__(self) -> None:
         self.setup: tuple[Predictor, Cut, frozenset[str], int] | None = None
 
-    def embed(self, setup: list[Any], videos: Sequence[VideoFile]) -> list[Embedded]:
+    def embed(self, setup: list[Any], videos: Sequence[VideoFile]) -> list["Embedded"]:
+        from allinone.apps.search.embedding import embed_videos
+
         if self.setup is None:
             predictor, cut, contents, num_threads = ray_module().get(setup[0])
             predictor = on_device(predictor, "cuda" if torch.cuda.is_available() else "cpu")
