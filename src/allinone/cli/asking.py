@@ -1,16 +1,11 @@
 """`allinone ask`, `classify` and `serve`."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
 
-from allinone.cli.show import progress_bars, show_notes
+from allinone.cli.show import print_json, progress_bars, show_notes, show_table
 from allinone.progress import clock
-
-if TYPE_CHECKING:
-    from allinone.questions import Moment
 
 UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 """Seconds of the units in which `--every` is given."""
@@ -52,7 +47,8 @@ class Asking:
         if self.json:
             print_json([asdict(moment) for moment in moments])
         else:
-            show_moments(moments, title)
+            rows = [(clock(m.start_sec, 1), clock(m.end_sec, 1), m.answer, f"{m.probability:.1%}") for m in moments]
+            show_table(("from", "to", "answer", "probability"), rows, title=title)
 
 
 def ask(video: str, question: str, *, asking: Asking) -> None:
@@ -74,23 +70,6 @@ def classify(video: str, *, labels: str, asking: Asking) -> None:
         labels (A,B,C): texts, separated by commas
     """
     asking.run(video, labels.split(","), title=video)
-
-
-def show_moments(moments: Sequence["Moment"], title: str) -> None:
-    """Print a table of the parts of a video."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("from", "to", "answer", "probability", title=escape(title))
-    for moment in moments:
-        start, end = clock(moment.start_sec, 1), clock(moment.end_sec, 1)
-        table.add_row(start, end, escape(moment.answer), f"{moment.probability:.1%}")
-    Console().print(table)
-
-
-def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
 
 
 def seconds(text: str) -> float:

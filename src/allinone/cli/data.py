@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allinone.cli.command import Group
-from allinone.cli.show import progress_bars
+from allinone.cli.show import print_json, progress_bars, show_table
 from allinone.video.names import on_disk
 
 if TYPE_CHECKING:
@@ -21,20 +21,17 @@ MAX_SHOWN = 20
 
 def list_datasets() -> None:
     """List all known datasets."""
-    from rich.console import Console
-    from rich.table import Table
-
     from allinone.datasets import all_known
 
-    table = Table("name", "description", "tasks", "records", "license")
+    rows = []
     for known in all_known():
-        tasks, sizes = [], []
-        for task, reading in known.card.tasks.items():
+        sizes = []
+        for reading in known.card.tasks.values():
             figures = [size.records for size in reading.splits.values() if size.records]
-            tasks.append(task)
             sizes.append(f"{max(figures):,}" if figures else "")
-        table.add_row(known.name, known.card.title, "\n".join(tasks), "\n".join(sizes), known.card.license)
-    Console().print(table)
+        card, tasks = known.card, "\n".join(known.card.tasks)
+        rows.append((known.name, card.title, tasks, "\n".join(sizes), card.license))
+    show_table(("name", "description", "tasks", "records", "license"), rows)
 
 
 def info(name: str, *, root: Path | None = None, json: bool = False) -> None:
@@ -50,8 +47,6 @@ def info(name: str, *, root: Path | None = None, json: bool = False) -> None:
         root (R): folder of the dataset
         json: print the counts as JSON
     """
-    import json as json_format
-
     from allinone.apps.tools.info import count_records, counts_as_json
     from allinone.datasets import find
 
@@ -63,7 +58,7 @@ def info(name: str, *, root: Path | None = None, json: bool = False) -> None:
         return
     counts = count_records(known, on_disk(root))
     if json:
-        print(json_format.dumps({"name": known.name, "root": str(root), "tasks": counts_as_json(counts)}, indent=2))
+        print_json({"name": known.name, "root": str(root), "tasks": counts_as_json(counts)})
     else:
         show_counts(f"{known.name} in {root}", counts)
 
@@ -200,21 +195,18 @@ def show_card(known: "DatasetEntry") -> None:
 
 def show_counts(title: str, counts: "DatasetCounts") -> None:
     """Print the counts of each task and split, and where they differ from the published ones."""
-    from rich.console import Console
-    from rich.table import Table
-
     from allinone.apps.tools.info import differences
 
-    table = Table("task", "split", "records", "videos", "options", "answers", "as published", title=title)
+    header, rows = ("task", "split", "records", "videos", "options", "answers", "as published"), []
     for task, splits in counts.items():
         for split, count in splits.items():
             if isinstance(count, str):
-                table.add_row(task, split, "-", "-", "-", "-", "not read")
+                rows.append((task, split, "-", "-", "-", "-", "not read"))
             else:
                 figures = (count.records, count.videos, count.options, count.answers)
                 verdict = {True: "yes", False: "no", None: ""}[count.equal]
-                table.add_row(task, split, *("" if figure is None else f"{figure:,}" for figure in figures), verdict)
-    Console().print(table)
+                rows.append((task, split, *("" if figure is None else f"{figure:,}" for figure in figures), verdict))
+    show_table(header, rows, title=title)
     for line in differences(counts):
         print(line)
 

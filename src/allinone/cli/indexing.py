@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from allinone.cli.show import progress_bars
+from allinone.cli.show import progress_bars, show_table
 
 if TYPE_CHECKING:
     from allinone.apps.search import AddReport, Ray, Shots, VideoIndex, Windows
@@ -200,12 +200,9 @@ def show_differences(index: "VideoIndex", contents: bool) -> None:
 
 def show_stats(index: "VideoIndex") -> None:
     """Print a table of what an index contains."""
-    from rich.console import Console
-    from rich.table import Table
-
-    stats, table = index.stats(), Table(show_header=False, title=index.path)
+    stats = index.stats()
     added = "" if stats.last_added is None else f"{stats.first_added:%Y-%m-%d} to {stats.last_added:%Y-%m-%d}"
-    for name, value in (
+    rows = [
         ("videos", f"{stats.num_videos:,}"),
         ("segments", f"{stats.num_segments:,}"),
         ("hours", f"{stats.duration_sec / 3600:,.1f}"),
@@ -215,6 +212,5 @@ def show_stats(index: "VideoIndex") -> None:
         ("search", stats.ann),
         ("not in the vector index yet", f"{stats.num_unindexed:,}"),
         ("added", added),
-    ):
-        table.add_row(name, value)
-    Console().print(table, markup=False)
+    ]
+    show_table((), rows, title=index.path)

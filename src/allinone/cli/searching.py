@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from allinone.cli.show import show_notes
+from allinone.cli.show import show_notes, show_table
 from allinone.progress import clock
 
 if TYPE_CHECKING:
@@ -126,21 +126,18 @@ def show_hits(index: "VideoIndex", hits: "dict[str, list[Hit]]", format: str, fp
 
 def show_hit_tables(hits: "dict[str, list[Hit]]", folder: str) -> None:
     """Print a table for each query. Paths are relative to `folder`, which contains all indexed videos."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from rich.table import Column
 
     for query, found in hits.items():
         is_reranked = any(hit.match is not None for hit in found)
-        title = Text(query if len(query) <= MAX_TITLE else f"{query[:MAX_TITLE]}...")
-        table = Table("score", *["match"] * is_reranked, "from", "to", title=title)
-        table.add_column("video", overflow="fold")
+        rows = []
         for hit in found:  # in the order of `match` where they were re-ranked
             match = ["" if hit.match is None else f"{hit.match:.3f}"] * is_reranked
             times = (clock(hit.start_sec, 1), clock(hit.end_sec, 1)) if hit.end_sec else ("", "")  # a photo has none
-            video = Text(os.path.relpath(hit.video, folder)).append(" (gone)" if hit.gone else "")
-            table.add_row(f"{hit.score:.3f}", *match, *times, video)
-        Console().print(table)
+            video = os.path.relpath(hit.video, folder) + (" (gone)" if hit.gone else "")
+            rows.append((f"{hit.score:.3f}", *match, *times, video))
+        header = ("score", *["match"] * is_reranked, "from", "to", Column("video", overflow="fold"))
+        show_table(header, rows, title=query if len(query) <= MAX_TITLE else f"{query[:MAX_TITLE]}...")
     print(f"in {folder}")
 
 

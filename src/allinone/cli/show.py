@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,15 +15,36 @@ def show_notes(notes: Iterable[str]) -> None:
         print(f"note: {note}", file=sys.stderr)
 
 
-def show_numbers(title: str, numbers: Mapping[str, float]) -> None:
-    """Print metrics as a table."""
+def show_table(
+    header: Sequence[Any], rows: Iterable[Sequence[Any]], *, title: str = "", caption: str = "", has_lines: bool = True
+) -> None:
+    """Print a table. Texts are printed as they are, because rich would read [MASK] as markup."""
+    from rich.box import HEAVY_HEAD, SIMPLE
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("measure", "value", title=title)
-    for name, value in numbers.items():
-        table.add_row(name, f"{value:.2f}")
-    Console().print(table)
+    table = Table(
+        *header,
+        title=Text(title, style="table.title") if title else None,
+        caption=Text(caption, style="table.caption") if caption else None,
+        box=HEAVY_HEAD if has_lines else SIMPLE,
+        padding=(0, 1) if has_lines else (0, 1, 0, 0),
+        show_header=bool(header),
+    )
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table, markup=False)
+
+
+def show_numbers(title: str, numbers: Mapping[str, float]) -> None:
+    """Print metrics as a table."""
+    show_table(("measure", "value"), [(name, f"{value:.2f}") for name, value in numbers.items()], title=title)
+
+
+def print_json(value: Any) -> None:
+    """Print indented JSON in ASCII, which every terminal can show, even paths that are not valid UTF-8."""
+    print(json.dumps(value, indent=2))
 
 
 def show_settings(description: Mapping[str, Any], derived: Collection[str], *, as_json: bool) -> None:
@@ -31,48 +52,36 @@ def show_settings(description: Mapping[str, Any], derived: Collection[str], *, a
     from allinone.settings import flatten
 
     if as_json:
-        print(json.dumps(description, indent=2, ensure_ascii=False))
+        print_json(description)
     else:
         print("\n".join(f"{key}={value}" for key, value in flatten(description) if key not in derived))
 
 
 def show_tables(tables: Mapping[str, Any]) -> None:
     """Print the results of an evaluation, a table for each evaluator."""
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-
     from allinone.evaluators.results import sentences, table
 
     for name, columns in tables.items():
         header, rows = table(columns)
-        shown = Table(*header, title=name, caption=" ".join(sentences(columns)), box=SIMPLE, padding=(0, 1, 0, 0))
-        for row in rows:
-            shown.add_row(*row)
-        Console().print(shown)
+        show_table(header, rows, title=name, caption=" ".join(sentences(columns)), has_lines=False)
 
 
 def show_comparisons(comparisons: Mapping[str, Any], first: str, second: str) -> None:
     """Print the differences of two evaluations, a table for each evaluator."""
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-
     print(f"A: {first}\nB: {second}")
     for name, comparison in comparisons.items():
-        pairs = max(score.num_pairs for score in comparison.scores.values())
-        caption = f"{pairs:,} predictions in both"
+        caption = f"{max(score.num_pairs for score in comparison.scores.values()):,} predictions in both"
         if any(comparison.num_unpaired):
             only_first, only_second = comparison.num_unpaired
             caption += f"; left out: {only_first:,} only in A, {only_second:,} only in B"
-        shown = Table("", "A", "B", "B - A", "95 % interval", title=name, caption=caption, box=SIMPLE)
+        rows = []
         for metric, score in comparison.scores.items():
             low, high = score.difference.low, score.difference.high
             interval = "" if low is None else f"{low:+.2f} to {high:+.2f}"
-            shown.add_row(
-                metric, f"{score.first:.2f}", f"{score.second:.2f}", f"{score.difference.value:+.2f}", interval
+            rows.append(
+                (metric, f"{score.first:.2f}", f"{score.second:.2f}", f"{score.difference.value:+.2f}", interval)
             )
-        Console().print(shown)
+        show_table(("", "A", "B", "B - A", "95 % interval"), rows, title=name, caption=caption, has_lines=False)
 
 
 @contextmanager
