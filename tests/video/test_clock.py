@@ -157,6 +157,11 @@ def test_time_0_is_where_sound_or_picture_begins_whichever_is_first(tmp_path, su
     assert read_frames(early, times_sec=[1]).times_sec.item() == pytest.approx(1, abs=0.02)
 
 
+def test_a_film_of_one_frame_with_sound_is_read(tmp_path):
+    path = write_film(tmp_path / "one.ts", [(0, RED)], sound=(0, 1))
+    assert colors(path, [0, 5]) == ["R", "R"]
+
+
 def test_a_clock_that_begins_at_ten_hours_is_that_of_any_film(tmp_path):
     path = write_film(tmp_path / "a.ts", steady(RED), clock_sec=36_000)
     assert read_frames(path, times_sec=[0.5]).times_sec.item() == pytest.approx(0.5)
