@@ -1,5 +1,7 @@
 """Which packets answer which moments, on packets that are made up."""
 
+from collections.abc import Iterator, Sequence
+
 import av
 import pytest
 
@@ -10,7 +12,10 @@ from allinone.video.seek import resolve
 STREAM = [(0, 1), (1, 4), (2, 2), (3, 3), (4, 6), (5, 5), (6, 7), (7, 8)]
 
 
-def packets(times: list[tuple[int | None, int | None]]) -> list[av.Packet]:
+Times = Sequence[tuple[int | None, int | None]]
+
+
+def packets(times: Times) -> list[av.Packet]:
     made = []
     for dts, pts in times:
         packet = av.Packet(b"a frame")
@@ -19,7 +24,7 @@ def packets(times: list[tuple[int | None, int | None]]) -> list[av.Packet]:
     return [*made, av.Packet()]
 
 
-def answers(times: list[tuple[int | None, int | None]], ticks: list[int]) -> list[tuple[int | None, list[int]]]:
+def answers(times: Times, ticks: list[int]) -> list[tuple[int | None, list[int]]]:
     return [(packet.pts, found) for packet, found in resolve(packets(times), ticks)]
 
 
@@ -36,7 +41,7 @@ def test_moments_between_frames_share_the_frame_before_them():
 def test_a_packet_is_held_back_until_no_other_can_be_shown_before_the_moment():
     read = 0
 
-    def counted():
+    def counted() -> Iterator[av.Packet]:
         nonlocal read
         for packet in packets(STREAM):
             read += 1

@@ -7,8 +7,8 @@ order of the file (P is predicted from the frame before, B from both neighbors),
     dts, decoded at  0     1     2     3     4     5     6     7      ascends
     pts, shown at    1     4     2     3     6     5     7     8      never before its dts
     keyframe         *                                   *
-                     ^ seek here             ^ skip the B frames at 2 and 3: nothing is predicted from them
-                                                   ^ wanted: the last pts <= 5; known when a dts is > 5
+                     ^ seek      ^     ^ skip            ^ dts > 5: no later frame is shown at 5,
+                                                   ^ so the last pts <= 5 is wanted
 
 Everything that this relies on is checked while reading: that keyframes are keyframes, that timestamps exist, ascend,
 and differ, that nothing is decoded in error. At the first `Doubt`, the caller reads in order instead.
