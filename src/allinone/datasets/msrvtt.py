@@ -61,9 +61,8 @@ LISTS = {
 }
 WHOLE = ("MSRVTT_data.json", "MSR_VTT.json")
 PARTS = ("train_val_videodatainfo.json", "test_videodatainfo.json")
-SENTENCES = ("sentences", "sen_id", "video_id", "caption")
-ANNOTATIONS = ("annotations", "id", "image_id", "caption")
-"""The list in an annotation file, and the fields of a caption: as published, and in `MSR_VTT.json`."""
+SENTENCES = Fields(id=("sen_id", "id"), video=("video_id", "image_id"), text=("caption",))
+"""Fields of a caption: as published, and in `MSR_VTT.json`."""
 
 CHOICE_FILES = ("msrvtt*_mc_test.jsonl", "msrvtt_mc_test.json", "MSR_MC_test.csv", "MSRVTT_MC_test.csv")
 CHOICES = Fields(
@@ -149,10 +148,8 @@ def chosen(root: Path, videos: Set[str], split: str) -> Iterator[Caption]:
 
 def sentences(file: Annotation) -> Iterator[Caption]:
     """Yield every caption of an annotation file."""
-    name, *fields = ANNOTATIONS if file.name == "msr_vtt.json" else SENTENCES
-    number, video, caption = fields
-    for sentence in file.under(name, *fields):
-        yield sentence.name(number), sentence.text(video), sentence.text(caption)
+    for sentence in file.under("annotations" if file.name == "msr_vtt.json" else "sentences"):
+        yield sentence.name(*SENTENCES.id), sentence.text(*SENTENCES.video), sentence.text(*SENTENCES.text)
 
 
 CARD = Card.of(__doc__, captions=Captions, choices=Choices)

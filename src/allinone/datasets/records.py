@@ -73,9 +73,9 @@ def numbered(files: Names, texts: Iterable[str]) -> Captioned:
 def caption_examples(captioned: Iterable[Captioned], videos: Videos) -> Iterator[Example]:
     """Yield an example for each caption."""
     for one in captioned:
-        path = videos.path(*one.files)
+        path, video_id = videos.path(*one.files), one.video_id
         for name, text in one.captions:
-            yield Example(id=name, video=path, video_id=one.video_id, text=collapse_spaces(text))
+            yield Example(id=name, video=path, video_id=video_id, text=collapse_spaces(text))
 
 
 def read_captions(
@@ -133,18 +133,18 @@ def read_questions(
         answer: what the question has to be answered with; the default is an open answer.
         kind: the type of the question; the default is none.
     """
-    path, answers = cache(path), Answers.of(root, file)
+    # Cached by video, because most have many questions.
+    path, ids = cache(path), cache(lambda name: (video_id(name), bare(name)))
+    answers = Answers.of(root, file)
     counts: Counter[str] = Counter()
 
     def example(record: Record) -> Example:
-        name = record.name(*fields.video)
-        video, name = video_id(name), bare(name)
+        video, name = ids(record.name(*fields.video))
         counts[name] += 1
         id_ = record.optional(*fields.id) or f"{name}#{counts[name]}"
         answered = answers.to(id_) if answers else record
         if answer is None and options_of(record, fields):
             raise record.error("has options to choose from, where an open question has none; is it of another task?")
-        # The path is cached, because most videos have many questions.
         return Example(
             id=id_,
             video=path(video),
@@ -206,9 +206,10 @@ def one_of(num_options: int) -> Answer:
 
 def options_of(record: Record, fields: Fields = QUESTIONS) -> list[str] | None:
     """Return the options of a question; None if it has none."""
-    lists = [name for name in fields.options if isinstance(record.get(name), list)] or [fields.options[0]]
-    if record.has(*lists):
-        return record.texts(*lists)
+    for name in fields.options:
+        # A later name may also be that of a text, as MSR-VTT's `caption` is: then it has no options.
+        if isinstance(record.get(name), list) or (name == fields.options[0] and record.has(name)):
+            return record.texts(name)
     first = 0 if record.has("a0") else 1
     columns = [f"a{number}" for number in range(first, first + 10)]
     return [record.name(column) for column in takewhile(record.has, columns)] or None

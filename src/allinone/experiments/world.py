@@ -1,4 +1,4 @@
-"""The made world (`datasets/synthetic.py`): what `allinone demo` trains and evaluates."""
+"""The synthetic world (`datasets/synthetic`): what `allinone demo` trains and evaluates."""
 
 from dataclasses import replace
 
