@@ -28,7 +28,7 @@ from allinone.experiment import (
     train,
     warn_of_unused_batch_size,
 )
-from allinone.experiments import experiments, find, finetune, short_name
+from allinone.experiments import experiments, find, questions, recognition, retrieval, short_name
 from allinone.files.lock import only_process
 from allinone.inference import load
 from allinone.model.config import NANO
@@ -379,6 +379,7 @@ def test_a_size_of_the_vocabulary_that_another_one_replaces_is_told(root, tmp_pa
 
 
 def test_every_fine_tuning_has_the_published_batch_on_one_gpu_and_on_eight():
-    runs = [make() for make in experiments().values() if make.__module__ == finetune.__name__]
+    modules = {module.__name__ for module in (questions, recognition, retrieval)}
+    runs = [make() for make in experiments().values() if make.__module__ in modules]
     assert len(runs) > 20
     assert {(run.data.accumulate(1), run.data.accumulate(8)) for run in runs} == {(8, 1)}

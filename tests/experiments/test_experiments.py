@@ -15,7 +15,7 @@ from allinone.checkpoint import save_checkpoint
 from allinone.data.example import Dataset, Example
 from allinone.data.sources import TrainingData
 from allinone.experiment import Experiment, TokenizerConfig, evaluate, train
-from allinone.experiments import experiments, finetune, pretrain, zero_shot
+from allinone.experiments import experiments, pretrain, questions, recognition, retrieval, zero_shot
 from allinone.inference import Predictor
 from allinone.model.model import AllInOne
 from layouts.item import Item
@@ -23,7 +23,7 @@ from tiny import CONFIG, tiny_predictor, tiny_tokenizer, write_videos
 
 SIZES = {"train": 6, "val": 4, "test": 4}
 COLORS = ("red", "green", "blue", "black", "white")
-MODULES = (finetune, pretrain, zero_shot)
+MODULES = (pretrain, questions, recognition, retrieval, zero_shot)
 NAMES = sorted(name for name, made in experiments().items() if made.__module__ in {m.__name__ for m in MODULES})
 
 

@@ -14,7 +14,7 @@ from allinone.files.reading import read_json
 from allinone.own_code import load_code, loaded_file, warn_of_other_code
 from allinone.settings import restore
 
-MODULES = ("captioned", "finetune", "pretrain", "world", "zero_shot")
+MODULES = ("captioned", "pretrain", "questions", "recognition", "retrieval", "world", "zero_shot")
 
 
 def experiments() -> dict[str, Callable[[], Experiment]]:
