@@ -44,7 +44,7 @@ from allinone.apps.export import export
 from allinone.apps.tools.shard import Limits, shard
 from allinone.data.clip_reader import ClipReader, Span
 from allinone.data.example import Example
-from allinone.data.loader import DataConfig, Loader
+from allinone.data.loader import DataConfig, example_loader
 from allinone.datasets import find
 from allinone.inference import Predictor
 from allinone.model.config import SIZES, ModelConfig
@@ -264,7 +264,7 @@ class Bench:
 
         for workers in (1, 2):
             data = DataConfig(batch_size=batch, num_workers=workers)
-            batches = Loader(
+            batches = example_loader(
                 examples, some_tokenizer(config), data, training=True, num_frames=config.num_frames,
                 max_text_len=config.max_text_len,
             ).forever()  # fmt: skip

@@ -281,7 +281,7 @@ def test_every_setting_is_used_as_it_was_set(root, tmp_path, monkeypatch):
     run = MagicMock(return_value=TrainResult(tmp_path, 0, {}))
     loader = MagicMock(side_effect=lambda *_, **__: MagicMock(spec=Loader, unreadable={}))
     monkeypatch.setattr("allinone.experiment.run_training", run)
-    monkeypatch.setattr("allinone.data.sources.Loader", loader)
+    monkeypatch.setattr("allinone.data.sources.example_loader", loader)
     values = (f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in wanted.items())
     changed = override(start, values)
     train(changed, tmp_path / "run", cache=FrameCache([], 1, changed.data.transform.resize))

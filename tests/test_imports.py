@@ -15,6 +15,7 @@ CORE = {
     "files": set(),
     "types": set(),
     "metrics": {"types"},
+    "intervals": {"metrics"},
     "video": {"files", "types"},
     "text": {"files", "types"},
     "model": {"files", "types", "text"},
@@ -26,7 +27,7 @@ CORE = {
     "scoring": {"model", "text"},
     "questions": set(),
     "inference": {"model", "video", "text", "data", "checkpoint", "scoring", "questions"},
-    "evaluators": {"files", "types", "metrics", "inference", "model", "text", "data", "checkpoint"},
+    "evaluators": {"files", "types", "metrics", "intervals", "inference", "model", "text", "data", "checkpoint"},
     "train": {"files", "types", "model", "text", "objectives", "checkpoint", "settings"},
     "experiment": {
         "settings", "own_code", "types", "model", "text", "data", "objectives", "checkpoint", "inference", "evaluators",

@@ -3,16 +3,16 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from allinone.intervals import Bootstrap, Score
 from allinone.metrics import (
-    Bootstrap,
-    Score,
     best_constant,
     first_of,
     human_credit,
+    indices_by_kind,
     median_rank,
     prefers_own,
+    recall_at,
     retrieval_ranks,
-    rows_by_kind,
     top_k_indices,
     whole_numbers,
 )
@@ -38,7 +38,7 @@ def test_ranks_count_what_scores_higher():
 def test_constant_scores_are_not_a_perfect_ranking():
     ranks = retrieval_ranks(torch.zeros(4, 10), torch.arange(4))
     assert ranks.tolist() == [9] * 4
-    assert not (ranks < 1).any()
+    assert not recall_at(1, ranks).any()
 
 
 def test_the_best_placed_of_several_relevant_items_counts():
@@ -119,7 +119,7 @@ def test_nothing_has_no_score():
 
 
 def test_rows_without_a_kind_are_in_none():
-    rows = rows_by_kind(["shape", "shape", "colour", None])
+    rows = indices_by_kind(["shape", "shape", "colour", None])
     assert {kind: some.tolist() for kind, some in rows.items()} == {"colour": [2], "shape": [0, 1]}
 
 
@@ -155,7 +155,7 @@ def test_an_answer_is_worth_what_leaving_each_person_out_in_turn_gives_on_averag
 
 def test_three_of_ten_who_agree_are_worth_nine_tenths():
     assert human_credit(["a"] * 3 + ["b"] * 7) == {"a": pytest.approx(0.9), "b": 1}
-    with pytest.raises(ValueError, match="two people or more"):
+    with pytest.raises(ValueError, match="at least two people"):
         human_credit(["a"])
 
 

@@ -14,6 +14,7 @@ from allinone.checkpoint import Checkpoint, load_checkpoint
 from allinone.checks import did_you_mean
 from allinone.data.cache import FrameCache
 from allinone.data.clip_reader import Control
+from allinone.data.completeness import Tables
 from allinone.data.sources import Data, Source, TrainingData, batch_sizes, num_accumulated
 from allinone.evaluators.base import Evaluation, EvaluatorConfig
 from allinone.evaluators.controls import check_data, check_heads, metric_values, run_evaluator
@@ -165,9 +166,10 @@ def prepare(
     """
     if not experiment.train_data:
         raise ValueError("this experiment has nothing to train on; it is for `allinone evaluate CHECKPOINT`")
-    training_data = TrainingData(experiment.train_data, experiment.data)
+    tables = Tables()
+    training_data = TrainingData(experiment.train_data, experiment.data, tables)
     for config in experiment.evaluators.values():
-        check_data(config, experiment.data)
+        check_data(config, experiment.data, tables)
     start = load_checkpoint(experiment.init, experiment.model.num_frames) if experiment.init else None
     if start is not None:
         experiment = adopt(experiment, start)
@@ -196,7 +198,7 @@ def prepare(
 
     def evaluate_step(model: Any, step: int) -> dict[str, float]:
         predictor = Predictor(model, tokenizer, data=experiment.data)
-        return metric_values(run_evaluators(predictor, experiment, (), on_progress))
+        return metric_values(run_evaluators(predictor, experiment, (), on_progress, tables))
 
     return Prepared(
         training_model=training_model,
@@ -319,8 +321,9 @@ def evaluate(
     with nullcontext() if to is None else only_process(to):
         if to is not None:
             refuse_to_replace(to, overwrite)
+        tables = Tables()
         for config in experiment.evaluators.values():
-            check_data(config, experiment.data)
+            check_data(config, experiment.data, tables)
         if unused := sorted(key for key in experiment.chosen if key.startswith(Experiment.FOR_TRAINING)):
             log.warning("without effect on an evaluation, since they are for training: %s", ", ".join(unused))
         predictor = load_for(checkpoint, experiment)
@@ -330,19 +333,24 @@ def evaluate(
         if "data.transform.resize" in experiment.chosen:
             transform = replace(transform, resize=experiment.data.transform.resize)
         experiment = replace(experiment, data=replace(experiment.data, transform=transform))
-        tables = run_evaluators(predictor, experiment, controls, on_progress)
+        evaluations = run_evaluators(predictor, experiment, controls, on_progress, tables)
         if to is not None:
             facts = {"checkpoint": predictor.name, "experiment": name, **circumstances(predictor, experiment)}
-            write_results(to, facts, tables, overwrite)
-    return tables
+            write_results(to, facts, evaluations, overwrite)
+    return evaluations
 
 
 def run_evaluators(
-    predictor: Predictor, experiment: Experiment, controls: Sequence[Control], on_progress: Progress | None
+    predictor: Predictor,
+    experiment: Experiment,
+    controls: Sequence[Control],
+    on_progress: Progress | None,
+    tables: Tables | None = None,
 ) -> dict[str, dict[str, Evaluation]]:
-    """Return the columns of each evaluator, by name."""
+    """Return the columns of each evaluator, by name. Data sets that are not among the open `tables` are read here."""
+    tables = tables or Tables()
     return {
-        name: run_evaluator(predictor, config, experiment.data, controls, on_progress)
+        name: run_evaluator(predictor, config, experiment.data, controls, on_progress, tables)
         for name, config in experiment.evaluators.items()
     }
 

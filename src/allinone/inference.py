@@ -381,7 +381,7 @@ class Predictor(Scorer):
                 "folder: Tokenizer.from_vocab('vocab.txt').save(folder)"
             )
         whole = self.tokenizer.tokenize(texts)
-        note = cut_note(whole, self.max_text_len)
+        note = cut_note([len(ids) for ids in whole], self.max_text_len)
         if note and not self.is_cut_logged and self.data.control == "none":  # controls read the same texts again
             log.warning("%s", note)
             self.is_cut_logged = True

@@ -7,6 +7,7 @@ import pytest
 
 from allinone.data.completeness import require_complete
 from allinone.data.example import Example
+from allinone.data.table import ExampleTable
 from allinone.datasets.base import SplitDataset, SplitSize
 from fixed import Fixed, example
 
@@ -30,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def check(dataset: Fixed, root: Path, allow_missing: bool = False) -> int:
-    return require_complete(dataset, dataset.examples(root), root, allow_missing)
+    return require_complete(dataset, ExampleTable.of(dataset.examples(root)), root, allow_missing)
 
 
 def test_a_whole_data_set_passes(root: Path, caplog: pytest.LogCaptureFixture):

@@ -20,8 +20,8 @@ from allinone.video import VideoError
 from allinone.video.transforms import Transform
 
 CONFIG = DataConfig(batch_size=4, transform=Transform.Config(resize=32, crop=28, random_crop=True))
-Loader = partial(loaders.Loader, num_frames=2, max_text_len=40)
-ClipLoader = partial(loaders.ClipLoader, num_frames=2)
+example_loader = partial(loaders.example_loader, num_frames=2, max_text_len=40)
+clip_loader = partial(loaders.clip_loader, num_frames=2)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def assert_equal(left: list[Batch], right: list[Batch]) -> None:
 
 
 def test_a_batch_holds_clips_with_their_texts(examples: list[Example], tokenizer: Tokenizer):
-    loader = Loader(examples, tokenizer, CONFIG, training=True)
+    loader = example_loader(examples, tokenizer, CONFIG, training=True)
     seen = []
     for indices, batch in loader.indexed():
         assert batch.frames.shape == (4, 2, 3, 28, 28)
@@ -68,13 +68,13 @@ def test_the_number_of_workers_changes_nothing(broken: list[Example], tokenizer:
     runs = []
     for num_workers, cache_mb in [(0, 0), (2, 0), (1, 2), (2, 2), (0, 2)]:
         config = replace(CONFIG, num_workers=num_workers, cache_mb=cache_mb)
-        runs.append(list(itertools.islice(Loader(broken, tokenizer, config, training=True).forever(), 15)))
+        runs.append(list(itertools.islice(example_loader(broken, tokenizer, config, training=True).forever(), 15)))
     for run in runs[1:]:
         assert_equal(run, runs[0])
 
 
 def test_moments_and_crops_are_drawn_anew_each_epoch(examples: list[Example], tokenizer: Tokenizer):
-    loader = Loader(examples, tokenizer, replace(CONFIG, cache_mb=2), training=True)
+    loader = example_loader(examples, tokenizer, replace(CONFIG, cache_mb=2), training=True)
     red = []
     for _ in range(2):
         clips = {}
@@ -88,7 +88,7 @@ def test_moments_and_crops_are_drawn_anew_each_epoch(examples: list[Example], to
 def test_loading_leaves_the_global_generator_alone(examples: list[Example], tokenizer: Tokenizer):
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    next(iter(Loader(examples, tokenizer, CONFIG, training=True)))
+    next(iter(example_loader(examples, tokenizer, CONFIG, training=True)))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -98,38 +98,38 @@ def test_a_resumed_loader_goes_on_with_the_next_batch(
     broken: list[Example], tokenizer: Tokenizer, num_workers: int, done: int
 ):
     config = replace(CONFIG, num_workers=num_workers)
-    unbroken = list(itertools.islice(Loader(broken, tokenizer, CONFIG, training=True).forever(), 20))
-    first = Loader(broken, tokenizer, config, training=True)
+    unbroken = list(itertools.islice(example_loader(broken, tokenizer, CONFIG, training=True).forever(), 20))
+    first = example_loader(broken, tokenizer, config, training=True)
     stream = first.forever()
     for _ in range(done):
         next(stream)
     state = json.loads(json.dumps(first.state_dict()))
-    second = Loader(broken, tokenizer, config, training=True)
+    second = example_loader(broken, tokenizer, config, training=True)
     second.load_state_dict(state)
     assert_equal(list(itertools.islice(second.forever(), 20 - done)), unbroken[done:])
 
 
 def test_epochs_one_by_one_are_the_endless_stream(examples: list[Example], tokenizer: Tokenizer):
-    loader = Loader(examples, tokenizer, CONFIG, training=True)
+    loader = example_loader(examples, tokenizer, CONFIG, training=True)
     epochs = [*loader, *loader]
     assert loader.epoch == 2
-    endless = itertools.islice(Loader(examples, tokenizer, CONFIG, training=True).forever(), 24)
+    endless = itertools.islice(example_loader(examples, tokenizer, CONFIG, training=True).forever(), 24)
     assert_equal(epochs, list(endless))
 
 
 def test_a_position_in_other_data_is_refused(examples: list[Example], tokenizer: Tokenizer):
-    state = Loader(examples, tokenizer, CONFIG, training=True).state_dict()
-    other_size = Loader(examples, tokenizer, replace(CONFIG, batch_size=5), training=True)
+    state = example_loader(examples, tokenizer, CONFIG, training=True).state_dict()
+    other_size = example_loader(examples, tokenizer, replace(CONFIG, batch_size=5), training=True)
     with pytest.raises(ValueError, match="batch_size was 4, is 5"):
         other_size.load_state_dict(state)
     with pytest.raises(ValueError, match="examples was"):
-        Loader(examples[::-1], tokenizer, CONFIG, training=True).load_state_dict(state)
+        example_loader(examples[::-1], tokenizer, CONFIG, training=True).load_state_dict(state)
     moved = [replace(e, video=Path("elsewhere") / e.files[0].name) for e in examples]
-    Loader(moved, tokenizer, replace(CONFIG, num_workers=3, cache_mb=5), training=True).load_state_dict(state)
+    example_loader(moved, tokenizer, replace(CONFIG, num_workers=3, cache_mb=5), training=True).load_state_dict(state)
 
 
 def test_ranks_share_an_epoch_without_overlap(examples: list[Example], tokenizer: Tokenizer):
-    ranks = [Loader(examples, tokenizer, CONFIG, training=True, rank=r, world_size=2) for r in range(2)]
+    ranks = [example_loader(examples, tokenizer, CONFIG, training=True, rank=r, world_size=2) for r in range(2)]
     read = [[indices for indices, _ in loader.indexed()] for loader in ranks]
     assert [len(batches) for batches in read] == [6, 6] == [len(loader) for loader in ranks]
     flat = [i for batches in read for batch in batches for i in batch]
@@ -141,7 +141,7 @@ def test_unreadable_videos_are_replaced_in_training(
     broken: list[Example], tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
 ):
     for num_workers in (0, 2):
-        loader = Loader(broken, tokenizer, replace(CONFIG, num_workers=num_workers), training=True)
+        loader = example_loader(broken, tokenizer, replace(CONFIG, num_workers=num_workers), training=True)
         with caplog.at_level(logging.WARNING):
             batches = list(loader)
         assert all(len(batch) == 4 for batch in batches)
@@ -159,12 +159,12 @@ def test_training_stops_where_nothing_can_be_read(examples: list[Example], token
     nowhere = [replace(e, video=Path("nowhere.mp4")) for e in examples]
     for num_workers in (0, 1):
         with pytest.raises(VideoError, match=r"none of 200 videos tried can be read(.|\n)*nowhere\.mp4: no such file"):
-            next(iter(Loader(nowhere, tokenizer, replace(CONFIG, num_workers=num_workers), training=True)))
+            next(iter(example_loader(nowhere, tokenizer, replace(CONFIG, num_workers=num_workers), training=True)))
 
 
 def test_unreadable_videos_are_one_error_in_evaluation(broken: list[Example], tokenizer: Tokenizer):
     for num_workers in (0, 2):
-        loader = Loader(broken, tokenizer, replace(CONFIG, num_workers=num_workers), training=False)
+        loader = example_loader(broken, tokenizer, replace(CONFIG, num_workers=num_workers), training=False)
         batches = iter(loader)
         assert len([next(batches), next(batches)]) == 2  # a bad one is in the third
         with pytest.raises(VideoError) as error:
@@ -175,14 +175,14 @@ def test_unreadable_videos_are_one_error_in_evaluation(broken: list[Example], to
 
 
 def test_missing_videos_may_be_left_out_of_an_evaluation(broken: list[Example], tokenizer: Tokenizer):
-    loader = Loader(broken, tokenizer, CONFIG, training=False, allow_missing=True)
+    loader = example_loader(broken, tokenizer, CONFIG, training=False, allow_missing=True)
     read = [(indices, batch.video_ids) for indices, batch in loader.indexed()]
     assert [i for indices, _ in read for i in indices] == [i for i, e in enumerate(broken) if e.video_id not in "25"]
     assert loader.unreadable.keys() == {"2", "5"}
 
 
 def test_evaluation_keeps_the_order_and_draws_nothing(examples: list[Example], tokenizer: Tokenizer):
-    loader = Loader(examples, tokenizer, CONFIG, training=False)
+    loader = example_loader(examples, tokenizer, CONFIG, training=False)
     assert [i for indices, _ in loader.indexed() for i in indices] == list(range(50))
     assert_equal(list(loader), list(loader))
 
@@ -190,7 +190,7 @@ def test_evaluation_keeps_the_order_and_draws_nothing(examples: list[Example], t
 def test_questions_come_with_labels_and_apart_from_captions(examples: list[Example], tokenizer: Tokenizer):
     asked = [replace(e, text="a dog", answer=answer) for e, answer in zip(examples, ["Red", "blue"] * 15, strict=False)]
     answers = AnswerVocabulary(("red",))
-    loader = Loader([*examples, *asked], tokenizer, CONFIG, training=True, answers=answers)
+    loader = example_loader([*examples, *asked], tokenizer, CONFIG, training=True, answers=answers)
     kinds = []
     for indices, batch in loader.indexed():
         kinds.append(batch.labels is not None)
@@ -201,25 +201,25 @@ def test_questions_come_with_labels_and_apart_from_captions(examples: list[Examp
             assert max(indices) < 50
     assert sorted(kinds) == [False] * 12 + [True] * 7
     with pytest.raises(ValueError, match="need the vocabulary of their answers"):
-        Loader(asked, tokenizer, CONFIG, training=True)
+        example_loader(asked, tokenizer, CONFIG, training=True)
     with pytest.raises(ValueError, match="apart"):
-        Loader([*examples, *asked], tokenizer, CONFIG, training=False, answers=answers)
+        example_loader([*examples, *asked], tokenizer, CONFIG, training=False, answers=answers)
 
 
 def test_loaders_can_share_a_cache(examples: list[Example], tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch):
     cache = FrameCache([e.files[0] for e in examples], megabytes=2, size=32)
-    list(Loader(examples, tokenizer, CONFIG, training=True, cache=cache))
+    list(example_loader(examples, tokenizer, CONFIG, training=True, cache=cache))
     monkeypatch.setattr("allinone.data.cache.probe", lambda *a, **k: pytest.fail("opened again"))
-    assert len(list(Loader(examples, tokenizer, CONFIG, training=False, cache=cache))) == 13
+    assert len(list(example_loader(examples, tokenizer, CONFIG, training=False, cache=cache))) == 13
     other = replace(CONFIG, transform=Transform.Config(resize=40, crop=32))
     with pytest.raises(ValueError, match=r"size 32, but transform\.resize is 40"):
-        Loader(examples, tokenizer, other, training=True, cache=cache)
+        example_loader(examples, tokenizer, other, training=True, cache=cache)
 
 
 def test_long_captions_are_cut_and_counted(
     examples: list[Example], tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
 ):
-    batch = next(iter(Loader(examples, tokenizer, CONFIG, training=True, max_text_len=3)))
+    batch = next(iter(example_loader(examples, tokenizer, CONFIG, training=True, max_text_len=3)))
     lengths = [len(row) for row in tokenizer.tokenize([example.text for example in examples])]
     assert caplog.messages == [
         f"{sum(length > 3 for length in lengths)} of {len(examples)} texts, of up to {max(lengths)} tokens, cut to 3, "
@@ -231,7 +231,7 @@ def test_long_captions_are_cut_and_counted(
 
 def test_no_examples_are_an_error(tokenizer: Tokenizer):
     with pytest.raises(ValueError, match="no examples"):
-        Loader([], tokenizer, CONFIG, training=True)
+        example_loader([], tokenizer, CONFIG, training=True)
 
 
 @pytest.mark.parametrize("name", ["batch_size", "length_window"])
@@ -245,8 +245,8 @@ def test_senseless_settings_are_refused(name: str):
 def test_clips_alone_come_in_order_from_any_kind_of_source(videos: list[Path], examples: list[Example]):
     sources = [videos[0], str(videos[1]), videos[2].read_bytes(), Span(videos[3], 0.5, 1.5), examples[20]]
     for num_workers in (0, 2):
-        loader = ClipLoader(sources, replace(CONFIG, batch_size=2, num_workers=num_workers))
-        read = list(loader)
+        loader = clip_loader(sources, replace(CONFIG, batch_size=2, num_workers=num_workers))
+        read = list(loader.clips())
         assert [indices for indices, _ in read] == [[0, 1], [2, 3], [4]]
         assert len(loader) == 3
         green = torch.cat([frames for _, frames in read])[:, :, 1].float().mean((1, 2, 3))
@@ -254,9 +254,9 @@ def test_clips_alone_come_in_order_from_any_kind_of_source(videos: list[Path], e
 
 
 def test_views_of_a_clip_lie_beside_each_other(videos: list[Path]):
-    views = torch.cat([f for _, f in ClipLoader(videos[:3], replace(CONFIG, batch_size=2), num_views=3)])
+    views = torch.cat([f for _, f in clip_loader(videos[:3], replace(CONFIG, batch_size=2), num_views=3).clips()])
     assert views.shape == (9, 2, 3, 28, 28)
-    one = torch.cat([f for _, f in ClipLoader(videos[:3], CONFIG)])
+    one = torch.cat([f for _, f in clip_loader(videos[:3], CONFIG).clips()])
     assert torch.equal(views[1::3], one)  # the middle one of three
     assert not torch.equal(views[0::3], one)
 
@@ -264,14 +264,14 @@ def test_views_of_a_clip_lie_beside_each_other(videos: list[Path]):
 def test_unreadable_clips_are_one_error_or_left_out(broken: list[Example]):
     clips = broken[::5]
     with pytest.raises(VideoError, match="2 videos cannot be read"):
-        list(ClipLoader(clips, CONFIG))
-    loader = ClipLoader(clips, replace(CONFIG, batch_size=1), allow_missing=True)
-    assert [indices for indices, _ in loader] == [[i] for i in range(10) if i not in (2, 5)]
+        list(clip_loader(clips, CONFIG).clips())
+    loader = clip_loader(clips, replace(CONFIG, batch_size=1), allow_missing=True)
+    assert [indices for indices, _ in loader.clips()] == [[i] for i in range(10) if i not in (2, 5)]
     assert loader.unreadable.keys() == {2, 5}
 
 
 def test_no_clips_are_no_batches():
-    assert list(ClipLoader([], CONFIG)) == []
+    assert list(clip_loader([], CONFIG).clips()) == []
 
 
 def test_choices_bring_all_their_options_and_batches_hold_one_number_of_them(videos: list[Path], tokenizer: Tokenizer):
@@ -282,7 +282,7 @@ def test_choices_bring_all_their_options_and_batches_hold_one_number_of_them(vid
     examples = [choice(i, ("dog", "red ball")) for i in range(4)] + [choice(i, ("dog", "ball", "")) for i in range(4)]
     config = replace(CONFIG, batch_size=2)
     seen = []
-    for indices, batch in Loader(examples, tokenizer, config, training=True).indexed():
+    for indices, batch in example_loader(examples, tokenizer, config, training=True).indexed():
         assert batch.task == "choice"
         assert len(batch) == 2
         texts = [t for i in indices for t in examples[i].texts]
@@ -300,17 +300,17 @@ def test_labels_and_numbers_come_as_they_are_known(videos: list[Path], tokenizer
     numbers = [Example(video=v, video_id=v.stem, text="a", number=i) for i, v in enumerate(videos)]
     config = replace(CONFIG, batch_size=5)
     for examples, wanted in ((labels, [2, 0] * 5), (numbers, list(range(10)))):
-        loader = Loader(examples, tokenizer, config, training=False, classes=("sit", "jump", "run"))
+        loader = example_loader(examples, tokenizer, config, training=False, classes=("sit", "jump", "run"))
         found = [batch.labels.tolist() for batch in loader if batch.labels is not None]
         assert [label for labels in found for label in labels] == wanted
     with pytest.raises(ValueError, match="no class 'run' among 1"):
-        Loader(labels, tokenizer, config, training=True, classes=("sit",))
+        example_loader(labels, tokenizer, config, training=True, classes=("sit",))
 
 
 def test_secret_and_unknown_answers_are_ignored(videos: list[Path], tokenizer: Tokenizer):
     answers = ("red", "", "green")
     examples = [Example(video=v, video_id=v.stem, text="a", answer=a) for v, a in zip(videos, answers, strict=False)]
-    loader = Loader(examples, tokenizer, CONFIG, training=False, answers=AnswerVocabulary(("red",)))
+    loader = example_loader(examples, tokenizer, CONFIG, training=False, answers=AnswerVocabulary(("red",)))
     assert [batch.labels.tolist() for batch in loader if batch.labels is not None] == [[0, IGNORE, IGNORE]]
 
 
@@ -318,4 +318,4 @@ def test_no_more_workers_start_than_there_are_processors(broken, tokenizer, monk
     """Otherwise torch warns at every start, which is an error here."""
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
     config = replace(CONFIG, num_workers=64)
-    assert len(next(iter(Loader(broken, tokenizer, config, training=True)))) > 0
+    assert len(next(iter(example_loader(broken, tokenizer, config, training=True)))) > 0

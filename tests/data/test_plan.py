@@ -5,13 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from allinone.data import plan as plans
 from allinone.data.plan import EvaluationPlan, TrainingPlan
 
 
-def plan(videos: list[int], **changes) -> TrainingPlan:
+def plan(videos: list[int], lengths: list[int] | None = None, kinds: list[str] | None = None, **changes):
+    names = np.array(kinds or ["captions"] * len(videos))
     settings = {
-        "lengths": [3] * len(videos),
-        "kinds": ["captions"] * len(videos),
+        "lengths": np.array(lengths or [3] * len(videos)),
+        "kinds": {str(name): np.flatnonzero(names == name) for name in np.unique(names)},
         "batch_size": 4,
         "world_size": 1,
         "seed": 0,
@@ -19,7 +21,20 @@ def plan(videos: list[int], **changes) -> TrainingPlan:
         "unique_videos": True,
         "drop_last": True,
     }
-    return TrainingPlan(videos=videos, **{**settings, **changes})
+    return Lists(TrainingPlan(videos=np.array(videos), **{**settings, **changes}))
+
+
+class Lists:
+    """A plan whose batches are lists."""
+
+    def __init__(self, plan: TrainingPlan | EvaluationPlan):
+        self.plan = plan
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def epoch(self, epoch: int, rank: int = 0) -> list[list[int]]:
+        return [batch.tolist() for batch in self.plan.epoch(epoch, rank)]
 
 
 def flat(batches: list[list[int]]) -> list[int]:
@@ -38,10 +53,11 @@ def flat(batches: list[list[int]]) -> list[int]:
 def test_any_epoch_shows_every_example_once_and_is_alike_for_all_ranks(
     videos: list[int], batch_size: int, world_size: int, unique: bool, mixed: bool, epoch: int
 ):
+    kinds = ["questions" if mixed and v % 3 == 0 else "captions" for v in videos]
     made = plan(
         videos,
         lengths=[v % 5 for v in videos],
-        kinds=["questions" if mixed and v % 3 == 0 else "captions" for v in videos],
+        kinds=kinds,
         batch_size=batch_size,
         world_size=world_size,
         unique_videos=unique,
@@ -52,7 +68,7 @@ def test_any_epoch_shows_every_example_once_and_is_alike_for_all_ranks(
     group_size = [flat(list(step)) for step in zip(*ranks, strict=True)]
     for step, batch in zip(zip(*ranks, strict=True), group_size, strict=True):
         assert len({len(b) for b in step}) == 1
-        assert len({made.kinds[i] for i in batch}) == 1
+        assert len({kinds[i] for i in batch}) == 1
     assert set(flat(group_size)) == set(range(len(videos)))
     assert len(flat(group_size)) - len(videos) < 2 * world_size
 
@@ -127,17 +143,49 @@ def test_long_and_short_batches_are_mixed():
     assert abs(np.corrcoef(longest, np.arange(len(longest)))[0, 1]) < 0.3
 
 
-@given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 4))
-def test_evaluation_sees_every_example_once_in_order(num_examples: int, batch_size: int, world_size: int):
-    if num_examples < world_size:
-        with pytest.raises(ValueError, match="cannot be shared"):
-            EvaluationPlan(num_examples=num_examples, batch_size=batch_size, world_size=world_size)
-        return
-    made = EvaluationPlan(num_examples=num_examples, batch_size=batch_size, world_size=world_size)
-    ranks = [made.epoch(0, rank) for rank in range(world_size)]
-    assert {len(batches) for batches in ranks} == {len(made)}
-    assert flat([b for batches in ranks for b in batches]) == list(range(num_examples))
-    assert all(min(1, batch_size - 1) <= len(b) <= batch_size for batches in ranks for b in batches)
+@given(st.integers(0, 60), st.integers(1, 9))
+def test_evaluation_sees_every_example_once_in_order(num_examples: int, batch_size: int):
+    made = Lists(EvaluationPlan(num_examples=num_examples, batch_size=batch_size))
+    batches = made.epoch(0)
+    assert len(batches) == len(made)
+    assert flat(batches) == list(range(num_examples))
+    assert all(len(batch) == batch_size for batch in batches[:-1])
+
+
+def dealt_one_by_one(order: list[int], videos: list[int], size: int) -> list[list[int]]:
+    """The rule of `unique_videos` in its plainest form: every example is looked at."""
+    share = -(-size // len({videos[i] for i in order}))
+    coming, waiting, batches = list(order), [], []
+    while coming or waiting:
+        batch: list[int] = []
+        room = min(size, len(coming) + len(waiting))
+        arrival = list(dict.fromkeys(videos[i] for i in waiting))
+        for i in sorted(waiting, key=lambda i: arrival.index(videos[i])):
+            if len(batch) < room and sum(videos[b] == videos[i] for b in batch) < share:
+                batch.append(i)
+                waiting.remove(i)
+        while coming and len(batch) < room:
+            i = coming.pop(0)
+            (batch if sum(videos[b] == videos[i] for b in batch) < share else waiting).append(i)
+        while len(batch) < room:
+            arrival = list(dict.fromkeys(videos[i] for i in waiting))
+            most = max(arrival, key=lambda v: sum(videos[i] == v for i in waiting))
+            batch.append(waiting.pop(next(n for n, i in enumerate(waiting) if videos[i] == most)))
+        batches.append(batch)
+    return batches
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=80), st.integers(1, 12), st.sampled_from([3, 20, 1 << 16]))
+def test_batches_found_by_numpy_are_those_of_looking_at_every_example(videos: list[int], size: int, chunk: int):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(plans, "CHUNK", chunk)
+        made = plan(videos, batch_size=size, drop_last=False).plan
+        assert isinstance(made, TrainingPlan)
+        order = np.random.default_rng(len(videos)).permutation(len(videos))
+        found = made.spread(order).tolist()
+    wanted = dealt_one_by_one(order.tolist(), videos, size)
+    assert [found[start : start + size] for start in range(0, len(found), size)] == wanted
 
 
 @settings(max_examples=50, deadline=None)

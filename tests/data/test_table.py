@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from allinone.data import table as tables
 from allinone.data.example import Example, Region
-from allinone.data.loader import kind_of
 from allinone.data.table import ExampleTable, open_table
 from allinone.datasets.files import find
 from allinone.datasets.videos import Videos
@@ -72,6 +71,10 @@ def test_every_example_comes_out_as_it_went_in(rows: list[dict[str, Any]]):
     assert {kind: rows.tolist() for kind, rows in table.by_kind().items()} == {
         kind: np.flatnonzero(kinds == kind).tolist() for kind in sorted(set(kinds))
     }
+
+
+def kind_of(example: Example) -> str:
+    return f"choices of {len(example.options)}" if example.options else f"{example.task}s"
 
 
 def caption(number: int, text: str = "a dog") -> Example:

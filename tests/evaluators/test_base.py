@@ -96,16 +96,16 @@ def test_unreadable_videos_are_an_error_or_a_number(full: Predictor, root: Path,
     assert {name: score.value for name, score in found.scores.items()} == {
         name: score.value for name, score in whole.scores.items()
     } | {"missing": 2}
-    assert found.left_out == {"broken", "bad"}
+    assert found.skipped == {"broken", "bad"}
     assert found.num_samples == whole.num_samples
 
 
 @every
-def test_what_is_left_out_is_not_looked_at(full: Predictor, root: Path, config: EvaluatorConfig):
+def test_what_is_skipped_is_not_looked_at(full: Predictor, root: Path, config: EvaluatorConfig):
     absent = replace(config, allow_missing=True)
     out = {config.data.items[0].video_id, "not there at all"}  # type: ignore
-    found = evaluated(absent, full, root, left_out=out)
-    assert found.left_out == out - {"not there at all"}
+    found = evaluated(absent, full, root, skipped=out)
+    assert found.skipped == out - {"not there at all"}
     assert 0 < found.num_samples < len(config.data.items)  # type: ignore
     assert out.isdisjoint(row["video_id"] for row in found.predictions if not isinstance(config, ChoiceAccuracy.Config))
 

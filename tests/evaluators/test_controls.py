@@ -119,7 +119,7 @@ def test_controls_cover_the_samples_of_the_real_score(clips: Path):
     for column in columns.values():
         assert [row["id"] for row in column.predictions] == [str(number) for number in range(NUM_CLIPS)]
         assert column.scores["missing"].value == 1
-        assert column.left_out == {"broken"}
+        assert column.skipped == {"broken"}
 
 
 def test_blind_retrieval_finds_nothing(clips: Path):

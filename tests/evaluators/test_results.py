@@ -6,7 +6,7 @@ import pytest
 
 from allinone.evaluators.base import Evaluation
 from allinone.evaluators.results import default_folder, refuse_to_replace, write_results
-from allinone.metrics import Score
+from allinone.intervals import Score
 
 ROWS = [{"id": "q1", "prediction": "é"}, {"id": "q2", "prediction": "b"}]
 REAL = Evaluation(
@@ -14,7 +14,7 @@ REAL = Evaluation(
     predictions=ROWS,
     num_samples=2,
     files={"for_server.csv": "id,answer\r\n"},
-    left_out=frozenset({"v9"}),
+    skipped=frozenset({"v9"}),
 )
 BLIND = Evaluation(scores={"accuracy": Score(25.0, 0.0, 50.0)}, predictions=ROWS, num_samples=2)
 FACTS = {"checkpoint": "runs/mine", "experiment": "made", "num_views": {"test": 3}, "settings": {"test": {}}}

@@ -96,7 +96,7 @@ def test_examples_that_are_no_pairs_are_refused(predictor: Predictor, root: Path
         evaluate(example(0, "red"), example(0, "a dog"))
 
 
-def test_a_pair_with_a_missing_video_is_left_out(predictor: Predictor, root: Path):
+def test_a_pair_with_a_missing_video_is_skipped(predictor: Predictor, root: Path):
     data = Fixed((*PAIRS.items, example("broken", "red"), example(1, "a dog")))
     with pytest.raises(VideoError, match="broken"):
         evaluated(Order.Config(data=data), predictor, root)

@@ -14,6 +14,7 @@ import layouts
 from allinone.checkpoint import save_checkpoint
 from allinone.data.example import Dataset, Example
 from allinone.data.sources import TrainingData
+from allinone.data.table import ExampleTable
 from allinone.experiment import Experiment, TokenizerConfig, evaluate, train
 from allinone.experiments import experiments, pretrain, questions, recognition, retrieval, zero_shot
 from allinone.inference import Predictor
@@ -95,9 +96,12 @@ def test_evaluation_reads_as_many_tokens_and_frames_as_training(name):
     like = {key: getattr(made.model, key) for key in ("num_frames", "max_text_len", "image_size", "patch_size")}
     experiment = replace(made, model=CONFIG.replace(**like), data=replace(made.data, cache_mb=0))
     words, text = tiny_tokenizer(), "a dark green ball " * 50
-    examples = [Example(video=Path("a.mp4"), video_id="a", text=text)] * 256
+    examples = ExampleTable.of([Example(video=Path("a.mp4"), video_id="a", text=text)] * 256)
     training_data = TrainingData({}, experiment.data)
-    training_data.sources, training_data.examples = made.train_data, dict.fromkeys(made.train_data, examples)
+    training_data.sources, training_data.examples = (
+        made.train_data,
+        dict.fromkeys(made.train_data, examples),
+    )
     loaders = training_data.loaders(
         experiment.data, words, num_frames=made.model.num_frames, max_text_len=made.model.max_text_len
     )
@@ -105,7 +109,8 @@ def test_evaluation_reads_as_many_tokens_and_frames_as_training(name):
     assert len(predictor.tokenize([text])[0]) == made.model.max_text_len
     for source_name, loader in loaders.items():
         reader = loader.reader
-        assert reader.rows(0) == predictor.tokenize([text])
+        assert reader.texts is not None
+        assert reader.texts.read([examples[0]])["text_ids"].tolist() == predictor.tokenize([text])
         num_frames = made.train_data[source_name].num_frames or predictor.reader().num_frames  # images have one
         assert reader.clips.num_frames == num_frames
         assert reader.clips.transform.config.crop == predictor.reader().transform.config.crop

@@ -16,7 +16,7 @@ import torch
 from allinone.evaluators.base import Prediction
 from allinone.evaluators.results import REAL, SCORES, predictions_file
 from allinone.files.reading import read_json
-from allinone.metrics import Bootstrap, Score
+from allinone.intervals import Bootstrap, Score
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from allinone.data.cache import FrameCache
-from allinone.data.completeness import require_complete
+from allinone.data.completeness import Tables
 from allinone.data.example import Dataset, HasClasses
-from allinone.data.loader import DataConfig, Loader
+from allinone.data.loader import DataConfig, Loader, example_loader
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import Tokenizer
 
@@ -102,34 +103,40 @@ class Source:
 class TrainingData:
     """The examples of all sources of a run, read and checked once.
 
+    `tables` are those that the run has open already.
+
     Raises:
         ValueError: if a data set is incomplete and `data.allow_missing` is false.
     """
 
-    def __init__(self, sources: Mapping[str, Source], data: Data):
+    def __init__(self, sources: Mapping[str, Source], data: Data, tables: Tables | None = None):
+        tables = tables or Tables()
         self.sources = sources
         self.data = data
         self.examples = {
-            name: list(allowing(source.data, data.allow_missing).examples(data.folder(source)))
+            name: tables.open(
+                allowing(source.data, data.allow_missing), data.folder(source), data.allow_missing
+            ).examples
             for name, source in sources.items()
         }
-        for name, source in sources.items():
-            require_complete(source.data, self.examples[name], data.folder(source), data.allow_missing)
 
     def texts(self) -> Iterator[str]:
         """Yield every text that a tokenizer should know."""
-        return (text for some in self.examples.values() for e in some for text in (*e.texts, e.label or ""))
+        for table in self.examples.values():
+            yield from table.texts()
+            yield from table.values_of("label")
 
     def answers(self, max_size: int | None) -> AnswerVocabulary | None:
         """Return the most frequent answers; None where there are no open questions."""
-        answers = [e.answer for some in self.examples.values() for e in some if e.answer is not None]
-        return AnswerVocabulary.build(answers, max_size) if answers else None
+        answers = chain.from_iterable(table.values_of("answer") for table in self.examples.values())
+        first = next(answers, None)
+        return None if first is None else AnswerVocabulary.build(chain([first], answers), max_size)
 
     def classes(self) -> tuple[str, ...]:
         """Return the classes of all sources: all that a data set lists, or else those of its examples."""
         classes: dict[str, None] = {}
         for name, source in self.sources.items():
-            shown = {e.label for e in self.examples[name] if e.label is not None}
+            shown = set(self.examples[name].values_of("label"))
             data = allowing(source.data, self.data.allow_missing)
             listed = data.classes(self.data.folder(source)) if isinstance(data, HasClasses) else ()
             classes |= dict.fromkeys([*listed, *sorted(shown)])
@@ -153,10 +160,10 @@ class TrainingData:
         `data` may have other settings than those that the examples were read with.
         """
         if cache is None and data.cache_mb:
-            videos = (path for some in self.examples.values() for e in some for path in e.files)
+            videos = chain.from_iterable(table.files() for table in self.examples.values())
             cache = FrameCache(videos, data.cache_mb, data.transform.resize)
         return {
-            name: Loader(
+            name: example_loader(
                 self.examples[name], tokenizer, replace(data, batch_size=size), training=True,
                 num_frames=self.sources[name].num_frames or num_frames, max_text_len=max_text_len,
                 group_size=self.sources[name].group_size, answers=answers, classes=classes, rank=rank,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b, file_digest
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -130,10 +130,10 @@ class ExampleTable(Sequence[Example]):
             return np.empty(0, "u4")
         return self.columns[f"{name}.values"][ends[row - 1] if row else 0 : ends[row]]
 
-    def list_lengths(self, name: str) -> np.ndarray | Literal[0]:
-        """How many values each row has; 0 if none has any."""
+    def list_lengths(self, name: str) -> np.ndarray | None:
+        """How many values each row has; None if none has any."""
         ends = self.columns.get(f"{name}.ends")
-        return 0 if ends is None else np.diff(ends, prepend=0)
+        return None if ends is None else np.diff(ends, prepend=0)
 
     def values_of(self, name: str) -> Iterator[str]:
         """Every text of a field, but for those that are None, without making `Example`s."""
@@ -152,11 +152,34 @@ class ExampleTable(Sequence[Example]):
             text = self.text_at("text", row) or ""
             yield from option_texts(text, options) if options else (text,)
 
+    def rows_with_paths(self, is_chosen: np.ndarray) -> Iterator[Example]:
+        """Yield the examples that need one of the chosen `paths`, given by a mask over them."""
+        if not is_chosen.any():
+            return
+        video = self.columns["video"]
+        needs = np.append(is_chosen, False)[np.minimum(video, len(is_chosen))]  # `ABSENT` becomes the False at the end
+        if "videos.ends" in self.columns:  # clips of several images
+            starts = self.columns["videos.ends"] - self.list_lengths("videos")
+            counts = np.append(0, np.cumsum(is_chosen[self.columns["videos.values"]]))
+            needs |= counts[self.columns["videos.ends"]] > counts[starts]
+        yield from (self[int(row)] for row in np.flatnonzero(needs))
+
     def files(self) -> Iterator[Path]:
         """Every file that is needed, most of them once."""
         yield from map(Path, self.paths)
         if self.clips is not None:
             yield from self.clips.files()
+
+    def file_keys(self) -> np.ndarray:
+        """A hash of the path of every file that is needed, some of them several times."""
+        num_clips = self.list_lengths("clips")
+        if num_clips is None or self.clips is None:
+            return self.paths.keys
+        # A question about clips needs those, not its own video.
+        codes = self.columns["video"][num_clips == 0]
+        several = self.columns.get("videos.values", np.empty(0, "u4"))
+        own = self.paths.keys[np.append(codes[codes != ABSENT], several)]
+        return np.append(own, self.clips.file_keys())
 
     def video_keys(self) -> np.ndarray:
         """A hash of each example's `video_id`: equal for equal ids."""
@@ -165,21 +188,29 @@ class ExampleTable(Sequence[Example]):
     def by_kind(self) -> dict[str, np.ndarray]:
         """The rows of each kind, by name in alphabetical order. Examples of one kind may share a batch."""
         found, rest = {}, np.ones(self.length, dtype=bool)
-        num_options = self.list_lengths("options")
-        for count in np.unique(num_options).tolist():
-            if count:
-                found[f"choices of {count}"] = num_options == count
-        found["choices"] = self.list_lengths("clips") != 0
-        found["numbers"] = self.columns.get("number", np.int64(NO_INT)) != NO_INT
-        found["labels"] = self.columns.get("label", np.uint32(ABSENT)) != ABSENT
-        found["questions"] = self.columns.get("answer", np.uint32(ABSENT)) != ABSENT
+        if (num_options := self.list_lengths("options")) is not None:
+            found |= {f"choices of {n}": num_options == n for n in np.unique(num_options).tolist() if n}
+        if (num_clips := self.list_lengths("clips")) is not None:
+            found["choices"] = num_clips > 0
+        for name, kind in (("number", "numbers"), ("label", "labels"), ("answer", "questions")):
+            if name in self.columns:
+                found[kind] = self.columns[name] != (NO_INT if name == "number" else ABSENT)
+        if not found:
+            return {"captions": np.arange(self.length, dtype="i4")} if self.length else {}
         rows = {}
         for kind, is_kind in found.items():  # as in `Example.task`, the first that fits counts
-            if np.any(is_kind):
-                rows[kind] = np.flatnonzero(rest & is_kind)
-                rest &= ~is_kind
+            rows[kind] = np.flatnonzero(rest & is_kind)
+            rest &= ~is_kind
         rows["captions"] = np.flatnonzero(rest)
         return {kind: rows[kind].astype("i4") for kind in sorted(rows) if len(rows[kind])}
+
+    def longest(self, text_lengths: np.ndarray) -> np.ndarray:
+        """Return the length of the longest text of each example, given those of all `texts`."""
+        num_options = self.list_lengths("options")
+        if num_options is None:
+            return text_lengths
+        num_texts = np.maximum(num_options, 1)
+        return np.maximum.reduceat(text_lengths, np.cumsum(num_texts) - num_texts)
 
     def token_counts(self, tokenizer: Tokenizer) -> np.ndarray:
         """Return how many tokens each of the `texts` has. For a table in a folder this is stored there."""
@@ -206,7 +237,7 @@ class TableWriter:
         self.columns = columns
         self.prefix = prefix
         self.num_rows = 0
-        self.paths = StringWriter(columns, f"{prefix}paths")
+        self.paths = StringWriter(columns, f"{prefix}paths", with_keys=True)
         self.names = StringWriter(columns, f"{prefix}names", with_keys=True)
         self.strings = StringWriter(columns, f"{prefix}strings")
         self.lengths: dict[str, int] = {}

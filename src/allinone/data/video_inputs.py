@@ -14,7 +14,7 @@ from typing_extensions import TypeAliasType
 
 from allinone.data.clip_reader import Span
 from allinone.data.example import Example
-from allinone.data.loader import ClipLoader, DataConfig
+from allinone.data.loader import DataConfig, clip_loader
 from allinone.progress import Progress
 from allinone.types import Clip
 from allinone.video.in_memory import Frames, to_tensor
@@ -78,11 +78,11 @@ def read_clips(
             files[i] = source
         else:
             in_memory[i] = source.frames if isinstance(source, Clip) else to_tensor(source)
-    loader = ClipLoader(
+    loader = clip_loader(
         list(files.values()), data, num_frames=num_frames, num_views=num_views, allow_missing=allow_missing
     )
     indices = list(files)  # the loader counts files only
-    for batch, frames in loader if files else ():
+    for batch, frames in loader.clips():
         yield [indices[i] for i in batch], frames.unflatten(0, (len(batch), num_views))
         report("clips", max(batch) + 1, len(sources))
     for i, reason in sorted(loader.unreadable.items()):

@@ -1,4 +1,4 @@
-"""What an evaluator is: it asks a predictor about a data set, and returns scores and what was said of each example."""
+"""Base of the evaluators: they ask a predictor about a data set, and return scores and predictions."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -15,43 +15,46 @@ from torch import Tensor
 
 from allinone.checks import check_literals
 from allinone.data.clip_reader import Control, unique_clips
-from allinone.data.completeness import require_complete
+from allinone.data.completeness import Tables
 from allinone.data.example import Dataset, Example, HasServer, Task
 from allinone.data.loader import DataConfig
 from allinone.inference import Predictor
-from allinone.metrics import Score, rows_by_kind
+from allinone.intervals import Score
+from allinone.metrics import indices_by_kind
 from allinone.progress import Progress
 
 log = logging.getLogger(__name__)
 
 Prediction = dict[str, Any]
-"""What the model predicts for one example, ready for JSON: what was asked (`row_of`), `prediction`, `truth`, `correct`.
+"""What the model predicts for one example, ready for JSON: the question (`row_of`), `prediction`, `truth`, `correct`.
 
-`truth` and `correct` are None where the answer is kept secret. Evaluators add their own keys, such as `probabilities`.
+`truth` and `correct` are None if the answer is secret. Evaluators add their own keys, for example `probabilities`.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What an evaluator found. Shares are in percent; `chance` is what guessing would reach.
+    """The result of an evaluator. Accuracies are in percent; `chance` is the score of guessing.
 
-    `predictions` are in the order of the data set. `files` (name: text) are what the data set's public server wants.
-    `left_out` names the videos that could not be read, where that is allowed; then the score `missing` is their number,
-    and `missing_records` by how many examples the data set is short of what was published.
+    Args:
+        predictions: in the order of the data set.
+        files: name and text of what the data set's public server takes.
+        skipped: ids of the videos that could not be read, if that is allowed; then the score `missing` is their
+            number, and `missing_records` by how many examples the data set is short of the published number.
     """
 
     scores: Mapping[str, Score]
     predictions: Sequence[Prediction]
     num_samples: int
     files: Mapping[str, str] = field(default_factory=dict)
-    left_out: frozenset[str] = frozenset()
+    skipped: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatorConfig(ABC):
-    """What the frozen `Config` of every evaluator has: on which data set, and how its clips are read.
+    """Settings of every evaluator: its data set, and how clips are read.
 
-    `folder` is where the data set lies below the experiment's root, in a mixture.
+    `folder` is that of the data set below the experiment's root, in a mixture.
     """
 
     data: Dataset
@@ -66,12 +69,12 @@ class EvaluatorConfig(ABC):
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:
-        """All that it reads."""
+        """Return all data sets that it reads."""
         return (self.data,)
 
     def under_control(self, control: Control) -> dict[str, "EvaluatorConfig"]:
-        """The columns that a control adds to a table, and how each is evaluated; the frames are withheld elsewhere."""
-        # Several views of a video have a middle frame each, so they would show several frames.
+        """Return the columns that a control adds to a table, each with its evaluator; `DataConfig` hides the frames."""
+        # Each of several views has its own middle frame, so together they would show several frames.
         return {control: replace(self, num_views=1) if control == "single_frame" else self}
 
     @abstractmethod
@@ -93,14 +96,20 @@ class Evaluator(ABC):
         data: DataConfig,
         on_progress: Progress | None = None,
         *,
-        left_out: Collection[str] = (),
+        skipped: Collection[str] = (),
+        tables: Tables | None = None,
     ) -> Evaluation:
-        """Read the data set under `root` as `data` says, at the model's own number of frames, and score it.
+        """Read the data set under `root` as `data` says, with the model's number of frames, and score it.
 
-        A data set that is incomplete, and videos that cannot be read, are one error that lists them, unless missing
-        ones are allowed. Those `left_out` are not even looked at: so a control covers what the real score covers.
+        Args:
+            skipped: ids of videos that are not read, so that a control covers the same videos as the real score.
+            tables: data sets that are open already; by default each evaluation reads its own.
+
+        Raises:
+            ValueError: the data set is incomplete, or videos cannot be read (a `VideoError` that lists all of them),
+                unless `allow_missing` is set; or its examples are of another task.
         """
-        found = self.examine(predictor, root, data, on_progress, left_out)
+        found = self.examine(predictor, root, data, on_progress, skipped, tables or Tables())
         return replace(found, files=server_files(self.config.data, found))
 
     def examine(
@@ -109,12 +118,13 @@ class Evaluator(ABC):
         root: str | Path,
         data: DataConfig,
         on_progress: Progress | None,
-        left_out: Collection[str],
+        skipped: Collection[str],
+        tables: Tables,
     ) -> Evaluation:
-        """`evaluate`, without the file for a server."""
+        """Do the work of `evaluate`, without the file for a server."""
         config, predictor = self.config, predictor.using(data)
         self.check(predictor)
-        clips = Clips(config, Path(root), left_out, on_progress)
+        clips = Clips(config, Path(root), tables, skipped, on_progress)
         others = {example.task for example in clips.examples} - set(self.tasks)
         if others:
             count = sum(example.task in others for example in clips.examples)
@@ -127,60 +137,63 @@ class Evaluator(ABC):
             scores=scores | clips.shortfall(),
             predictions=predictions,
             num_samples=len(clips.covered()),
-            left_out=clips.left_out(),
+            skipped=clips.skipped(),
         )
 
     @abstractmethod
     def check(self, predictor: Predictor) -> None:
-        """ValueError where the model lacks a head that is needed, before anything is read."""
+        """Raise `MissingHead` if the model lacks a head that is needed, before anything is read."""
 
     @abstractmethod
-    def score(self, predictor: Predictor, clips: "Clips") -> tuple[dict[str, Score], list[Prediction]]: ...
+    def score(self, predictor: Predictor, clips: "Clips") -> tuple[dict[str, Score], list[Prediction]]:
+        """Return the scores, and a prediction for each example whose clips can be read."""
 
 
 class Clips:
     """The examples of a data set and their distinct clips, each of which is read once.
 
-    `of_example[e]` are the numbers of the clips of example e: one, or where it chooses between clips, several. After
-    reading, `missing` holds the numbers of the clips that were left out.
+    `firsts[c]` is the first example that shows clip c. `of_example[e]` are the indices of the clips of example e: one,
+    or several if it chooses between clips. After reading, `missing` has the indices of the clips that were skipped.
     """
 
     def __init__(
         self,
         config: EvaluatorConfig,
         root: Path,
-        left_out: Collection[str] = (),
+        tables: Tables,
+        skipped: Collection[str] = (),
         on_progress: Progress | None = None,
     ):
         self.config = config
         self.root = root
         self.on_progress = on_progress
-        self.examples = list(config.data.examples(root))
+        checked = tables.open(config.data, root, config.allow_missing)
+        self.examples = list(checked.examples)
+        self.num_missing_records = checked.num_missing_records
         if not self.examples:
             raise ValueError(f"{root}: {config.data} has no examples to evaluate on")
-        self.missing_records = require_complete(config.data, self.examples, root, config.allow_missing)
-        seen = [example.clips or (example,) for example in self.examples]
-        self.firsts, numbers = unique_clips(chain.from_iterable(seen))
-        of_seen = iter(numbers)
-        self.of_example = [tuple(next(of_seen) for _ in some) for some in seen]
-        self.missing = {n for n, clip in enumerate(self.firsts) if clip.video_id in left_out}
+        shown = [example.clips or (example,) for example in self.examples]
+        self.firsts, indices = unique_clips(chain.from_iterable(shown))
+        following = iter(indices)
+        self.of_example = [tuple(next(following) for _ in some) for some in shown]
+        self.missing = {c for c, clip in enumerate(self.firsts) if clip.video_id in skipped}
 
     def read(self, predictor: Predictor) -> Iterator[tuple[list[int], UInt8[Tensor, "G V T C H W"]]]:
-        """The numbers of the clips in a batch, and their frames."""
-        config, wanted = self.config, [n for n in range(len(self.firsts)) if n not in self.missing]
-        found: set[int] = set()
+        """Yield the indices of the clips in a batch, and their frames."""
+        config, to_read = self.config, [c for c in range(len(self.firsts)) if c not in self.missing]
+        done: set[int] = set()
         batches = predictor.clips(
-            [self.firsts[n] for n in wanted],
+            [self.firsts[c] for c in to_read],
             num_views=config.num_views,
             allow_missing=config.allow_missing,
             on_progress=self.on_progress,
         )
-        for places, frames in batches:
-            numbers = [wanted[place] for place in places]
-            found.update(numbers)
-            yield numbers, frames
-        self.missing = set(range(len(self.firsts))) - found
-        if not found:
+        for positions, frames in batches:
+            indices = [to_read[position] for position in positions]
+            done.update(indices)
+            yield indices, frames
+        self.missing = set(range(len(self.firsts))) - done
+        if not done:
             raise ValueError(f"none of the {len(self.firsts)} videos can be read")
 
     def ask(
@@ -189,43 +202,56 @@ class Clips:
         asked: Sequence[tuple[int, str]],
         function: Callable[[Tensor, list[list[int]], Int[Tensor, "M 2"]], Float[Tensor, "M ..."]],
     ) -> Iterator[tuple[list[int], Float[Tensor, "M ..."]]]:
-        """Read all clips, and ask about each of (clip, text): their numbers in a batch, and what `function` says.
+        """Read all clips, and ask about each pair (clip index, text) in `asked`.
 
-        The same pair twice is asked about once, so that equal options get equal scores to the last bit.
+        A pair that occurs twice is computed once, so that equal options get equal scores to the last bit.
+
+        Args:
+            function: gets the frames of a batch, token ids, and pairs (index of frames, index of token ids).
+
+        Yields:
+            Indices in `asked`, and what `function` returns for them.
         """
+        # Which questions are about which clip, and the tokens of each distinct text.
         of_clip: dict[int, list[int]] = defaultdict(list)
-        for number, (clip, _) in enumerate(asked):
-            of_clip[clip].append(number)
+        for question, (clip, _) in enumerate(asked):
+            of_clip[clip].append(question)
         distinct = list(dict.fromkeys(text for _, text in asked))
-        row_of_text = dict(zip(distinct, predictor.tokenize(distinct), strict=True))
+        tokens_of = dict(zip(distinct, predictor.tokenize(distinct), strict=True))
         for clips, frames in self.read(predictor):
-            numbers = [number for clip in clips for number in of_clip[clip]]
-            place = {clip: i for i, clip in enumerate(clips)}
-            texts = {text: i for i, text in enumerate(dict.fromkeys(asked[number][1] for number in numbers))}
-            pairs = {pair: i for i, pair in enumerate(dict.fromkeys(asked[number] for number in numbers))}
-            where = torch.tensor([[place[clip], texts[text]] for clip, text in pairs])
-            found = function(frames, [row_of_text[text] for text in texts], where)
-            yield numbers, found[torch.tensor([pairs[asked[number]] for number in numbers])]
+            # The questions of this batch; many may share a clip, a text or both.
+            questions = [question for clip in clips for question in of_clip[clip]]
+            # 1. From clip index to row of `frames`.
+            row_of_clip = {clip: row for row, clip in enumerate(clips)}
+            # 2. From text to row of the texts that this batch needs.
+            row_of_text = {text: row for row, text in enumerate(dict.fromkeys(asked[q][1] for q in questions))}
+            # 3. From pair to row of the output, each distinct pair once.
+            row_of_pair = {pair: row for row, pair in enumerate(dict.fromkeys(asked[q] for q in questions))}
+            pairs = torch.tensor([[row_of_clip[clip], row_of_text[text]] for clip, text in row_of_pair])
+            outputs = function(frames, [tokens_of[text] for text in row_of_text], pairs)
+            # Back to questions, so that repeated pairs get the same row of the output.
+            yield questions, outputs[torch.tensor([row_of_pair[asked[q]] for q in questions])]
 
     def covered(self) -> list[int]:
-        """The numbers of the examples whose clips could all be read."""
+        """Return the indices of the examples whose clips could all be read."""
         return [e for e, clips in enumerate(self.of_example) if self.missing.isdisjoint(clips)]
 
-    def left_out(self) -> frozenset[str]:
+    def skipped(self) -> frozenset[str]:
+        """Return the ids of the videos that were skipped."""
         return frozenset(self.firsts[clip].video_id for clip in self.missing)
 
     def shortfall(self) -> dict[str, Score]:
-        """What is missing, where it is allowed that something is."""
+        """Return how much is missing, as scores, if it is allowed that something is."""
         counts = {"missing": len(self.missing)} if self.config.allow_missing else {}
-        if self.missing_records:
-            counts["missing_records"] = self.missing_records
+        if self.num_missing_records:
+            counts["missing_records"] = self.num_missing_records
         return {name: Score(float(count)) for name, count in counts.items()}
 
 
 def row_of(example: Example) -> Prediction:
-    """The part of a prediction that says what was asked: text, options, files and the span of the video in seconds.
+    """Return the part of a prediction that describes the question: text, options, files, and the span in seconds.
 
-    `options` is there for a choice only. In a choice between clips it holds their ids, and `files` all their files.
+    `options` is only there for a choice. In a choice between clips it has their ids, and `files` all their files.
     """
     row: Prediction = {"id": example.id, "video_id": example.video_id, "kind": example.kind, "text": example.text}
     if example.options or example.clips:
@@ -235,22 +261,22 @@ def row_of(example: Example) -> Prediction:
 
 
 def rounded(probs: Sequence[float]) -> list[float]:
-    """Six digits of a probability are enough for a file."""
+    """Round probabilities to six digits, enough for a file."""
     return [round(prob, 6) for prob in probs]
 
 
 def by_kind(name: str, kinds: Sequence[str | None], measure: Callable[[Int[Tensor, " M"]], Score]) -> dict[str, Score]:
-    """A score over all samples, and over those of each kind (`accuracy`, `accuracy/colour`)."""
-    parts = {f"{name}/{kind}": rows for kind, rows in rows_by_kind(kinds).items()}
-    return {part: measure(rows) for part, rows in {name: torch.arange(len(kinds)), **parts}.items()}
+    """Return a score over all samples, and over those of each kind (`accuracy`, `accuracy/color`)."""
+    parts = {f"{name}/{kind}": indices for kind, indices in indices_by_kind(kinds).items()}
+    return {part: measure(indices) for part, indices in {name: torch.arange(len(kinds)), **parts}.items()}
 
 
 def server_files(dataset: Dataset, found: Evaluation) -> dict[str, str]:
-    """The file for the public server, where there is one and the answers are secret."""
+    """Return the file for the public server, if there is one and the answers are secret."""
     if not isinstance(dataset, HasServer) or any(row.get("truth") is not None for row in found.predictions):
         return {}
-    if found.left_out:
-        log.warning("no file for the server of %s: %d videos are missing", dataset, len(found.left_out))
+    if found.skipped:
+        log.warning("no file for the server of %s: %d videos are missing", dataset, len(found.skipped))
         return {}
     name, text = dataset.submission(found.predictions)
     return {name: text}

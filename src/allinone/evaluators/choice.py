@@ -21,7 +21,8 @@ from allinone.evaluators.base import (
     row_of,
 )
 from allinone.inference import Predictor
-from allinone.metrics import Bootstrap, Score, refuse_nan
+from allinone.intervals import Bootstrap, Score
+from allinone.metrics import refuse_nan
 from allinone.model.heads import ContrastiveHead
 
 
@@ -159,8 +160,8 @@ def joined(first: Evaluation, second: Evaluation) -> Evaluation:
     scores = summary(both)
     for stage in (first, second):
         scores |= {name: score for name, score in stage.scores.items() if "/" in name}
-    left_out = first.left_out | second.left_out
-    counts = {"missing": float(len(left_out))} if "missing" in first.scores else {}
+    skipped = first.skipped | second.skipped
+    counts = {"missing": float(len(skipped))} if "missing" in first.scores else {}
     short = [stage.scores["missing_records"].value for stage in (first, second) if "missing_records" in stage.scores]
     if short:
         counts["missing_records"] = sum(short)
@@ -168,7 +169,7 @@ def joined(first: Evaluation, second: Evaluation) -> Evaluation:
         scores=scores | {name: Score(count) for name, count in counts.items()},
         predictions=[*first.predictions, *second.predictions],
         num_samples=len(both),
-        left_out=left_out,
+        skipped=skipped,
     )
 
 

@@ -16,7 +16,8 @@ from allinone.evaluators.base import (
     row_of,
 )
 from allinone.inference import Predictor
-from allinone.metrics import Bootstrap, Score, best_constant, human_credit
+from allinone.intervals import Bootstrap, Score
+from allinone.metrics import best_constant, human_credit
 from allinone.model.heads import AnswerHead
 from allinone.text.answers import normalize_answer, normalize_vqa_answer
 

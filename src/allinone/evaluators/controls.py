@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from typing import get_args, get_type_hints
 
 from allinone.data.clip_reader import Control
-from allinone.data.completeness import require_complete
+from allinone.data.completeness import Tables
 from allinone.data.example import Dataset
 from allinone.data.sources import Data, allowing
 from allinone.evaluators.base import Evaluation, EvaluatorConfig
@@ -27,20 +27,27 @@ def run_evaluator(
     data: Data,
     controls: Sequence[Control] = (),
     on_progress: Progress | None = None,
+    tables: Tables | None = None,
 ) -> dict[str, Evaluation]:
-    """Return the real evaluation (`score`), and the same samples under each control, by column."""
-    folder = data.folder(config)
+    """Return the real evaluation (`score`), and the same samples under each control, by column.
+
+    The data set is read once, or not at all if it is one of the `tables` that are open.
+    """
+    folder, tables = data.folder(config), tables or Tables()
     if config.allow_missing or data.allow_missing:
         values = {field.name: getattr(config, field.name) for field in fields(config)}
         datasets = {name: allowing(value, True) for name, value in values.items() if isinstance(value, Dataset)}
         config = replace(config, **{"allow_missing": True, **datasets})
-    columns = {"score": config.build().evaluate(predictor, folder, data, on_progress)}
-    left_out = columns["score"].left_out
+    columns = {"score": config.build().evaluate(predictor, folder, data, on_progress, tables=tables)}
+    skipped = columns["score"].skipped
     for control in controls:
         withheld = replace(data, control=control)
         for column, variant in config.under_control(control).items():
-            columns[column] = variant.build().evaluate(predictor, folder, withheld, on_progress, left_out=left_out)
-            if columns[column].left_out != left_out:
+            evaluator = variant.build()
+            columns[column] = evaluator.evaluate(
+                predictor, folder, withheld, on_progress, skipped=skipped, tables=tables
+            )
+            if columns[column].skipped != skipped:
                 log.warning("%s: covers other videos than the real score does", column)
     return columns
 
@@ -54,11 +61,16 @@ def metric_values(tables: Mapping[str, Mapping[str, Evaluation]]) -> dict[str, f
     }
 
 
-def check_data(config: EvaluatorConfig, data: Data) -> None:
-    """Raise ValueError where a data set that an evaluator reads is incomplete."""
+def check_data(config: EvaluatorConfig, data: Data, tables: Tables | None = None) -> None:
+    """Open the data sets of an evaluator.
+
+    Raises:
+        ValueError: if one of them is incomplete.
+    """
     folder, allowed = data.folder(config), config.allow_missing or data.allow_missing
+    tables = tables or Tables()
     for dataset in config.datasets:
-        require_complete(dataset, list(allowing(dataset, allowed).examples(folder)), folder, allowed)
+        tables.open(allowing(dataset, allowed), folder, allowed)
 
 
 def check_heads(predictor: Predictor, name: str, config: EvaluatorConfig) -> None:

@@ -7,7 +7,8 @@ import torch
 
 from allinone.evaluators.base import Clips, Evaluator, EvaluatorConfig, Prediction, row_of
 from allinone.inference import Predictor
-from allinone.metrics import Bootstrap, Score, best_constant, whole_numbers
+from allinone.intervals import Bootstrap, Score
+from allinone.metrics import best_constant, whole_numbers
 from allinone.model.heads import NumberHead
 
 

@@ -11,7 +11,8 @@ from torch.nn.functional import one_hot
 from allinone.data.example import HasClasses
 from allinone.evaluators.base import Clips, Evaluator, EvaluatorConfig, Prediction, rounded, row_of
 from allinone.inference import Predictor
-from allinone.metrics import Bootstrap, Score, best_constant, retrieval_ranks, top_k_indices
+from allinone.intervals import Bootstrap, Score
+from allinone.metrics import best_constant, retrieval_ranks, top_k_indices
 from allinone.model.heads import ContrastiveHead, LabelHead, MatchingHead
 
 TOP = 5

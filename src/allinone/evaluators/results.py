@@ -92,7 +92,7 @@ def predictions_file(evaluator: str, column: str = REAL) -> str:
 def as_json(columns: Columns) -> dict[str, Any]:
     found = next(iter(columns.values()))
     scores = {name: {metric: asdict(s) for metric, s in column.scores.items()} for name, column in columns.items()}
-    return {"num_samples": found.num_samples, "num_missing": len(found.left_out), **scores}
+    return {"num_samples": found.num_samples, "num_missing": len(found.skipped), **scores}
 
 
 def markdown(facts: Mapping[str, Any], tables: Mapping[str, Columns]) -> str:
@@ -113,8 +113,8 @@ def sentences(columns: Columns) -> list[str]:
     """What is to be known before a table is read."""
     found = next(iter(columns.values()))
     told = [f"{found.num_samples:,} samples."]
-    if found.left_out:
-        told.append(f"{len(found.left_out):,} videos are missing: this is no score of the whole data set.")
+    if found.skipped:
+        told.append(f"{len(found.skipped):,} videos are missing: this is no score of the whole data set.")
     if "missing_records" in found.scores:
         told.append(f"{found.scores['missing_records'].value:,.0f} of the published records are missing.")
     return told

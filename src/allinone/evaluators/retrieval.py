@@ -10,7 +10,8 @@ from torch import Tensor
 from allinone.data.example import Example
 from allinone.evaluators.base import Clips, Evaluator, EvaluatorConfig, Prediction, row_of
 from allinone.inference import Predictor
-from allinone.metrics import Bootstrap, Score, first_of, retrieval_ranks, top_k_indices
+from allinone.intervals import Bootstrap, Score
+from allinone.metrics import first_of, recall_at, retrieval_ranks, top_k_indices
 from allinone.model.heads import ContrastiveHead, MatchingHead
 from allinone.progress import Progress
 
@@ -118,7 +119,7 @@ def scores_of(
     for direction, similarity, wanted, asked in (("t2v", t2v, relevant, examples), ("v2t", v2t, relevant.T, videos)):
         ranks = retrieval_ranks(similarity, wanted)
         bootstrap = Bootstrap([example.video_id for example in asked])
-        scores |= {f"{direction}/R@{k}": bootstrap.percent(ranks < k) for k in (1, 5, 10)}
+        scores |= {f"{direction}/R@{k}": bootstrap.percent(recall_at(k, ranks)) for k in (1, 5, 10)}
         scores[f"{direction}/MedR"] = bootstrap.median_rank(ranks)
         scores[f"{direction}/MeanR"] = bootstrap.mean(ranks + 1)
     return scores

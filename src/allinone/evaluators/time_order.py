@@ -10,7 +10,8 @@ from torch import Tensor
 from allinone.data.example import Dataset, Example
 from allinone.evaluators.base import Clips, Evaluator, EvaluatorConfig, Prediction, by_kind, row_of
 from allinone.inference import Predictor
-from allinone.metrics import Bootstrap, Score, prefers_own
+from allinone.intervals import Bootstrap, Score
+from allinone.metrics import prefers_own
 from allinone.model.heads import ContrastiveHead, MatchingHead
 from allinone.progress import Progress
 

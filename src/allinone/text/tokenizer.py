@@ -12,6 +12,7 @@ from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from tokenizers import Tokenizer as Backend
@@ -184,18 +185,19 @@ def check_text(text: object) -> None:
         raise ValueError(f"a text is wanted, got one with halves of characters: {reprlib.repr(text)}")
 
 
-def cut_note(rows: Sequence[Sequence[int]], max_len: int) -> str:
-    """What to tell people of texts that are cut because a model reads `max_len` tokens; empty where none is.
+def cut_note(lengths: Sequence[int] | np.ndarray, max_len: int) -> str:
+    """Say how many texts are cut because a model reads `max_len` tokens; empty if none is.
 
-    `rows` are whole texts, with [CLS] and [SEP], which count.
+    `lengths` are those of whole texts, with [CLS] and [SEP], which count.
     """
-    lengths = [len(row) for row in rows if len(row) > max_len]
-    if not lengths:
+    lengths = np.asarray(lengths)
+    cut = lengths[lengths > max_len]
+    if not len(cut):
         return ""
     reads = f"{max_len}, all that this model reads (its max_text_len)"
-    if len(rows) == 1:
-        return f"text of {lengths[0]} tokens cut to {reads}"
-    return f"{len(lengths):,} of {len(rows):,} texts, of up to {max(lengths)} tokens, cut to {reads}"
+    if len(lengths) == 1:
+        return f"text of {cut[0]} tokens cut to {reads}"
+    return f"{len(cut):,} of {len(lengths):,} texts, of up to {cut.max()} tokens, cut to {reads}"
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Int[Tensor, "B L"], Bool[Tensor, "B L"]]:

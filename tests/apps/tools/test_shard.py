@@ -110,7 +110,7 @@ def test_batches_are_those_of_the_files_in_training_evaluation_and_after_a_stop(
     (plain, packed), tokenizer = both
     transform = Transform.Config(resize=32, crop=28, random_crop=True)
     config = DataConfig(batch_size=4, transform=transform)
-    loader_of = partial(loaders.Loader, num_frames=2, max_text_len=40)
+    loader_of = partial(loaders.example_loader, num_frames=2, max_text_len=40)
     expected = list(itertools.islice(loader_of(plain, tokenizer, config, training=True).forever(), 10))
     config = replace(config, num_workers=num_workers)
     loader = loader_of(packed, tokenizer, config, training=True)
