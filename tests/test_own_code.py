@@ -29,7 +29,7 @@ from allinone.data.example import Example
 from allinone.evaluators.base import Evaluator, EvaluatorConfig
 from allinone.experiments.captioned import captioned
 from allinone.experiment import Source
-from allinone.metrics import Score
+from allinone.intervals import Score
 from allinone.model.heads import Head
 from allinone.model.time import Time
 from allinone.objectives.base import Objective

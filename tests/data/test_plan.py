@@ -153,24 +153,26 @@ def test_evaluation_sees_every_example_once_in_order(num_examples: int, batch_si
 
 
 def dealt_one_by_one(order: list[int], videos: list[int], size: int) -> list[list[int]]:
-    """The rule of `unique_videos` in its plainest form: every example is looked at."""
+    """The rule of `unique_videos` in its plainest form: every example is looked at, in every batch."""
     share = -(-size // len({videos[i] for i in order}))
-    coming, waiting, batches = list(order), [], []
+    coming, batches = list(order), []
+    waiting: dict[int, list[int]] = {}
     while coming or waiting:
         batch: list[int] = []
-        room = min(size, len(coming) + len(waiting))
-        arrival = list(dict.fromkeys(videos[i] for i in waiting))
-        for i in sorted(waiting, key=lambda i: arrival.index(videos[i])):
-            if len(batch) < room and sum(videos[b] == videos[i] for b in batch) < share:
-                batch.append(i)
-                waiting.remove(i)
+        room = min(size, len(coming) + sum(map(len, waiting.values())))
+        for some in waiting.values():
+            while some and len(batch) < room and sum(videos[b] == videos[some[0]] for b in batch) < share:
+                batch.append(some.pop(0))
+        waiting = {video: some for video, some in waiting.items() if some}
         while coming and len(batch) < room:
             i = coming.pop(0)
-            (batch if sum(videos[b] == videos[i] for b in batch) < share else waiting).append(i)
+            if sum(videos[b] == videos[i] for b in batch) < share:
+                batch.append(i)
+            else:
+                waiting.setdefault(videos[i], []).append(i)
         while len(batch) < room:
-            arrival = list(dict.fromkeys(videos[i] for i in waiting))
-            most = max(arrival, key=lambda v: sum(videos[i] == v for i in waiting))
-            batch.append(waiting.pop(next(n for n, i in enumerate(waiting) if videos[i] == most)))
+            batch.append(max(waiting.values(), key=len).pop(0))
+        waiting = {video: some for video, some in waiting.items() if some}
         batches.append(batch)
     return batches
 

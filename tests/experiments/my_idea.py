@@ -15,7 +15,7 @@ from allinone.data.example import Example
 from allinone.data.sources import Source
 from allinone.evaluators.base import Clips, Evaluator, EvaluatorConfig, row_of
 from allinone.experiment import Data, Experiment
-from allinone.metrics import Score
+from allinone.intervals import Score
 from allinone.model.config import NANO
 from allinone.model.heads import Head
 from allinone.model.init import initialize
