@@ -1,4 +1,4 @@
-"""Weights from elsewhere to a checkpoint folder of ours: what `allinone convert` does."""
+"""Convert released All-in-One weights, or a ViT, to a checkpoint folder (`allinone convert`)."""
 
 import json
 import logging
@@ -13,8 +13,7 @@ from allinone.files.faults import first_line
 from allinone.files.lock import only_process
 from allinone.files.reading import check_readable
 from allinone.model.config import PAPER_SIZES
-from allinone.model.heads import known_abilities
-from allinone.model.model import AllInOne
+from allinone.model.model import AllInOne, known_abilities
 from allinone.model.released import convert_released, is_released
 from allinone.model.vit import start_from_vit
 from allinone.model.weight_files import read_tensors
@@ -24,7 +23,7 @@ from allinone.text.tokenizer import Tokenizer
 log = logging.getLogger(__name__)
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-"""What a hub repository of a ViT in timm's names holds."""
+"""Names of weights in the hub repository of a ViT."""
 
 
 def convert(
@@ -38,11 +37,20 @@ def convert(
     image_size: int | None = None,
     num_frames: int | None = None,
 ) -> tuple[Path, Report]:
-    """Write a checkpoint folder, and tell what became of every tensor, and what the checkpoint can do.
+    """Write a checkpoint folder. The report says what became of every tensor, and what the checkpoint can do.
 
-    `weights` is a file, or a hub id where no such file is there. A released All-in-One checkpoint brings its sizes
-    (`num_frames` extends or cuts its time); a ViT or DeiT starts a new model of `size` (by its width), whose other
-    parts are random. Raises ValueError for a file that is neither, or for an option that does not apply.
+    Args:
+        weights: a file, or a hub id if there is no such file. It holds a released All-in-One checkpoint, or a ViT or
+            DeiT that starts a new model with other parts at random.
+        vocab: the `vocab.txt` of the weights, or a hub id. Without one the checkpoint cannot read text.
+        answers: the labels of the answer head of a released checkpoint, in order.
+        num_heads: attention heads of a released checkpoint, for a width that no released size has.
+        size: of the new model that a ViT starts. Default: by its width.
+        image_size: of the new model that a ViT starts.
+        num_frames: extends or cuts the temporal embedding.
+
+    Raises:
+        ValueError: the file is neither, or an option does not apply to it.
     """
     path = find_weights(weights)
     tensors = read_tensors(path)
@@ -82,9 +90,10 @@ def convert(
 
 
 def read_answers(path: str | Path) -> list[str]:
-    """The answers of a head in order, from a JSON list or from a released object of answers and their numbers.
+    """Read the answers of a head in order, from a JSON list or from the released object of answers and their indices.
 
-    Raises ValueError where the file holds anything else.
+    Raises:
+        ValueError: the file holds anything else.
     """
     check_readable(Path(path))
     try:
@@ -101,7 +110,7 @@ def read_answers(path: str | Path) -> list[str]:
 
 
 def can_and_cannot(model: AllInOne) -> list[str]:
-    """Lines on what a checkpoint has heads for, and the commands that add the others."""
+    """Return lines on what a checkpoint has heads for, and the commands that add the others."""
     lacking: dict[str, list[str]] = {}
     for ability, head in known_abilities().items():
         if ability not in model.abilities:
@@ -114,7 +123,7 @@ def can_and_cannot(model: AllInOne) -> list[str]:
 
 
 def from_vit(tensors: dict[str, torch.Tensor], size: str | None, image_size: int | None) -> tuple[AllInOne, Report]:
-    """A new model of the size that this ViT starts."""
+    """Return a new model that starts from this ViT, by default of the size with its width."""
     width = tensors["cls_token"].numel() if "cls_token" in tensors else 0
     if size is None:
         distilled = "dist_token" in tensors
@@ -134,14 +143,14 @@ def from_vit(tensors: dict[str, torch.Tensor], size: str | None, image_size: int
 
 
 def find_weights(weights: str | Path) -> Path:
-    """The file itself, or the weights of a hub repository `owner/name`."""
+    """Return the file itself, or download the weights of a hub repository `owner/name`."""
     path = Path(weights)
     if path.exists() or str(weights).count("/") != 1 or path.parent.is_dir() or path.suffix:
         return path
     from huggingface_hub import hf_hub_download, list_repo_files
 
-    there = set(list_repo_files(str(weights)))
-    name = next((name for name in WEIGHT_FILES if name in there), None)
+    files = set(list_repo_files(str(weights)))
+    name = next((name for name in WEIGHT_FILES if name in files), None)
     if name is None:
         raise ValueError(f"{weights}: no weights in this repository; wanted one of {', '.join(WEIGHT_FILES)}")
     return Path(hf_hub_download(str(weights), name))

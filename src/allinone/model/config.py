@@ -49,7 +49,7 @@ class ModelConfig:
         time_of(self.time)
         at_least_one = ("width", "num_heads", "depth", "mlp_ratio", "image_size", "patch_size", "num_frames")
         least = dict.fromkeys((*at_least_one, "vocab_size", "shared_dim"), 1)
-        for name, minimum in {**least, "max_text_len": 2}.items():  # [CLS] and [SEP]
+        for name, minimum in {**least, "max_text_len": 2}.items():  # 2: [CLS] and [SEP]
             if getattr(self, name) < minimum:
                 raise ValueError(f"{name} must be at least {minimum}, got {getattr(self, name)}")
         if self.width % self.num_heads:

@@ -106,6 +106,7 @@ def features(
     if outside := [layer for layer in layers if not -depth <= layer < depth]:
         raise ValueError(f"no block {outside[0]}: this model has blocks 0 to {depth - 1}, or -{depth} to -1")
     wanted = [layer % depth for layer in layers]
+    # A shallow copy with recording blocks: the encoder itself has no hooks, so others may use it meanwhile.
     recorders = [Recorder(block, attention and i in wanted) for i, block in enumerate(encoder.blocks)]  # pyright: ignore[reportArgumentType]
     recorded = shallow_copy(encoder)
     recorded.blocks = nn.ModuleList(recorders)
@@ -136,6 +137,7 @@ def features(
 
 
 def unflatten(x: Tensor | None, num_frames: int) -> Tensor | None:
+    """Return [B x T, ...] as [B, T, ...]."""
     return None if x is None else x.unflatten(0, (-1, num_frames))
 
 
@@ -151,6 +153,7 @@ def split(tokens: Float[Tensor, "B T S D"], num_text: int, num_special: int) -> 
 
 
 def raster_order(encoder: VideoTextEncoder, frames: Tensor) -> Int[Tensor, "B T P"]:
+    """Return the patches of each frame row by row."""
     return torch.arange(encoder.config.num_patches, device=frames.device).expand(*frames.shape[:2], -1)
 
 
@@ -160,6 +163,7 @@ def follow(
     """Return (frame, raster patch) of the patches in each block; None if the way of time mixes tokens."""
     if not encoder.time.is_permutation:
         return None
+    # Apply the exchange to indices instead of features.
     num_frames, num_special = patch_order.shape[1], encoder.config.num_special
     frame = torch.arange(num_frames, device=patch_order.device)[None, :, None].expand_as(patch_order)
     held = torch.stack([frame, patch_order], dim=-1)  # [B, T, P, 2]

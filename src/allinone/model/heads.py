@@ -16,6 +16,13 @@ from torch import Tensor, nn
 
 from allinone.model.config import ModelConfig
 from allinone.model.init import initialize
+from allinone.model.layers import TwoLayerConfig, two_layers
+
+HEADS: dict[str, type["Head"]] = {}
+"""Heads of this file by kind, as written in a checkpoint's config.json. A class is listed by its definition."""
+
+OWN_HEADS: dict[str, type["Head"]] = {}
+"""Heads defined elsewhere by kind, as far as they are imported."""
 
 Input = Literal["joint", "video", "text"]
 """`joint` is the pooled feature of a clip and a text [M, D]; `video` and `text` are the tokens of the streams
@@ -31,6 +38,11 @@ class Export:
     meaning: Mapping[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoSettings:
+    """The `Config` of a head that has no settings."""
+
+
 class Head(nn.Module):
     """Base of the heads. `config` is the frozen `Config` that, with the model's, builds the same head again.
 
@@ -39,7 +51,7 @@ class Head(nn.Module):
     """
 
     kind: ClassVar[str]
-    Config: ClassVar[type]
+    Config: ClassVar[type] = NoSettings
     purpose: ClassVar[str] = "a head of your own"
     """What a model with this head can do, for the model card."""
     abilities: ClassVar[tuple[str, ...]] = ()
@@ -57,10 +69,11 @@ class Head(nn.Module):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if "kind" in vars(cls) and cls.__module__ != __name__:
-            if cls.kind in HEADS:
-                raise ValueError(f"{cls.__qualname__}: kind {cls.kind!r} is that of {HEADS[cls.kind].__name__}")
-            OWN_HEADS[cls.kind] = cls
+        if "kind" not in vars(cls):
+            return  # a base of other heads
+        if cls.kind in HEADS:
+            raise ValueError(f"{cls.__qualname__}: kind {cls.kind!r} is that of {HEADS[cls.kind].__name__}")
+        (HEADS if cls.__module__ == __name__ else OWN_HEADS)[cls.kind] = cls
 
     def __init__(self, config: Any, model: ModelConfig):
         super().__init__()
@@ -105,11 +118,7 @@ class MLMHead(Head):
     abilities = ("fill",)
     trained_by = "captioned"
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        pass
-
-    def __init__(self, config: Config, model: ModelConfig):
+    def __init__(self, config: NoSettings, model: ModelConfig):
         super().__init__(config, model)
         self.dense = nn.Linear(model.width, model.width)
         self.norm = nn.LayerNorm(model.width, eps=1e-12)
@@ -133,11 +142,7 @@ class MatchingHead(Head):
     output = "logits of: clip and text do not belong together, they do"
     trained_by = "captioned"
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        pass
-
-    def __init__(self, config: Config, model: ModelConfig):
+    def __init__(self, config: NoSettings, model: ModelConfig):
         super().__init__(config, model)
         self.linear = nn.Linear(model.width, 2)
         initialize(self, model)
@@ -159,11 +164,7 @@ class RankingHead(Head):
     output = SCORE
     trained_by = "msrvtt_choice"
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        pass
-
-    def __init__(self, config: Config, model: ModelConfig):
+    def __init__(self, config: NoSettings, model: ModelConfig):
         super().__init__(config, model)
         self.linear = nn.Linear(model.width, 1)
         initialize(self, model)
@@ -194,6 +195,8 @@ class ContrastiveHead(Head):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
+        """`temperature` is the initial one if it is learned; a fixed one is no parameter and is not saved."""
+
         temperature: float = 0.05
         learn_temperature: bool = False
 
@@ -216,12 +219,15 @@ class ContrastiveHead(Head):
     @property
     def scale(self) -> Float[Tensor, ""]:
         """One over the temperature; a learned one stays within 1 and 100, as in CLIP."""
+        # 4.6052 is log(100).
         return self.log_scale.clamp(0, 4.6052).exp() if self.config.learn_temperature else self.log_scale.exp()
 
-    def embed_text(self, text: Float[Tensor, "B L D"]) -> Float[Tensor, "B E"]:
+    def embed_text(self, text: Float[Tensor, "B K D"]) -> Float[Tensor, "B E"]:
+        """Return unit vectors from the tokens of the text-only mode."""
         return F.normalize(self.text(text[:, 0]), dim=-1)
 
-    def embed_video(self, video: Float[Tensor, "B N D"]) -> Float[Tensor, "B E"]:
+    def embed_video(self, video: Float[Tensor, "B K D"]) -> Float[Tensor, "B E"]:
+        """Return unit vectors from the tokens of the video-only mode."""
         return F.normalize(self.video(video[:, 0]), dim=-1)
 
     def exports(self) -> dict[str, Export]:
@@ -248,13 +254,12 @@ class AnswerHead(Head):
     sizes: ClassVar = {"hidden": "layers.1.weight", "answers": "layers.4.weight"}
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(TwoLayerConfig):
         answers: tuple[str, ...]
-        hidden: int | None = None
         dropout: float = 0.5
 
         def __post_init__(self):
-            check_layers(self.hidden, self.dropout)
+            super().__post_init__()
             if not self.answers:
                 raise ValueError("an answer head needs at least one answer")
             if len(set(self.answers)) < len(self.answers):
@@ -276,12 +281,8 @@ class OneNumber(Head):
     sizes: ClassVar = {"hidden": "layers.1.weight"}
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(TwoLayerConfig):
         hidden: int = 256
-        dropout: float = 0.1
-
-        def __post_init__(self):
-            check_layers(self.hidden, self.dropout)
 
     def __init__(self, config: Config, model: ModelConfig):
         super().__init__(config, model)
@@ -341,42 +342,6 @@ class LabelHead(Head):
         return self.linear(video[:, 0])
 
 
-HEADS: dict[str, type[Head]] = {
-    head.kind: head
-    for head in (
-        MLMHead, MatchingHead, RankingHead, ContrastiveHead, AnswerHead, ChoiceHead, NumberHead, LabelHead,
-    )
-}  # fmt: skip
-"""Heads of this package by kind, as written in a checkpoint's config.json."""
-
-OWN_HEADS: dict[str, type[Head]] = {}
-"""Heads defined outside of this package by kind, as far as they are imported."""
-
-
-def check_layers(hidden: int | None, dropout: float) -> None:
-    """Raise ValueError for sizes that `two_layers` cannot have."""
-    if hidden is not None and hidden < 1:
-        raise ValueError(f"hidden must be at least 1, got {hidden}")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
-
-
-def two_layers(width: int, hidden: int, out: int, dropout: float) -> nn.Sequential:
-    """The head of the released question answering (modules/objectives.py:533, 641): dropout first, then two layers."""
-    return nn.Sequential(
-        nn.Dropout(dropout), nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, out)
-    )
-
-
 def known_heads() -> dict[str, type[Head]]:
     """All heads by kind, those of this package first."""
     return HEADS | OWN_HEADS
-
-
-def known_abilities() -> dict[str, type[Head]]:
-    """What a predictor can be asked for, and the first head that is enough for it."""
-    found: dict[str, type[Head]] = {}
-    for head in known_heads().values():
-        for ability in head.abilities:
-            found.setdefault(ability, head)
-    return found

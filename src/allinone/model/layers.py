@@ -1,4 +1,6 @@
-"""The Transformer block (pre-norm, as in ViT), and the embeddings of words and frames that enter it."""
+"""The Transformer block (pre-norm, as in ViT), the embeddings that enter it, and the two layers of some heads."""
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +38,7 @@ class Attention(nn.Module):
     ) -> tuple[Float[Tensor, "M heads Q d"], Float[Tensor, "M heads S d"], Float[Tensor, "M heads S d"]]:
         """Return queries of the first `num_queries` (default: all) tokens, and keys and values of all."""
         width = x.shape[-1]
+        # One product for all three, unless only a few queries are needed (the last block).
         if num_queries is None:
             queries, keys = self.qkv(x).split([width, 2 * width], dim=-1)
         else:
@@ -140,6 +143,7 @@ class FrameEmbedding(nn.Module):
                 f"{num_frames} frames, but this model has a temporal embedding for {len(self.time)}; "
                 f"load it with num_frames={num_frames} to extend it"
             )
+        # Patches get their position and time before they are reordered, so both travel with them.
         patches = self.patch(frames.flatten(0, 1)).flatten(2).transpose(1, 2)
         patches = patches.unflatten(0, frames.shape[:2])  # [B, T, P, D]
         special_position, patch_position = self.position.split([self.config.num_special, self.config.num_patches])
@@ -150,3 +154,24 @@ class FrameEmbedding(nn.Module):
             patches = patches.gather(2, patch_order[..., None].expand_as(patches))
         special = (self.special + special_position).expand(*frames.shape[:2], -1, -1)
         return self.dropout(torch.cat([special, patches], dim=2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoLayerConfig:
+    """Width and dropout of `two_layers`."""
+
+    hidden: int | None = None
+    dropout: float = 0.1
+
+    def __post_init__(self):
+        if self.hidden is not None and self.hidden < 1:
+            raise ValueError(f"hidden must be at least 1, got {self.hidden}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+
+
+def two_layers(width: int, hidden: int, out: int, dropout: float) -> nn.Sequential:
+    """The head of the released question answering (modules/objectives.py:533, 641): dropout first, then two layers."""
+    return nn.Sequential(
+        nn.Dropout(dropout), nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, out)
+    )

@@ -22,7 +22,7 @@ class MissingHead(ValueError):
 class AllInOne(nn.Module):
     """Tensors are named `encoder.*` and `heads.<kind>.*`; there is at most one head of a kind.
 
-    `source` is what errors call the checkpoint in commands: its folder, where there is one.
+    `source` is the name of the checkpoint in error messages and their commands: its folder, if it has one.
     """
 
     def __init__(self, encoder: VideoTextEncoder, heads: Iterable[Head] = ()):
@@ -33,30 +33,31 @@ class AllInOne(nn.Module):
 
     @property
     def config(self) -> ModelConfig:
+        """The encoder's config."""
         return self.encoder.config
 
     @classmethod
     def build(cls, config: ModelConfig, heads: Mapping[str, Any] | None = None) -> "AllInOne":
-        """A model with random weights. `heads` maps a kind to that head's `Config`."""
+        """Return a model with random weights. `heads` maps a kind to that head's `Config`."""
         known = known_heads()
         made = [known[kind](head_config, config) for kind, head_config in (heads or {}).items()]
         return cls(VideoTextEncoder(config), made)
 
     def get(self, head: type[HeadType]) -> HeadType | None:
-        """The head of this class, if the model has one."""
+        """Return the head of this class, or None."""
         return next((found for found in self.heads.values() if isinstance(found, head)), None)
 
     def require(self, head: type[HeadType]) -> HeadType:
-        """The head of this class; MissingHead where the model has none."""
+        """Return the head of this class. Raises MissingHead if the model has none."""
         found = self.get(head)
         if found is None:
             raise self.without(head)
         return found
 
     def without(self, *heads: type[Head], to: str = "") -> MissingHead:
-        """The error of a model that has none of these heads, of which one is enough `to` do something.
+        """Return the error for a model that has none of these heads, one of which is needed `to` do something.
 
-        It says how to add the last one.
+        Its message has the command that adds the last one.
         """
         *others, last = (head.kind for head in heads)
         kinds, can = ", ".join(self.heads) or "none", ", ".join(self.abilities) or "nothing yet"
@@ -74,11 +75,11 @@ class AllInOne(nn.Module):
         return list(dict.fromkeys(name for head in known if self.get(head) is not None for name in head.abilities))
 
     def how_to_add(self, head: type[Head]) -> str:
-        """The command that trains a head on top of this checkpoint."""
+        """Return the command that trains a head on top of this checkpoint."""
         return f"`allinone train {head.trained_by} --set init={shlex.quote(self.source)} data.root=FOLDER`"
 
     def with_frames(self, num_frames: int) -> "AllInOne":
-        """The same model for clips of another number of frames; the temporal embedding is cut, or extended by zeros."""
+        """Return the same model for another number of frames; the temporal embedding is cut, or extended by zeros."""
         if num_frames == self.config.num_frames:
             return self
         configs = {kind: head.config for kind, head in self.heads.items()}
@@ -89,3 +90,12 @@ class AllInOne(nn.Module):
         other.load_state_dict(tensors)
         other.source = self.source
         return other.to(next(self.parameters()).device).train(self.training)
+
+
+def known_abilities() -> dict[str, type[Head]]:
+    """Return all that a predictor can be asked for, and the first head that is enough for it."""
+    found: dict[str, type[Head]] = {}
+    for head in known_heads().values():
+        for ability in head.abilities:
+            found.setdefault(ability, head)
+    return found

@@ -40,6 +40,7 @@ def pack(encoder: VideoTextEncoder) -> VideoTextEncoder:
     """Return the copy. It runs under `torch.inference_mode` only, and does not follow later changes of the weights."""
     packed, vision = shallow_copy(encoder), shallow_copy(encoder.vision)
     with torch.inference_mode():
+        # The vision part and the encoder are shallow copies, so that only the copies get the packed parts.
         vision.patch = PackedPatches(encoder.vision.patch)  # pyright: ignore[reportAttributeAccessIssue]
         packed.vision = vision
         packed.blocks = nn.ModuleList(PackedBlock(block) for block in encoder.blocks)  # pyright: ignore[reportArgumentType]
@@ -94,6 +95,7 @@ class PackedBlock(nn.Module):
     ) -> Float[Tensor, "M Q D"]:
         x = x.bfloat16()  # the first block gets float32
         normalized = self.norm1(x)
+        # Queries only of the tokens that leave, keys and values of all.
         query = self.query(normalized[:, :num_out_tokens]).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         key, value = self.key_value(normalized).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         x = self.proj.add_to(x[:, :num_out_tokens], attend(query, key, value, key_mask))
@@ -115,7 +117,7 @@ def attend(
     attended = query.new_empty(num_sequences, num_queries, heads, width)
     size = max(1, LOGITS_IN_CHUNK // (heads * num_queries * key.shape[2]))
     for chunk in map(slice, range(0, num_sequences, size), range(size, num_sequences + size, size)):
-        logits = (query[chunk] * width**-0.5) @ key[chunk].mT
+        logits = (query[chunk] * width**-0.5) @ key[chunk].mT  # scaling the query is cheaper than the logits
         if hidden is not None:
             logits[..., :num_masked].masked_fill_(hidden[chunk, ..., :num_masked], float("-inf"))
         torch.softmax(logits, -1, out=logits)

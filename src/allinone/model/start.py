@@ -41,6 +41,7 @@ def start_from(
     else:
         old_names, new_names = row_names(source, source_tokenizer.tokens), row_names(model, tokenizer.tokens)
     own, report, taken = model.state_dict(), Report(), {}
+    # In this order: rows by name where the names differ, the same shape as it is, then what can be resized.
     for name, old in source.state_dict().items():
         new, rows = own.get(name), (old_names.get(name, ()), new_names.get(name, ()))
         if new is None:

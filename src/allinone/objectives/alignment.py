@@ -27,6 +27,8 @@ class Alignment(Objective):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
+        """`beta` and `num_iterations` are those of IPOT (`transport_plan`), as released."""
+
         weight: float = 0.1
         beta: float = 0.5
         num_iterations: int = 50

@@ -20,6 +20,8 @@ class Answering(Objective):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
+        """`hidden` (default: half the width) and `dropout` are those of `AnswerHead`."""
+
         weight: float = 1.0
         hidden: int | None = None
         dropout: float = 0.5

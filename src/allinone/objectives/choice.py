@@ -18,15 +18,19 @@ from allinone.types import IGNORE, Batch, Losses
 class Choice(Objective):
     """Cross-entropy over the options, each read by the joint mode together with the clip and its question.
 
-    The head is `ranking`, one linear layer, which starts as the matching head (released: modules/objectives.py:586), or
-    `choice`, two new layers (released: modules/objectives.py:533). Captions get `num_options` - 1 wrong ones, drawn
-    from the batch.
+    Captions become a choice by wrong ones that are drawn from the batch.
     """
 
     tasks = ("choice", "caption")
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
+        """What chooses, and how many options a caption gets.
+
+        `head` is `ranking`, one linear layer, which starts as the matching head (released: modules/objectives.py:586),
+        or `choice`, two new layers (released: modules/objectives.py:533). `num_options` counts the right one too.
+        """
+
         weight: float = 1.0
         head: Literal["ranking", "choice"] = "ranking"
         num_options: int = 5
@@ -71,6 +75,7 @@ def with_foreign_captions(batch: Batch, num_options: int, rng: torch.Generator) 
         raise ValueError(
             f"no other caption in the batch for {batch.video_ids[without[0]]}, to choose from; use a larger batch_size"
         )
+    # With replacement only if a clip has fewer foreign captions than options.
     enough = int((allowed > 0).sum(1).min()) >= num_options - 1
     foreign = torch.multinomial(allowed, num_options - 1, replacement=not enough, generator=rng)
     own = torch.arange(len(batch))[:, None]

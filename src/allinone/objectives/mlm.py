@@ -15,13 +15,15 @@ class MLM(Objective):
     """Cross-entropy of masked whole words (15 %, paper section 3.3; BERT, https://arxiv.org/abs/1810.04805).
 
     The head runs on the masked positions only, and the last block on the text only. The released code runs both on all
-    tokens (modules/objectives.py:94), which gives the same loss. `max_pairs` limits the clips that take part.
+    tokens (modules/objectives.py:94), which gives the same loss.
     """
 
     turn = 2
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
+        """`mask_prob` is the share of words that are masked; `max_pairs` limits the clips that take part."""
+
         weight: float = 1.0
         mask_prob: float = 0.15
         max_pairs: int | None = None

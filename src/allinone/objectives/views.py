@@ -108,6 +108,7 @@ class Views:
         pairs = next((pairs for pairs in chosen if pairs is not None), None)
         if pairs is None:
             raise ValueError("no objective chooses pairs: train with a vtm objective too")
+        # Alignment reads all tokens; for VTM the last block computes token 0 only.
         batch, text_mask = self.batch, self.batch.text_mask[pairs.text]
         all_tokens = any(objective.reads_pair_tokens for objective in self.objectives)
         encoded = self.encoder(

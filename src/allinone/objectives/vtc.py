@@ -25,6 +25,8 @@ class VTC(Objective):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
+        """`temperature` is the initial one if it is learned."""
+
         weight: float = 1.0
         temperature: float = 0.05
         learn_temperature: bool = False
@@ -44,6 +46,7 @@ class VTC(Objective):
         scale = self.head.scale
         t2v = scale * text @ all_video.T
         v2t = scale * video @ all_text.T
+        # Accuracy: the nearest clip of each text is its own, or one with the same text.
         hit = positive.gather(1, t2v.detach().argmax(1, keepdim=True)).float().mean() * 100
         loss = info_nce(t2v, positive) + info_nce(v2t, positive)
         return Losses(loss, {"accuracy": hit, "temperature": 1 / scale.detach()})

@@ -20,16 +20,23 @@ class VTM(Objective):
 
     The released loss is modules/objectives.py:287, with random foreign clips.
 
-    A foreign pair keeps the text or the clip of a matching one, in turn. Its other side is drawn uniformly (`random`)
-    or by VTC similarity times `hard_scale` (`hard`, as in ALBEF, https://arxiv.org/abs/2107.07651). The share of hard
-    draws grows linearly from 0 to 1 over the first `hard_warmup` of the training, because hard negatives from the first
-    step teach nothing. `max_pairs` limits the matching pairs, because the joint mode costs more than VTC.
+    A foreign pair keeps the text or the clip of a matching one, in turn, and its other side is drawn.
     """
 
     turn = 1
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
+        """How foreign pairs are drawn.
+
+        Args:
+            negatives: `random` draws uniformly, `hard` by VTC similarity (ALBEF, https://arxiv.org/abs/2107.07651).
+            hard_warmup: part of the training over which the share of hard draws grows linearly from 0 to 1, because
+                hard negatives from the first step teach nothing.
+            hard_scale: 1 / temperature of the hard draws.
+            max_pairs: limit of the matching pairs, because the joint mode costs more than VTC.
+        """
+
         weight: float = 1.0
         negatives: Literal["random", "hard"] = "random"
         hard_warmup: float = 0.3
