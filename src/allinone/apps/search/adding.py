@@ -41,6 +41,7 @@ def add(index: "VideoIndex", listing: Listing, embed: Embed, rows_per_write: int
         adding = Adding(store, columns, rows_per_write, listing)
         todo, contents = adding.new_files(), frozenset(adding.path_of)
         report("videos", adding.num_done, len(listing.files))
+        # A second round only for files in `lost`, and then no content counts as known.
         while todo:
             for result in embed(videos=todo, contents=contents, on_segments=partial(report, "segments")):
                 adding.take(result)
@@ -70,6 +71,7 @@ class Adding:
         self.lost: list[VideoFile] = []
         """Files of known content, for which the rows to copy have been deleted since: they must be embedded."""
         self.written_at = time.monotonic()
+        # Each file once: all segments of a video have the same values in these columns.
         table = store.rows(FILE_COLUMNS)
         files = [] if table is None else table.group_by(FILE_COLUMNS).aggregate([]).to_pylist()
         self.state = {row["video"]: (row["size"], row["mtime_ns"]) for row in files}
@@ -80,9 +82,11 @@ class Adding:
 
     @property
     def num_done(self) -> int:
+        """Number of listed files that are done, in whatever way."""
         return self.added + self.skipped + self.moved + len(self.failed)
 
     def report(self) -> AddReport:
+        """Return the counts and failures; look which videos of the given folders no longer exist."""
         folders = tuple(str(folder).rstrip("/") + "/" for folder in self.listing.folders)
         not_listed = self.state.keys() - set(map(str, self.listing.files))
         return AddReport(
@@ -111,6 +115,7 @@ class Adding:
                 continue
             if self.state.get(file.path) == file.state:
                 self.skipped += 1
+            # It failed before, in the same state and with the same versions of what reads it.
             elif (known := self.unreadable.get(file.path)) and known == unreadable(file, known.cause):
                 self.failed[file.path] = known.cause
                 self.before.add(file.path)
@@ -120,7 +125,7 @@ class Adding:
 
     def take(self, result: Embedded) -> None:
         """Count one result, and hold its rows until a write is due."""
-        self.unreadable.pop(result.video.path, None)
+        self.unreadable.pop(result.video.path, None)  # it was read again, so the old cause no longer counts
         if result.failure is not None:
             self.failed[result.video.path] = result.failure
             if result.lasts:
@@ -145,6 +150,7 @@ class Adding:
         rows, written, replaced = [], [], set[str]()
         for result in self.pending:
             video = result.video
+            # The content was known when `add` began, but a file that was written since has replaced its rows.
             if result.is_known and video not in copies:
                 self.moved -= 1
                 self.lost.append(video)
@@ -154,7 +160,7 @@ class Adding:
             # Its own older rows give way, and those at the path from which the file has moved away.
             old_path = self.path_of.get(result.content, video.path)
             replaced |= {video.path} if old_path == video.path or os.path.exists(old_path) else {video.path, old_path}
-        replaced &= self.state.keys()
+        replaced &= self.state.keys()  # a condition on paths that have no rows would only be slow
         if rows:
             self.store.write(pa.Table.from_pylist(rows, schema=self.schema), sorted(replaced))
         for path in replaced:
@@ -190,6 +196,7 @@ class Adding:
 
 
 def unreadable(file: VideoFile, cause: str) -> Unreadable:
+    """Return a file as it is stored in the table of unreadable files."""
     return Unreadable(file.path, file.size, file.mtime_ns, cause, reader_version())
 
 

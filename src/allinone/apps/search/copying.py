@@ -47,6 +47,7 @@ class NotFoundError(CopyError):
 
 
 def opened(path: str | Path) -> Any:
+    """Open a local file; playlists may not make FFmpeg open others or the network."""
     return av.open(f"file:{path}", "r", options={"protocol_whitelist": "file"}, metadata_errors="replace")
 
 
@@ -63,6 +64,7 @@ def copy(path: str, start_sec: float, end_sec: float, to: Path, form: str) -> No
         CopyError, FFmpegError: the container does not accept the streams, or the copy does not play as the source does.
     """
     index, zero_sec = film_and_zero(path)
+    # On the clock of the file, and exact: floats would move pictures at the bounds in or out.
     start, end = Fraction(start_sec) + zero_sec + ROUNDING_SEC, Fraction(end_sec) + zero_sec - ROUNDING_SEC
     for back_sec in BACK_SEC:
         try:
@@ -93,6 +95,7 @@ def copy(path: str, start_sec: float, end_sec: float, to: Path, form: str) -> No
 
 
 def are_alike(source: UInt8[Tensor, "T 3 H W"], copied: UInt8[Tensor, "T 3 H2 W2"]) -> bool:
+    """Return whether no pixel differs by more than `MAX_DIFFERENCE`."""
     return source.shape == copied.shape and (source.int() - copied.int()).abs().max().item() <= MAX_DIFFERENCE
 
 
@@ -133,11 +136,11 @@ def pictures_to_copy(source: Any, video: Any, start: Fraction, end: Fraction) ->
         if packet.pts is None or packet.is_corrupt:
             raise CopyError("its container does not say when each picture is shown")
         if packet.is_keyframe and (not pts or packet.pts <= start_tick):
-            pts = []
+            pts = []  # a later keyframe that is still early enough: begin here
         elif not pts or packet.pts < pts[0]:
             continue  # shown before the keyframe, and predicted from pictures before it
         elif packet.pts > max(pts) >= end_tick:
-            break
+            break  # shown after a picture at or after the end, so the pictures before the end are complete
         pts.append(packet.pts)
     if not pts or pts[0] > start_tick + Fraction(1, 10) / video.time_base:
         raise NotFoundError("there is no keyframe at the start of the hit or before")
@@ -181,6 +184,8 @@ def copy_packets(
     """Write these pictures and all sound of their time; return when each track with sound begins and ends."""
     sounds = [stream for stream in source.streams.audio if stream.codec_context is not None]
     outputs = add_streams(target, [video, *sounds])
+    # The source is read from before the start, and its streams are interleaved: pictures are recognized by their
+    # timestamps, sound by its time. Reading ends when all pictures are written and each sound track is past the end.
     last = max(pts)
     missing = dict(zip(pts, decoding_ticks(pts), strict=True))
     first_sec = pts[0] * video.time_base
@@ -209,6 +214,7 @@ def copy_packets(
         else:
             finished |= {packet.stream.index} if shown_sec >= end_sec else set()
             continue
+        # In the copy, times count from its first picture.
         shift = int(first_sec / packet.time_base)
         packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
         packet.stream = outputs[packet.stream.index]

@@ -117,6 +117,8 @@ def embed_videos(
     `num_threads` threads read while the calling one embeds. `on_segments` gets the numbers of segments that are
     embedded, and that are known of until now.
     """
+    # Three steps in a row: hash and cut videos (pool), decode chunks of segments (pool), embed groups of them (here).
+    # Both of the first are generators that are pulled by the last, and work ahead of it by a limited amount.
     reader = predictor.reader()
     done = planned = 0
     with ThreadPoolExecutor(num_threads) as pool:
@@ -148,6 +150,7 @@ def embed_videos(
                 rows += chunk.rows(islice(vectors, len(chunk.frames)))
                 done += len(chunk.segments)
                 if chunk.is_last:
+                    # What the reader knows of a video is never needed again, and there may be a million of them.
                     reader.facts.pop(Path(chunk.outcome.video.path), None)
                     yield failed or replace(chunk.outcome, rows=tuple(rows))
                     rows, failed = [], None
@@ -164,6 +167,7 @@ def plan_chunks(video: VideoFile, reader: ClipReader, cut: Cut, contents: Contai
         if content in contents:
             return [Chunk(Embedded(video, content, is_known=True), 0.0, [], True, no_frames)]
         segments = cut.cut(video.path, meta)
+        # The hash and the cut are of one version of the file only if it is still the one that was listed.
         if VideoFile.of(Path(video.path)) != video:
             changed = "it changed while it was read; add it again when it is complete"
             return [Chunk(Embedded(video, failure=changed), 0.0, [], True, no_frames)]
@@ -175,6 +179,7 @@ def plan_chunks(video: VideoFile, reader: ClipReader, cut: Cut, contents: Contai
 
 
 def failure(video: VideoFile, error: Exception) -> Embedded:
+    """Return the result of a video that failed, without its path in the cause."""
     return Embedded(video, failure=str(error).removeprefix(f"{video.path}: "), lasts=lasts(error))
 
 
@@ -221,4 +226,5 @@ def grouped(chunks: Iterable[Chunk], size: int) -> Iterator[list[Chunk]]:
 
 
 def default_threads() -> int:
+    """Return the number of processors, at most 8."""
     return min(os.cpu_count() or 1, 8)

@@ -26,6 +26,7 @@ def to_json(hits_of: HitsOfQueries) -> str:
 
 
 def to_csv(hits_of: HitsOfQueries) -> str:
+    """Return one row per hit; `match` is empty without re-ranking, `gone` unless the file is missing."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["query", "video", "start_sec", "end_sec", "score", "match", "gone", "segment"])
@@ -73,6 +74,7 @@ def frame_rate(video: str) -> float:
 
 
 def timecode(frame: int, per_second: int) -> str:
+    """Return HH:MM:SS:FF without drop frames."""
     seconds, frames = divmod(frame, per_second)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}:{frames:02}"
 
@@ -109,6 +111,7 @@ def to_html(hits_of: HitsOfQueries, thumbnails: Mapping[str, bytes]) -> str:
 
 
 def html_item(hit: Hit, thumbnail: bytes | None) -> str:
+    """Return a hit as a list item, with all names escaped."""
     picture = base64.b64encode(thumbnail or b"").decode()
     image = f'<img alt="" src="data:image/jpeg;base64,{picture}">' if thumbnail else ""
     link = escape(f"{Path(hit.video).as_uri()}#t={hit.start_sec:.2f},{hit.end_sec:.2f}")

@@ -63,6 +63,7 @@ def find_videos(paths: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def no_videos(listing: Listing) -> ValueError:
+    """Return the error that no videos were found, with counts of the files that were."""
     folders = ", ".join(map(printable, listing.folders)) or "nothing, since no path was given"
     left = f"; other files there: {by_ending(listing.others)}" if listing.others else ""
     hidden = f"; in bins and hidden folders: {by_ending(listing.hidden)}" if listing.hidden else ""
@@ -125,11 +126,11 @@ class Walk:
 
     def enter(self, folder: Path) -> None:
         """Take all files below a folder, except in folders that were walked before, bins and hidden folders."""
-        unreadable: list[OSError] = []
+        unreadable: list[OSError] = []  # folders, which `os.walk` would skip silently
         for parent, folders, names in os.walk(folder, onerror=unreadable.append):
             real = os.path.realpath(parent)
             if real in self.seen:
-                folders.clear()
+                folders.clear()  # `os.walk` enters the folders that stay in this list
                 continue
             self.seen.add(real)
             inner = [(name, Path(parent, name)) for name in sorted(folders)]
@@ -144,6 +145,7 @@ class Walk:
         self.files |= dict.fromkeys(Path(error.filename) for error in unreadable)
 
     def take(self, path: Path) -> None:
+        """Take one file: as a video or picture, as a link to look at later, or into one of the counts."""
         if path.name.startswith("."):
             self.hidden.update([path.suffix.lower()] if is_media(path.name) else [])
         elif not is_media(path.name):
@@ -155,6 +157,7 @@ class Walk:
 
     def follow_links(self) -> None:
         """Take the files behind links, unless they were found under their own path."""
+        # A folder behind a link may contain further links, which `enter` appends.
         while self.links:
             link = self.links.pop(0)
             target = os.path.realpath(link)

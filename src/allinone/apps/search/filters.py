@@ -77,6 +77,7 @@ def _is_utf8(text: str) -> bool:
 
 def in_folder(folder: str) -> str:
     """Return the condition that a video is below this folder, or below one with a path that ends in it."""
+    # Relative, and not to the current folder: the last part of a path.
     if folder.split("/")[0] not in ("", ".", "..") and not os.path.normpath(folder).startswith(".."):
         ending = nfc(f"/{os.path.normpath(folder)}/")
         return f"contains({composed('video', ending)}, {sql_text(ending)})"
@@ -111,4 +112,5 @@ def sql_text(text: str) -> str:
 
 
 def sql_in(column: str, values: Iterable[str]) -> str:
+    """Return the condition that a column has one of the values."""
     return f"{column} IN ({', '.join(map(sql_text, values))})"

@@ -157,6 +157,7 @@ class VideoIndex:
             removed: set[str] = set()
             unknown = []
             for path in (os.path.abspath(path) for path in named):
+                # The exact path, the same in another Unicode form (as a Mac writes names), or all below a folder.
                 matches = {path} & known or {by_nfc[nfc(path)]} if nfc(path) in by_nfc else self.below(path)
                 if not matches:
                     unknown.append(path)
@@ -238,6 +239,7 @@ class VideoIndex:
 
     def best(self, vector: np.ndarray, query: Query, skip: Skip | None) -> list[Hit]:
         """Return the first `query.num_hits` hits by cosine. Rows are read until there are enough hits."""
+        # Merging makes one hit of several rows, and `skip` leaves some out: if hits are too few, read more rows.
         num_rows = query.num_hits * (2 if query.merge else 1) + (skip is not None)
         while True:
             rows = self.store.nearest(vector, num_rows, query.condition, HIT_COLUMNS)
@@ -330,6 +332,7 @@ class VideoIndex:
         return verify(self.store, self.predictor.reader(), contents, on_progress or (lambda what, done, total: None))
 
     def stats(self) -> Stats:
+        """Count the rows, and measure the files of the index."""
         videos = self.videos()
         added = sorted(video.added for video in videos)
         return Stats(

@@ -32,6 +32,7 @@ def exact_scores(store: Store, queries: np.ndarray, count: int, condition: str |
     rows = store.existing().search().select(["vector"])
     for batch in (rows if condition is None else rows.where(condition)).to_batches(8192):
         vectors = batch["vector"].flatten().to_numpy().reshape(len(batch), -1)
+        # Keep only the best after each batch, so that memory does not grow with the index.
         best = np.concatenate([best, queries @ vectors.T], axis=1)
         best = -np.partition(-best, count - 1, axis=1)[:, :count]
     return -np.sort(-best, axis=1)

@@ -23,6 +23,7 @@ class IndexInfo:
 
     @property
     def model_name(self) -> str:
+        """The model in words: its name, frames and fingerprint."""
         return f"{self.name or 'unnamed'}, {self.num_frames} frames, {self.model}"
 
     def to_values(self) -> dict[str, Any]:
@@ -114,6 +115,7 @@ class Verified:
 
     @property
     def ok(self) -> bool:
+        """Whether index and files agree."""
         return not (self.missing or self.changed or self.orphaned)
 
 

@@ -82,6 +82,7 @@ class Ray:
         return [worker.remote() for _ in range(self.num_workers or max(1, int(room)))]
 
     def start(self, ray: Any) -> None:
+        """Connect to the cluster, or start one here."""
         level = logging.INFO if self.log else logging.ERROR
         logging.getLogger("ray").setLevel(level)
         # Ray adds the current folder, which may contain any module, to the import path of its workers.
@@ -109,7 +110,7 @@ def run_tasks(
         try:
             yield ray.get(ready)
         except ray.exceptions.RayActorError as error:  # though the task was repeated `NUM_RETRIES` times
-            if len(task) > 1:
+            if len(task) > 1:  # one of them kills workers: find out which
                 todo.extend([video] for video in task)
                 continue
             log.debug("%s: %s", task[0].path, error)
@@ -127,6 +128,7 @@ class Worker:
         self.setup: tuple[Predictor, Cut, frozenset[str], int] | None = None
 
     def embed(self, setup: list[Any], videos: Sequence[VideoFile]) -> list["Embedded"]:
+        """Embed the videos of one task. `setup` is a list, so that Ray does not fetch the reference in it by itself."""
         from allinone.apps.search.embedding import embed_videos
 
         if self.setup is None:

@@ -43,7 +43,9 @@ class Windows:
         return f"windows of {self.length_sec:g} s{overlap}"
 
     def cut(self, path: str, meta: "VideoMeta") -> Bounds:
+        """Return the bounds of all segments, which cover the video."""
         step = self.length_sec - self.overlap_sec
+        # Rounded so that a remainder above half a step is a window, and a shorter one is part of the last.
         count = max(1, 1 + math.ceil((meta.duration_sec - self.length_sec) / step - 0.5))
         starts = [step * i for i in range(count)]
         return list(zip(starts, [start + self.length_sec for start in starts[:-1]] + [meta.duration_sec], strict=True))
@@ -68,6 +70,7 @@ class Shots:
         return f"shots of {self.min_sec:g} to {self.max_sec:g} s (threshold {self.threshold:g})"
 
     def cut(self, path: str, meta: "VideoMeta") -> Bounds:
+        """Return the bounds of all segments, which cover the video."""
         bounds = []
         for start, end in pairwise([0.0, *self.changes(path, meta.duration_sec), meta.duration_sec]):
             points = np.linspace(start, end, 1 + max(1, math.ceil((end - start) / self.max_sec))).tolist()

@@ -32,6 +32,7 @@ Samples = Float32[np.ndarray, "2 N"]
 
 
 def has_sound(path: str) -> bool:
+    """Return whether there is a sound track of a known codec."""
     with opened(path) as source:
         return any(stream.codec_context is not None for stream in source.streams.audio)
 
@@ -54,9 +55,10 @@ def timeline(path: str, start_sec: float, total: int) -> Iterator[Samples]:
     """Yield `total` samples from `start_sec` on, each at its time, with silence between them."""
     written = 0
     for time_sec, samples in heard(path, start_sec):
-        begin = round((time_sec - start_sec) * SOUND_RATE)
+        begin = round((time_sec - start_sec) * SOUND_RATE)  # negative before the start of the part
         if written and abs(begin - written) <= JITTER:
             begin = written
+        # Fill the gap before it, skip the part of it that was written already, and stop at the end.
         end = min(total, begin + samples.shape[1])
         yield from silence(min(begin, total) - written)
         if end > max(begin, written):
@@ -68,6 +70,7 @@ def timeline(path: str, start_sec: float, total: int) -> Iterator[Samples]:
 
 
 def silence(num_samples: int) -> Iterator[Samples]:
+    """Yield zeros, at most a second at a time."""
     for begin in range(0, num_samples, SOUND_RATE):
         yield np.zeros((2, min(SOUND_RATE, num_samples - begin)), np.float32)
 
@@ -101,6 +104,7 @@ def packets_by_table(source: Any, sound: Any, table: PacketTable, from_sec: floa
     """Yield packets of the first sound track with the times of the table, which ascend where the file's clock jumps."""
     rows = table.sound
     begin = int(np.searchsorted(rows.pts, from_sec / table.time_base))
+    # Seek by byte, to the last packet before with a known position: seeking by time needs a clock without jumps.
     known = np.flatnonzero(rows.position[:begin] >= 0)
     row = 0  # of the next packet in the table; None until the first packet after seeking is found in it
     if len(known):
@@ -117,6 +121,7 @@ def packets_by_table(source: Any, sound: Any, table: PacketTable, from_sec: floa
 
 
 def first_two_channels(frame: av.AudioFrame) -> av.AudioFrame:
+    """Return the first two channels of a frame as stereo."""
     samples: Any = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, len(frame.layout.channels)).T

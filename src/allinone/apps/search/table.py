@@ -80,6 +80,7 @@ class Store:
     # Opening
 
     def connect(self) -> Any:
+        """Open the database when it is first needed, because LanceDB is slow to import."""
         with self.guard:
             if self.database is None:
                 module = lancedb()
@@ -104,6 +105,7 @@ class Store:
             return self.handle
 
     def open_table(self, name: str) -> Any:
+        """Return a table by name, or None if it was never written."""
         try:
             return self.connect().open_table(name)
         except ValueError as error:  # also if a process was killed before its first write was complete
@@ -195,6 +197,7 @@ class Store:
         return [Unreadable(**row) for row in rows]
 
     def write_unreadable(self, files: Iterable[Unreadable]) -> None:
+        """Replace the list of unreadable files."""
         import pyarrow as pa
 
         types = {str: pa.string(), int: pa.int64()}
@@ -265,6 +268,7 @@ class Store:
         self.table().optimize(cleanup_older_than=older_than, delete_unverified=self.folder is not None)
 
     def build_index(self, table: Any, num_rows: int) -> None:
+        """Build the vector index, and indices of the columns that single rows are looked up by."""
         from lancedb.index import BTree, IvfSq
 
         log.info("%s: building the vector index of %d segments", self, num_rows)
@@ -276,6 +280,7 @@ class Store:
         table.update_field_metadata({"path": "vector", "metadata": {BUILT_WITH: str(num_rows)}})
 
     def num_bytes(self) -> int:
+        """Return the size on disk or, for object storage, the size that LanceDB reports."""
         if self.folder is None:
             return self.table().stats()["total_bytes"]
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())

@@ -95,7 +95,7 @@ class AccessMiddleware:
     def check_origin(self, headers: Headers) -> None:
         """Refuse what another site's page sends through a user's browser."""
         host = headers.get("host", "")
-        # A page can reach a server of this machine under a foreign name whose address changes (DNS rebinding).
+        # A page can reach a server of this machine under a foreign name, if its address changes (DNS rebinding).
         if self.hosts is not None and urlsplit(f"//{host}").hostname not in self.hosts:
             raise HTTPException(421, f"this server answers to {', '.join(sorted(self.hosts))}")
         origin = headers.get("origin")
@@ -191,4 +191,5 @@ def with_headers(send: Send) -> Send:
 
 
 def size_text(num_bytes: int) -> str:
+    """Return a size in words, in powers of 1,000."""
     return f"{num_bytes / 1_000_000:g} MB" if num_bytes >= 1_000_000 else f"{num_bytes / 1000:g} kB"

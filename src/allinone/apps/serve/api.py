@@ -59,6 +59,8 @@ def build_app(service: Service, hosts: frozenset[str] | None = LOOPBACK, passwor
 
 
 def add_api(app: FastAPI, service: Service) -> None:
+    """Add the requests below `/api/`."""
+
     @app.get("/api/state")
     def state() -> State:
         """The index, the model, and what it can do."""

@@ -19,7 +19,7 @@ class NotFound(ValueError):
 
 
 def message(error: Exception) -> str:
-    """Return what is wrong, in one line. For values out of bounds: which and why, without repeating the values."""
+    """Return the cause of an error in one line; for values out of bounds, which and why, without the values."""
     if isinstance(error, RequestValidationError | ValidationError):
         problems = [
             f"{'.'.join(str(key) for key in problem['loc'] if key != 'body')}: {problem['msg']}".removeprefix(": ")

@@ -1,4 +1,4 @@
-// What the page's own parts do in the browser. A button's data-do is the event that the server is told of.
+// Browser side of the page. The data-do attribute of a button names the event that is sent to the server.
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-do]");
   if (!button) return;
@@ -26,7 +26,7 @@ element.addEventListener("change", async (event) => {
   }
 });
 
-// A video of a kind that the browser does not play, or of which it plays the sound alone.
+// Replaces a video that the browser cannot play, or of which it plays only the sound.
 function playInstead({ target: video, type }) {
   if (video.tagName !== "VIDEO" || (type === "loadedmetadata" && video.videoWidth > 0)) return;
   if (video.dataset.instead) {

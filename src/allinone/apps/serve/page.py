@@ -159,16 +159,19 @@ class Page:
 
     @shows_errors(4)
     def search(self, text: str, *filters: Any) -> tuple[Any, ...]:
+        """Show the first hits of a text."""
         if not text.strip():
             return note("Write what you are looking for."), gr.Button(visible=False), None, PAGE
         return self.hits({"text": text, **self.filters(*filters)}, PAGE)
 
     @shows_errors(4)
     def more(self, query: dict[str, Any] | None, num_hits: int) -> tuple[Any, ...]:
+        """Show more hits of the last query."""
         return self.hits(query or {}, min(num_hits + PAGE, MAX_HITS))
 
     @shows_errors(4)
     def like(self, event: gr.EventData, *filters: Any) -> tuple[Any, ...]:
+        """Show hits like the clicked one, with the same filters."""
         return self.hits({"like": picked(event, "segment"), "where": self.filters(*filters)["where"]}, PAGE)
 
     @shows_errors(1)
@@ -196,11 +199,13 @@ class Page:
 
     @shows_errors(2)
     def uploaded(self, event: gr.EventData) -> tuple[Any, ...]:
+        """Show the frames of an uploaded file, and ask about it from now on."""
         about = VideoPart(upload=picked(event, "upload"))
         return sheet(picked(event, "name"), self.service.read_part(about)), about
 
     @shows_errors(1)
     def ask(self, about: VideoPart | None, way: str, text: str) -> str:
+        """Answer a question about the chosen video, in the chosen way."""
         if about is None:
             return note("Choose a video first: a hit of a search, or a file of yours.")
         if not text.strip():
@@ -216,6 +221,7 @@ class Page:
 
     @shows_errors(1)
     def state(self) -> str:
+        """Show the state of the index and of the model."""
         state = self.service.state()
         facts = {
             "index": state.index,
@@ -255,6 +261,7 @@ class Page:
 
 
 def field(name: str, **more: Any) -> gr.Textbox:
+    """Return a text field of one line. Its name is its id in the page, which the style sheet uses."""
     return gr.Textbox("", max_length=1000, elem_id=name, max_lines=1, **more)
 
 
@@ -265,10 +272,12 @@ def picked(event: gr.EventData, key: str) -> str:
 
 
 def moment(event: gr.EventData) -> tuple[float, float]:
+    """Return the start and end of the clicked hit; ValueError if the browser sent other things."""
     return float(picked(event, "start")), float(picked(event, "end"))
 
 
 def card(hit: FoundMoment) -> str:
+    """Return a hit with its thumbnail and buttons, as HTML."""
     when = f"{clock(hit.start_sec, 1)} to {clock(hit.end_sec, 1)}" if hit.end_sec else ""  # a photo has no time
     gone = '<p class="problem">the file is gone</p>' if hit.gone else ""
     name = Path(hit.video).name
@@ -294,6 +303,7 @@ def sheet(name: str, frames: ClipFrames) -> str:
 
 
 def bars(answers: Sequence[tuple[str, float]]) -> str:
+    """Return answers with bars of their probabilities, as an HTML table."""
     rows = (
         f'<tr><td>{safe(answer)}</td><td class="bar"><i style="width: {100 * p:.1f}%"></i></td><td>{p:.1%}</td></tr>'
         for answer, p in answers
@@ -302,10 +312,12 @@ def bars(answers: Sequence[tuple[str, float]]) -> str:
 
 
 def note(text: str, kind: str = "note") -> str:
+    """Return a paragraph with a message."""
     return f'<p class="{kind}">{safe(text)}</p>'
 
 
 def notes(texts: Sequence[str]) -> str:
+    """Return a paragraph for each message."""
     return "".join(map(note, texts))
 
 
@@ -316,4 +328,5 @@ def safe(text: str) -> str:
 
 
 def text_of(name: str) -> str:
+    """Return the text of a file of this package."""
     return files("allinone.apps.serve").joinpath(name).read_text(encoding="utf-8")

@@ -21,6 +21,7 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def require_one_of(self, *names: str) -> None:
+        """Raise ValueError unless exactly one of these fields is given."""
         given = [name for name in names if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"give one of {', '.join(names)}; got {' and '.join(given) or 'none'}")
@@ -41,6 +42,7 @@ class Search(Body):
 
     @model_validator(mode="after")
     def check(self) -> "Search":
+        """Require one of text and like, and rerank only with a text."""
         self.require_one_of("text", "like")
         if self.like and self.rerank:
             raise ValueError("rerank reads a text again: it goes with text, and not with like")
@@ -57,6 +59,7 @@ class VideoPart(Body):
 
     @model_validator(mode="after")
     def check(self) -> "VideoPart":
+        """Require one of segment and upload, and both times or none, for a segment and in order."""
         self.require_one_of("segment", "upload")
         if (self.start_sec is None) != (self.end_sec is None):
             raise ValueError("give start_sec and end_sec, or neither")
@@ -96,6 +99,7 @@ class Embed(Body):
 
     @model_validator(mode="after")
     def check(self) -> "Embed":
+        """Require one of texts and video."""
         self.require_one_of("texts", "video")
         return self
 

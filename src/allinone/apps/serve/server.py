@@ -104,6 +104,7 @@ def check_access(host: str, password: str | None, no_password: bool) -> None:
 
 
 def is_loopback(host: str) -> bool:
+    """Return whether only this machine can connect to the address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

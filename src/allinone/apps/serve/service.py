@@ -78,6 +78,7 @@ class Service:
         self.count_again = 0.0
 
     def search(self, body: Search) -> Hits:
+        """Search by text or by a segment of the index; name the filters if nothing passes them."""
         notes = []
         page = {"top_k": body.top_k, "offset": body.offset, "where": body.where}
         with self.model.enter():
@@ -92,12 +93,15 @@ class Service:
         return Hits(hits=[found_moment(hit) for hit in hits], notes=notes)
 
     def answer(self, body: Answer) -> Answers:
+        """Answer an open question, or fill in a [MASK]."""
         return self.answers(self.predictor.question(body.question), body, body.top_k)
 
     def classify(self, body: Classify) -> Answers:
+        """Return the most probable of the labels."""
         return self.answers(self.predictor.question(body.labels), body, body.top_k)
 
     def answers(self, question: Question, part: VideoPart, top_k: int) -> Answers:
+        """Ask about a segment or an upload, and return the most probable answers."""
         clip = self.read_part(part).clip
         with self.model.enter():
             top = question.top(clip, top_k)
@@ -106,6 +110,7 @@ class Service:
         )
 
     def match(self, body: Match) -> Matches:
+        """Return the probability of each text (joint mode)."""
         clip, token_ids = self.read_part(body).clip, self.predictor.tokenize(body.texts)
         with self.model.enter():
             probs = self.predictor.match_all(clip, token_ids)[0].sigmoid()
@@ -113,6 +118,7 @@ class Service:
         return Matches(matches=matches, notes=self.predictor.notes(body.texts))
 
     def embed(self, body: Embed) -> Vectors:
+        """Embed texts, or a segment or an upload."""
         if body.texts is not None:
             with self.model.enter():
                 vectors = self.predictor.embed_text(body.texts).tolist()
@@ -133,6 +139,7 @@ class Service:
             return self.counted
 
     def count(self) -> State:
+        """Count the videos and segments of the index."""
         stats = self.index.stats()
         return State(
             index=str(self.index.path),
@@ -150,12 +157,14 @@ class Service:
     # Videos
 
     def segment(self, segment_id: str) -> Segment:
+        """Return a segment by id; `NotFound` if the index does not have it."""
         try:
             return self.index.segment(segment_id)
         except ValueError as error:
             raise NotFound(str(error)) from error
 
     def thumbnail(self, segment_id: str) -> bytes:
+        """Return the JPEG of a segment; `NotFound` if the index does not have it."""
         try:
             return self.index.thumbnail(segment_id)
         except ValueError as error:
@@ -238,6 +247,7 @@ def renamed(error: Exception, path: object, name: str) -> str:
 
 
 def found_moment(hit: Hit) -> FoundMoment:
+    """Return a hit with the addresses of its thumbnail and video."""
     return FoundMoment(
         segment=hit.segment,
         video=hit.video,
