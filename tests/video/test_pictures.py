@@ -1,4 +1,4 @@
-"""HEIF photos in pieces, which are made here: tiles are encoded as videos of one frame and put into a grid."""
+"""Photos, GIF and AVIF. HEIF photos in pieces are made here: tiles are videos of one frame, put into a grid."""
 
 import io
 import struct
@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from av.video.stream import VideoStream
-from PIL import AvifImagePlugin, Image
+from PIL import AvifImagePlugin, Image, ImageOps
 
 from allinone.video import VideoError, probe, read_frames, source
+from video.films import moving_frames
 
 TILE, WIDTH, HEIGHT = 64, 120, 100
 COLORS = ((220, 30, 30), (30, 30, 220), (30, 200, 30), (250, 250, 250))
@@ -55,7 +56,7 @@ def encoded_tile(
 def write_grid(
     path: Path, quarter_turns: int = 0, colors: tuple[tuple[int, int, int], ...] = COLORS, transfer: int = 13
 ) -> Path:
-    """A photo of four tiles in four colors, displayed turned so often to the left (ISO/IEC 23008-12)."""
+    """A photo of four tiles in four colors, displayed turned left by quarters (ISO/IEC 23008-12)."""
     brand, codec, kind, config_name, options = CODECS[path.suffix[1:]]
     tiles = [encoded_tile(color, codec, config_name, options) for color in colors]
     items = [packet for _, packet in tiles] + [struct.pack(">BBBBHH", 0, 0, 1, 1, WIDTH, HEIGHT)]
@@ -195,3 +196,49 @@ def test_a_transparent_avif_is_turned_upright(tmp_path, orientation):
     assert ours.shape == opaque.shape
     assert ours.shape[2] == probe(tmp_path / "RGBA.avif").width
     assert (ours - (opaque * 200 + 255 * 55) / 255).abs().mean() < 4
+
+
+def test_gif_frames_are_complete_pictures(tmp_path):
+    frames = moving_frames(6)
+    pictures = [Image.fromarray(f).quantize(200) for f in frames]
+    pictures[0].save(
+        tmp_path / "a.gif", save_all=True, append_images=pictures[1:], duration=[100, 100, 500, 100, 100, 100]
+    )
+    info = probe(tmp_path / "a.gif")
+    assert (info.width, info.height, info.num_frames, info.is_image) == (72, 48, 6, False)
+    assert info.duration_sec == pytest.approx(1.0)
+    clip = read_frames(tmp_path / "a.gif", indices=range(6))
+    want = torch.from_numpy(np.stack([np.array(p.convert("RGB")) for p in pictures])).permute(0, 3, 1, 2)
+    assert torch.equal(clip.frames, want)
+    assert torch.equal(read_frames(tmp_path / "a.gif", times_sec=[0.65]).frames[0], want[2])
+
+
+@pytest.mark.parametrize("kind", ["png", "bmp", "webp", "tiff", "gif", "ppm"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_still_images_are_clips_of_one_frame(tmp_path, kind, mode):
+    picture = Image.fromarray(moving_frames(1, 40, 60)[0]).convert(mode)
+    path = tmp_path / f"a %03d.{kind}"
+    picture.save(path, lossless=True)  # for WebP; the others are so anyway
+    want = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+    clip = read_frames(path, times_sec=[0, 3.5])
+    assert torch.equal(clip.frames, want.expand(2, 3, 40, 60))
+    assert clip.times_sec.tolist() == [0, 0]
+    assert torch.equal(read_frames(path.read_bytes(), indices=[0]).frames[0], want)
+    info = probe(path)
+    assert info.is_image
+    assert (info.num_frames, info.duration_sec, info.width, info.height) == (1, None, 60, 40)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "avif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photos_are_turned_upright(tmp_path, orientation, kind):
+    picture = Image.fromarray(moving_frames(1, 40, 60)[0]).resize((240, 160))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{kind}"
+    picture.save(path, exif=exif, quality=95)
+    want = torch.from_numpy(np.array(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))).permute(2, 0, 1)
+    clip = read_frames(path, indices=[0])
+    assert clip.frames[0].shape == want.shape
+    assert (clip.frames[0].float() - want.float()).abs().mean() < 6
+    assert probe(path).width == want.shape[2]

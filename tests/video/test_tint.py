@@ -9,7 +9,7 @@ from allinone.video.tint import COLORS, STRENGTH, fill, tint
 SQUARE = ((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75))
 
 
-def test_only_the_pixels_of_a_region_take_its_colour():
+def test_only_the_pixels_of_a_region_take_its_color():
     frames = torch.full((2, 3, 8, 12), 100, dtype=torch.uint8)
     tinted = tint(frames, [([SQUARE], 13)])
     inside = torch.zeros(8, 12, dtype=torch.bool)

@@ -17,7 +17,7 @@ pictures of one size, one a frame."""
 
 
 def to_tensor(frames: Frames) -> UInt8[Tensor, "T 3 H W"]:
-    """Return frames as a tensor. An array whose last axis is 3 has its channels there; alpha is blended with white.
+    """Return frames as a tensor. The last axis of an array is its channels if it is 3; alpha is blended with white.
 
     Raises:
         ValueError: another dtype, other axes, no frame, or pictures of several sizes.

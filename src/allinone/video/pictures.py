@@ -88,14 +88,14 @@ class Pictures:
 def exif_orientation(file: File, codec: str) -> Matrix | None:
     """Return the orientation in a photo's EXIF data, mirrored ones included; None without one.
 
-    FFmpeg knows it too, but PyAV's `rotation` does not tell mirrored from rotated pictures.
+    FFmpeg knows it too, but PyAV's `rotation` does not distinguish mirrored from rotated pictures.
     """
     if codec not in _EXIF_READERS:
         return None
     here = file.tell()  # FFmpeg reads on from here, where the file is in memory
     file.seek(0)
     exif = Image.Exif()
-    with suppress(*_DAMAGE):
+    with suppress(*_DAMAGE, UserWarning):  # a warning where a program makes errors of them
         # Not getexif(), which for a PNG decodes the whole picture to look for EXIF data behind it.
         exif.load(_EXIF_READERS[codec](file).info.get("exif", b""))
     file.seek(here)

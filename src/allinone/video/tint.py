@@ -1,4 +1,4 @@
-"""Regions of a picture tinted in different colors, so that a model can tell who is meant (visual commonsense)."""
+"""Regions of a picture tinted in different colors, so that a model knows who is meant (visual commonsense)."""
 
 from collections.abc import Sequence
 
