@@ -1,4 +1,4 @@
-"""What the tests of the page and of the HTTP API serve, and within which limits."""
+"""A served index, and its limits, for the tests of the page and of the HTTP API."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -26,7 +26,7 @@ VOID = {"meta", "img", "br"}
 
 
 class Page(HTMLParser):
-    """The tags, attributes and text of a page, whose tags must be closed in order."""
+    """The tags, attributes and text of a page; its tags must be closed in order."""
 
     def __init__(self, html):
         super().__init__()
@@ -79,7 +79,7 @@ def full(video, log):
     )
     return Report(
         title="A run",
-        summary="What was done.",
+        summary="A summary.",
         tables={"Retrieval": [Row("R@1", 66.0, 1.0), Row("MedR", 2.0, None, "the median rank")], "No rows": []},
         metrics_files=[log],
         queries=[ShownQuery("a dog runs", hits)],
@@ -90,7 +90,7 @@ def full(video, log):
 
 def test_a_page_shows_everything_and_asks_for_nothing(tmp_path, full):
     page = written(tmp_path / "report.html", full)
-    for shown in ("What was done.", "66.0", "the median rank", "0.512", "a cat sits", "what runs?", "75 %", "17"):
+    for shown in ("A summary.", "66.0", "the median rank", "0.512", "a cat sits", "what runs?", "75 %", "17"):
         assert shown in page.text
     pictures = page.having("src")
     assert len(pictures) == 5  # the curves, three hits, an answer

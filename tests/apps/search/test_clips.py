@@ -96,7 +96,7 @@ def clicks(path: Path, track: int = 0) -> list[float]:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten seconds that grow brighter, so that a picture tells its time; a keyframe every two, and a tone."""
+    """Ten seconds that grow brighter, so that brightness gives the time; a keyframe every two seconds, and a tone."""
     folder = tmp_path_factory.mktemp("film")
     frames = np.arange(0, 250, 2.5).astype(np.uint8)[:, None, None, None] + np.zeros((1, 32, 48, 3), np.uint8)
     write_mp4(folder / "silent.mp4", frames, 10, gop=20, crf=5)

@@ -48,7 +48,7 @@ def test_content_is_that_of_the_bytes_and_of_nothing_else(tmp_path: Path):
 
 
 def names(folder: Path, *paths: Path) -> list[str]:
-    """What is found under the paths, or the folder, from the folder on."""
+    """Return the files found below the paths, or the folder, relative to the folder."""
     return [path.relative_to(folder).as_posix() for path in find_videos(list(paths) or folder)]
 
 
@@ -120,7 +120,7 @@ def test_paths_are_found_in_either_spelling_of_their_letters(tmp_path: Path, sto
     path.touch()
     wanted = tmp_path / normalize(typed, "Größe")
     assert find_videos(wanted) == find_videos(wanted / normalize(typed, "서울é.mp4")) == [path]
-    wanted.mkdir()  # both are there: what was typed is meant
+    wanted.mkdir()  # both exist: the typed form is taken
     (wanted / "b.mp4").touch()
     assert find_videos(wanted) == [wanted / "b.mp4"]
     assert find_videos(wanted / normalize(typed, "서울é.mp4")) == [path]

@@ -634,11 +634,11 @@ def test_pages_follow_each_other_without_gaps_and_doubles(filled: VideoIndex):
 
 
 def test_several_queries_find_what_each_finds(filled: VideoIndex):
-    group_size = filled.search_many(TEXTS, 5, rerank=2)
-    for text, hits in zip(TEXTS, group_size, strict=True):
-        alone = filled.search(text, 5, rerank=2)
-        assert [h.segment for h in hits] == [h.segment for h in alone]
-        assert [h.score for h in hits] == pytest.approx([h.score for h in alone], abs=1e-5)
+    together = filled.search_many(TEXTS, 5, rerank=2)
+    for text, hits in zip(TEXTS, together, strict=True):
+        single = filled.search(text, 5, rerank=2)
+        assert [h.segment for h in hits] == [h.segment for h in single]
+        assert [h.score for h in hits] == pytest.approx([h.score for h in single], abs=1e-5)
 
 
 def test_an_index_and_its_hits_tell_what_they_are(filled: VideoIndex):

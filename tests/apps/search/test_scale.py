@@ -70,7 +70,7 @@ def test_workers_on_a_cluster_make_the_same_rows_though_one_is_killed(
 
 
 class Deadly:
-    """A cluster whose workers die with one of the videos; a reference to a result is the result."""
+    """A fake cluster in which workers die with one of the videos; a reference to a result is the result."""
 
     exceptions = SimpleNamespace(RayActorError=RuntimeError)
     is_initialized = staticmethod(lambda: True)

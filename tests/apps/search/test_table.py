@@ -17,7 +17,7 @@ ROWS, INDEXED = 1500, 500
 
 
 def synthetic_rows(index: VideoIndex, count: int, seed: int, folders: int = 10) -> Any:
-    """Rows of vectors around some centres, as if ten segments of 10 s had been cut out of each of many videos."""
+    """Rows of vectors around some centers, as of many videos with ten segments of 10 s each."""
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(20, CONFIG.shared_dim))[rng.integers(0, 20, count)]
     vectors = vectors + 0.5 * rng.normal(size=vectors.shape)

@@ -171,7 +171,7 @@ def test_no_path_of_a_request_reaches_the_files(served: Served, path: str):
 def test_an_event_of_the_page_that_names_a_file_is_refused(
     client: httpx.Client, served: Served, nested: Any, place: str
 ):
-    """Gradio, left alone, copies such a file, or what lies at such an address, to where it can be fetched."""
+    """By default, Gradio copies such a file, or the content of such an address, to where it can be fetched."""
     text = json.dumps(nested).replace("{file}", str(served.folder / "secret.txt"))
     value = json.loads(text)
     if isinstance(value, dict):
