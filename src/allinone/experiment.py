@@ -1,4 +1,4 @@
-"""A whole run: what an `Experiment` is made of, and what is done with it: `train` and `evaluate`."""
+"""A run: `Experiment` holds all of its settings, `train` trains it, and `evaluate` evaluates a checkpoint."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -85,7 +85,7 @@ class Experiment:
         "model.vocab_size": "tokenizer.size, or tokenizer.vocab",
         "train.accumulate": "data.global_batch",
     }
-    """Keys that one might expect, whose value follows from another key."""
+    """Keys that one might expect, and the key that their value follows from."""
 
     FOR_TRAINING: ClassVar[tuple[str, ...]] = (
         "answers.", "data.cache_mb", "data.drop_last", "data.global_batch", "data.length_window", "data.seed",
@@ -101,6 +101,7 @@ def override(experiment: Experiment, settings: Iterable[str]) -> Experiment:
     Raises:
         ValueError: an unknown key, with those there are; or a value of the wrong type, with the right type.
     """
+    # Sizes come first, because a size by name replaces the whole model, and the crop follows from it.
     tree, keys = parse_settings(settings)
     if isinstance(size := tree.get("model"), str):
         if size not in SIZES:
@@ -144,7 +145,7 @@ def train(
     cache: FrameCache | None = None,
     quiet: bool = False,
 ) -> TrainResult:
-    """Train in this process, or in all that torchrun started; see `run_training` for what is written and raised.
+    """Train in this process, or in all that torchrun started; see `run_training` for its files and errors.
 
     Args:
         cache: decoded videos, which stages that follow each other in one process may share.
@@ -182,6 +183,7 @@ def prepare(
         )
     experiment = replace(experiment, model=model)
     answers, classes = training_data.answers(experiment.answers.max_size), training_data.classes()
+    # From here on the order decides the random start of every parameter.
     torch.manual_seed(experiment.train.seed)
     encoder = VideoTextEncoder(model)
     context = BuildContext(model, tokenizer, answers, classes)
@@ -213,6 +215,7 @@ def prepare(
 
 
 def warn_of_unused_batch_size(experiment: Experiment) -> None:
+    """Warn where a user has set `data.batch_size`, but all sources have their own batch size."""
     sizes = batch_sizes(experiment.train_data, experiment.data)
     if "data.batch_size" in experiment.chosen and experiment.data.batch_size not in sizes.values():
         listed = ", ".join(f"train_data.{name}.batch_size={size}" for name, size in sizes.items())
@@ -226,7 +229,7 @@ def adopt(experiment: Experiment, start: Checkpoint) -> Experiment:
     if transform.crop != model.image_size:
         sizes = evaluation_transform(model.image_size)
         transform = replace(transform, resize=sizes.resize, crop=sizes.crop)
-    # The default way of time gives way to the checkpoint's, so that fine-tuning goes on with what was pre-trained.
+    # The default way of time gives way to the checkpoint's, so that fine-tuning keeps the one of pre-training.
     has_own_time = own.time != Rolling.Config() or any(key.startswith("model.time.") for key in experiment.chosen)
     model = replace(
         model,

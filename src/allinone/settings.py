@@ -50,7 +50,7 @@ def changed(owner: Any, tree: Tree, derived: Mapping[str, str], known: Sequence[
     """Return a copy of a config, or of a dictionary of configs, with the values of the tree.
 
     Args:
-        derived: keys whose value follows from another key, and that key.
+        derived: keys with a value that follows from another key, and that key.
         known: the keys of the whole experiment, to suggest from for a wrong one.
 
     Raises:

@@ -89,7 +89,7 @@ def test_a_run_is_evaluated_as_it_was_configured_with_settings_on_top(trained, c
     scores = json.loads((trained / "run" / "evaluations" / "as_trained" / "scores.json").read_text())
     assert (scores["experiment"], scores["settings"]["order"]["mode"]) == ("as_trained", "joint")
     converted = RELEASED.parent  # of weights without a run
-    assert "name the experiment whose evaluators" in fails(capsys, "evaluate", str(converted))
+    assert "name the experiment that has the evaluators" in fails(capsys, "evaluate", str(converted))
 
 
 def test_convert_reads_a_released_checkpoint_and_reports_every_tensor(tmp_path, capsys):

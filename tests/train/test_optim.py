@@ -84,7 +84,7 @@ def test_a_constant_rate_stays_and_a_cosine_ends_at_end_lr():
         ({"weight_decay": -1.0}, "weight_decay"),
         ({"betas": (0.9, 1.0)}, "betas"),
         ({"end_lr": 1.0}, "end_lr"),
-        ({"warmup": 2.5}, "number of steps or a share"),
+        ({"warmup": 2.5}, "number of steps or a fraction"),
         ({"warmup": 10}, "leaves none of 10"),
     ],
 )

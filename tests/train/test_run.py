@@ -351,7 +351,7 @@ def test_a_signal_saves_and_the_run_goes_on_from_that_very_step(unbroken, tmp_pa
     assert losses(tmp_path) == losses(unbroken)
 
 
-def test_signals_at_the_same_moment_are_one_wish(tmp_path):
+def test_signals_at_the_same_moment_count_as_one(tmp_path):
     """As under torchrun, whose processes get a Ctrl-C from the terminal and another signal from torchrun."""
 
     def stop(line) -> None:
@@ -363,7 +363,7 @@ def test_signals_at_the_same_moment_are_one_wish(tmp_path):
 
 
 def test_a_later_second_ctrl_c_stops_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(signals, "SAME_WISH_SEC", 0.0)
+    monkeypatch.setattr(signals, "SAME_SIGNAL_SEC", 0.0)
 
     def stop(line) -> None:
         os.kill(os.getpid(), signal.SIGINT)

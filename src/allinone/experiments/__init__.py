@@ -18,7 +18,7 @@ MODULES = ("captioned", "pretrain", "questions", "recognition", "retrieval", "wo
 
 
 def experiments() -> dict[str, Callable[[], Experiment]]:
-    """Every experiment by name: the public functions of these modules that return one."""
+    """Return every experiment by name: the public functions of these modules that return one."""
     found: dict[str, Callable[[], Experiment]] = {}
     for module_name in MODULES:
         found |= functions(importlib.import_module(f"allinone.experiments.{module_name}"))
@@ -26,10 +26,10 @@ def experiments() -> dict[str, Callable[[], Experiment]]:
 
 
 def find(name: str) -> Experiment:
-    """The experiment of this name, or one of the user's own: `my_idea.py:frame_order`, or `module:function`.
+    """Return the experiment of this name, or one of the user's own: `my_idea.py:frame_order`, or `module:function`.
 
     Raises:
-        ValueError: there is none of this name; those there are, are listed.
+        ValueError: there is none of this name; the error lists all.
     """
     where, colon, function = name.rpartition(":")
     if name.endswith(".py"):
@@ -71,26 +71,23 @@ def experiment_of(checkpoint: str | Path) -> Experiment:
     """
     path = find_checkpoints(checkpoint)[0] / EXPERIMENT
     if not path.exists():
-        raise ValueError(f"{checkpoint}: has no {EXPERIMENT}, so name the experiment whose evaluators to use")
+        raise ValueError(f"{checkpoint}: has no {EXPERIMENT}, so name the experiment that has the evaluators")
     return read_experiment(read_json(path), path)
 
 
 def short_name(name: str) -> str:
-    """What folders of an experiment are called: `my_idea.py:frame_order` is `frame_order`."""
+    """Return the name for folders of an experiment: `frame_order` of `my_idea.py:frame_order`."""
     return name.rpartition(":")[2]
 
 
 def functions(module: ModuleType) -> dict[str, Callable[[], Experiment]]:
-    """The public functions that are written in a module and can be called without arguments."""
+    """Return the public functions that a module defines and that can be called without arguments."""
     return {
         name: value
         for name, value in vars(module).items()
         if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
-        if all(given.default is not given.empty or given.kind in VARIABLE for given in parameters(value))
+        if all(p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters(value))
     }
-
-
-VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def parameters(function: Callable[..., object]) -> Iterable[inspect.Parameter]:

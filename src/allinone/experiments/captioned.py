@@ -1,4 +1,4 @@
-"""Train on your own folder of videos with captions (`datasets/captioned.py` tells how to lay it out)."""
+"""Train on your own folder of videos with captions; its layout is described in `datasets/captioned.py`."""
 
 from dataclasses import replace
 
@@ -23,10 +23,10 @@ def captioned() -> Experiment:
 
         allinone train captioned --set data.root=my_clips
 
-    From a checkpoint: `init=checkpoints/base`. A file with a column `split` wants
-    `train_data.captions.data.hold_out=null evaluators.val.data.hold_out=null`. To learn all clips and ask for the
-    same ones: `train_data.captions.data.hold_out=null train_data.captions.data.split=null`, and the same for `val`.
-    Minutes on a CPU for tens of clips.
+    From a checkpoint: `init=checkpoints/base`. If the file has a column `split`:
+    `train_data.captions.data.hold_out=null evaluators.val.data.hold_out=null`. To train and evaluate on all clips:
+    `train_data.captions.data.hold_out=null train_data.captions.data.split=null`, and the same for `val`.
+    Takes minutes on a CPU for tens of clips.
     """
     return Experiment(
         model=SMALLEST,
@@ -50,12 +50,12 @@ def captioned() -> Experiment:
 
 
 def recognition() -> Experiment:
-    """Recognition on such a folder whose captions are names of classes; every fourth video is held out by name.
+    """Recognition on a folder with names of classes as captions; every fourth video is held out by name.
 
         allinone train recognition --set data.root=my_clips
 
-    Clips with the same caption are positives of each other. Scored by the share of held-out clips whose own name
-    fits them best.
+    Clips with the same caption are positives of each other. The score is the percentage of held-out clips for which
+    the right name fits best.
     """
     base = captioned()
     return replace(

@@ -1,14 +1,13 @@
-"""Pre-training: videos with texts from the web, and images beside them (the paper's B+).
+"""Pre-training: videos with texts from the web, and images too (the paper's B+).
 
 Every run starts from ImageNet weights, converted with
 
     allinone convert timm/vit_base_patch16_224.augreg_in21k_ft_in1k checkpoints/vit-base --vocab vocab.txt
 
 `data.root` is a folder with one folder for each data set (`webvid`, `howto100m`, `cc3m`, ...). Losses are masked words,
-matching, and alignment of words and patches at a tenth; AdamW at 1e-4, 2,500 of 200,000 steps to warm up. The paper's
-batches are 4,096 clips (B+: 2,048) on 32 to 128 GPUs: `data.global_batch`, made of batches of 32 clips in each process,
-however many there are. Sources take turns by their share. What released weights of these runs reach is in the rows of
-`docs/results.md`.
+matching, and alignment of words and patches with weight 0.1; AdamW at 1e-4 with 2,500 of 200,000 steps of warmup. The
+paper's batches have 4,096 clips (B+: 2,048) on 32 to 128 GPUs: `data.global_batch`, made of batches of 32 clips in each
+process. Each batch is of one source, drawn by sampling weight. Results of released weights are in `docs/results.md`.
 """
 
 from collections.abc import Mapping
@@ -40,7 +39,7 @@ from allinone.train.optim import Optim
 from allinone.video.transforms import Transform
 
 RELEASED: Mapping[str, ObjectiveConfig] = {"vtm": VTM.Config(), "mlm": MLM.Config(), "alignment": Alignment.Config()}
-"""What the released weights were trained with: no contrast."""
+"""The losses of the released weights, which have no contrastive head."""
 
 WITH_CONTRAST: Mapping[str, ObjectiveConfig] = {"vtc": VTC.Config(), **RELEASED}
 
@@ -56,7 +55,7 @@ def pretrain() -> Experiment:
 
 
 def pretrain_webvid() -> Experiment:
-    """On WebVid2.5M alone, with contrast: what a lab of eight GPUs can do, and what zero-shot retrieval needs.
+    """Only WebVid2.5M, with contrast, which zero-shot retrieval needs; feasible on eight GPUs.
 
         torchrun --nproc-per-node 8 -m allinone train pretrain_webvid --set data.root=/data init=checkpoints/vit-base
 
@@ -66,11 +65,11 @@ def pretrain_webvid() -> Experiment:
 
 
 def pretrain_shards() -> Experiment:
-    """On the tars of videos with captions that video2dataset wrote into `/data/webshards`, with contrast.
+    """Tars of videos with captions that video2dataset wrote to `/data/webshards`, with contrast.
 
         torchrun --nproc-per-node 8 -m allinone train pretrain_shards --set data.root=/data init=checkpoints/vit-base
 
-    Another folder: `train_data.webshards.folder=NAME`; only those in its folder `train`:
+    Another folder: `train_data.webshards.folder=NAME`; only the tars in its folder `train`:
     `train_data.webshards.data.split=train`. Scored as `pretrain_webvid`. No figure in the paper.
     """
     source = Source(data=webshards.Captions(), folder="webshards")
@@ -78,7 +77,7 @@ def pretrain_shards() -> Experiment:
 
 
 def pretrain_three() -> Experiment:
-    """On WebVid2.5M, HowTo100M and YT-Temporal180M.
+    """WebVid2.5M, HowTo100M and YT-Temporal180M.
 
     torchrun --nproc-per-node 8 -m allinone train pretrain_three --set data.root=/data init=checkpoints/vit-base
     """
@@ -86,7 +85,7 @@ def pretrain_three() -> Experiment:
 
 
 def pretrain_plus() -> Experiment:
-    """All-in-One-B+ on two sets: WebVid2.5M, and the images of CC3M as clips of one frame, in equal parts.
+    """All-in-One-B+ on two data sets: WebVid2.5M, and the images of CC3M as clips of one frame, in equal parts.
 
     torchrun --nproc-per-node 8 -m allinone train pretrain_plus --set data.root=/data init=checkpoints/vit-base
     """
@@ -96,7 +95,7 @@ def pretrain_plus() -> Experiment:
 
 
 def pretrain_plus_seven() -> Experiment:
-    """All-in-One-B+ on seven sets or, with SBU, eight: videos and images in equal parts, larger sets more often.
+    """All-in-One-B+ on seven data sets or, with SBU, eight: videos and images in equal parts, larger sets more often.
 
         torchrun --nproc-per-node 8 -m allinone train pretrain_plus_seven --set data.root=/data \\
             init=checkpoints/vit-base
@@ -113,7 +112,7 @@ def pretrain_plus_seven() -> Experiment:
 
 
 def pretrain_egoclip() -> Experiment:
-    """On EgoClip: narrated clips of Ego4D, for EgoMCQ.
+    """EgoClip: narrated clips of Ego4D, for EgoMCQ.
 
     torchrun --nproc-per-node 8 -m allinone train pretrain_egoclip --set data.root=/data init=checkpoints/vit-base
     """

@@ -124,7 +124,7 @@ def tgif_count() -> Experiment:
 
 
 def tgif_action() -> Experiment:
-    """TGIF-QA Action: what is repeated a given number of times? Five options.
+    """TGIF-QA Action: which action is repeated that number of times? Five options.
 
         allinone train tgif_action --set data.root=/data/tgif_qa
 
@@ -214,7 +214,8 @@ def vcr_choice() -> Experiment:
 
         allinone train vcr_choice --set data.root=/data/vcr
 
-    People have names, and what is mentioned is tinted in the image. Also writes the file for the test server.
+    People get names, and the objects that a text mentions are tinted in the image. Also writes the file for the test
+    server.
     """
     return finetune(
         {"answers": vcr.Answers("train"), "rationales": vcr.Rationales("train")},

@@ -18,13 +18,13 @@ from allinone.video.transforms import Transform
 
 
 def world_contrast() -> Experiment:
-    """The first stage on the made world: the two streams alone, half of the batches clips beside their reversals.
+    """The first stage: only the dual stream; two thirds of the batches have clips together with their reversals.
 
         python -c "from allinone.datasets.synthetic import make_world; make_world('world')"
         allinone train world_contrast --set data.root=world
         allinone train world_joint --set data.root=world init=runs/world_contrast
 
-    Two minutes on two cores, and three and a half for the second stage. What they reach is in the README.
+    Takes two minutes on two cores, and the second stage three and a half. Results are in the README.
     """
     return Experiment(
         model=NANO.replace(max_text_len=24),

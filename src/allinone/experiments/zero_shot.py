@@ -1,9 +1,9 @@
-"""Evaluation without training: what a pre-trained checkpoint knows of a task that it was never shown.
+"""Zero-shot evaluation: a pre-trained checkpoint on tasks that it was not trained for.
 
     allinone evaluate checkpoints/base hmdb51_zero_shot --set data.root=/data/hmdb51
 
-Multiple choice of captions (`msrvtt_choice`, `lsmdc_choice`, `egomcq`) and retrieval need nothing of their own:
-evaluate the checkpoint with the experiment of that name.
+For multiple choice of captions (`msrvtt_choice`, `lsmdc_choice`, `egomcq`) and retrieval, evaluate the checkpoint with
+the fine-tuning of that name.
 """
 
 from allinone.data.example import Dataset
@@ -17,12 +17,12 @@ from allinone.train.optim import Optim
 
 
 def webvid_zero_shot() -> Experiment:
-    """Retrieval on the validation clips of WebVid2.5M, which pre-training does not show."""
+    """Retrieval on the validation clips of WebVid2.5M, which are no part of pre-training."""
     return _untrained(Retrieval.Config(data=webvid.Captions("val2M")))
 
 
 def kinetics400_zero_shot() -> Experiment:
-    """Kinetics-400 by the names of its classes: the one nearest to the clip in the shared space."""
+    """Kinetics-400 by the names of its classes: the one with the embedding most similar to the clip's."""
     return _by_name(kinetics400.Labels("val"))
 
 

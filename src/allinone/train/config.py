@@ -12,8 +12,8 @@ class TrainConfig:
 
     Args:
         clip_norm: largest norm of the gradient; None for no clipping.
-        max_bad_steps: steps whose loss or gradient is not finite change nothing; more of them than this among the last
-            hundred stop the run.
+        max_bad_steps: a step with a loss or gradient that is not finite is skipped; more of them than this among the
+            last hundred stop the run.
         eval_every: steps between evaluations; None evaluates only at the end.
         keep: number of checkpoints to keep.
         best: name of a metric, for example `test/t2v/R@1`; the weights with its highest value are also kept in `best/`.

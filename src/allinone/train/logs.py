@@ -1,4 +1,4 @@
-"""What a run tells of itself: `metrics.jsonl`, TensorBoard, and a progress bar or now and then a line."""
+"""Logs of a run: `metrics.jsonl`, TensorBoard, and a progress bar, or log lines where there is no terminal."""
 
 import json
 import logging
@@ -23,21 +23,21 @@ log = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
 LINE_EVERY_SEC = 30.0
-"""How often a run without a terminal logs a line."""
+"""Interval between the log lines of a run without a terminal."""
 
 SMOOTHING = 0.9
-"""Share of the past in the loss and speed that people are shown; files get the numbers as they are."""
+"""Weight of the past in the moving average of the loss and speed that are shown; files get the values as they are."""
 
 FORECAST_STEPS = 200
-"""The time left comes from the mean of so many latest steps, so that it does not jump with each slow one."""
+"""The time left is computed from the mean of the last 200 steps, so that one slow step does not change it much."""
 
 
 class RunLog:
-    """Writes what happened; kept by the main process alone. Open it as a context.
+    """Writes the logs; only the main process has one. Open it as a context.
 
     A line of `metrics.jsonl` is `{"step": ..., "loss": ...}` of a training step or `{"step": ..., "eval": {...}}`; a
-    number that is not finite is null. Lines after `step`, where training goes on, and evaluations after the one of step
-    `evaluated` belong to work that was lost, and go.
+    value that is not finite is null. A resumed run starts after `step`: later lines, and evaluations later than
+    `evaluated`, belong to work that was lost, and are removed.
     """
 
     def __init__(self, run_dir: Path, step: int, evaluated: int, num_steps: int, tensorboard: bool):
@@ -58,18 +58,18 @@ class RunLog:
         return self
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """One line to `metrics.jsonl`, and its numbers to TensorBoard."""
+        """Write a line to `metrics.jsonl`, and its numbers to TensorBoard."""
         self.file.write(json.dumps(finite(line)) + "\n")
         self.file.flush()
         if self.board is not None:
             step = line["step"]
-            for prefix, numbers in (("train", line), ("eval", line.get("eval", {}))):
-                for name, value in numbers.items():
+            for prefix, metrics in (("train", line), ("eval", line.get("eval", {}))):
+                for name, value in metrics.items():
                     if name != "step" and isinstance(value, int | float) and math.isfinite(value):
                         self.board.add_scalar(f"{prefix}/{name}", value, step)
 
     def show(self, step: int, loss: float, clips_per_sec: float, step_sec: float) -> None:
-        """Move the bar, or log a line if the last one is old."""
+        """Advance the progress bar, or log a line if the last one was `LINE_EVERY_SEC` ago."""
         for name, value in {"loss": loss, "clips_per_sec": clips_per_sec}.items():
             if math.isfinite(value):
                 before = self.shown.get(name, value)
@@ -97,6 +97,7 @@ class RunLog:
 
 
 def progress_bar() -> Progress:
+    """Return a bar on stderr with a text that updates pass as `shown`."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -108,9 +109,9 @@ def progress_bar() -> Progress:
 
 
 def cut(path: Path, step: int, evaluated: int) -> None:
-    """Keep the lines up to this step and this evaluation. What is no such line is dropped with a warning.
+    """Keep the lines up to this step and this evaluation. Broken lines are dropped with a warning.
 
-    That is a last line that a killed run left unfinished, or one that was damaged since.
+    A killed run can leave its last line unfinished.
     """
     if not path.is_file():
         return
@@ -132,14 +133,14 @@ def cut(path: Path, step: int, evaluated: int) -> None:
 
 
 def finite(value: Any) -> Any:
-    """A value as JSON has it: null for a number that is not finite."""
+    """Return a value for JSON, which has no NaN or infinity: they become null."""
     if isinstance(value, Mapping):
         return {name: finite(inner) for name, inner in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def open_board(folder: Path, step: int) -> Any:
-    """TensorBoard's writer, which forgets what a lost run wrote after this step; None where it is not installed."""
+    """Return TensorBoard's writer, or None if it is not installed. It hides what an earlier run wrote after `step`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the packages that TensorBoard imports
         try:

@@ -1,4 +1,4 @@
-"""AdamW as in the paper: what decays, what learns faster, and the curve of the learning rate."""
+"""AdamW as in the paper: which parameters decay, which have a higher learning rate, and the schedule of the rate."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -13,14 +13,20 @@ from allinone.model.heads import known_heads
 
 
 class Optim:
-    """AdamW over the named parameters of an `AllInOne`, with the groups and the learning-rate curve of the paper."""
+    """AdamW over named parameters, with the parameter groups and the learning-rate schedule of the paper.
+
+    The defaults are those of the released configuration (released: modules/allinone_utils.py:326).
+    """
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """`warmup` is a number of steps if it is whole, and a share of `num_steps` if it is below 1.
+        """Settings of the optimizer.
 
-        After the warm-up `polynomial` falls to `end_lr` (in a straight line with `power` 1), `cosine` does so along
-        half a wave, and `constant` stays.
+        Args:
+            head_lr_mult: multiplies the learning rate of heads that no pre-training prepares.
+            warmup: number of steps of linear warmup; below 1, a fraction of `num_steps`.
+            schedule: after the warmup, `polynomial` decays to `end_lr` with `power` (1 is linear), `cosine` along half
+                a wave, and `constant` does not decay.
         """
 
         num_steps: int
@@ -48,16 +54,17 @@ class Optim:
             if not 0 <= self.end_lr <= self.lr:
                 raise ValueError(f"end_lr must be from 0 to lr {self.lr}, got {self.end_lr}")
             if self.warmup < 0 or (self.warmup >= 1 and self.warmup != int(self.warmup)):
-                raise ValueError(f"warmup must be a number of steps or a share below 1, got {self.warmup}")
+                raise ValueError(f"warmup must be a number of steps or a fraction below 1, got {self.warmup}")
             if self.num_warmup >= self.num_steps:
                 raise ValueError(f"a warm-up of {self.num_warmup} steps leaves none of {self.num_steps} to learn in")
 
         @property
         def num_warmup(self) -> int:
+            """Steps of warmup."""
             return int(self.warmup) if self.warmup >= 1 else round(self.warmup * self.num_steps)
 
         def learning_rate(self, step: int) -> float:
-            """The rate of the update that follows `step` others."""
+            """Return the learning rate of the update that follows `step` others."""
             if step < self.num_warmup:
                 return self.lr * step / self.num_warmup
             done = min((step - self.num_warmup) / (self.num_steps - self.num_warmup), 1.0)
@@ -75,7 +82,7 @@ class Optim:
         self.adamw = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
     def step(self, step: int) -> None:
-        """Update with the gradients there are, at the rate of this step."""
+        """Update the parameters that have a gradient, at the learning rate of this step."""
         for group in self.adamw.param_groups:
             group["lr"] = self.config.learning_rate(step) * group["lr_mult"]
         self.adamw.step()
@@ -84,10 +91,11 @@ class Optim:
         self.adamw.zero_grad(set_to_none=True)
 
     def gradients(self) -> list[Tensor]:
+        """Return the gradients of the last backward passes, without parameters that had no part in them."""
         return [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
 
     def tensors(self) -> dict[str, Tensor]:
-        """The moments and step counts, as `exp_avg.<parameter>` and so on; nothing of parameters never updated."""
+        """Return moments and step counts, for example `exp_avg.<parameter>`; none for parameters never updated."""
         return {
             f"{kind}.{name}": value
             for name, parameter in self.parameters.items()
@@ -95,11 +103,16 @@ class Optim:
         }
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Replace the state by what `tensors` returned.
+
+        Raises:
+            ValueError: if it is the state of other parameters.
+        """
         self.adamw.state.clear()
         for key, value in tensors.items():
             kind, name = key.split(".", 1)
             if name not in self.parameters:
-                raise ValueError(f"the optimiser's state is of another model: it has {name}")
+                raise ValueError(f"the optimizer's state is of another model: it has {name}")
             parameter = self.parameters[name]
             if value.shape not in (parameter.shape, ()):
                 raise ValueError(f"the optimizer's {key} is {tuple(value.shape)}, wanted {tuple(parameter.shape)}")
@@ -107,7 +120,7 @@ class Optim:
 
 
 def parameter_groups(parameters: Iterable[tuple[str, nn.Parameter]], config: Optim.Config) -> list[dict[str, Any]]:
-    """Groups of AdamW, with the names beside the parameters: ordinary and fast ones, each with and without decay."""
+    """Return AdamW's parameter groups: with the usual and the higher learning rate, each with and without decay."""
     fast = tuple(f"heads.{kind}." for kind, head in known_heads().items() if head.starts_untrained)
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in parameters:
@@ -121,7 +134,10 @@ def parameter_groups(parameters: Iterable[tuple[str, nn.Parameter]], config: Opt
 
 
 def decays(name: str, parameter: Tensor) -> bool:
-    """All but biases, norms and single numbers. As released, the norm inside the answer and choice heads does decay."""
+    """Return whether weight decay applies: not to biases, norms and scalars.
+
+    As released, the norm inside the answer and choice heads does decay (released: modules/allinone_utils.py:326).
+    """
     *modules, last = name.split(".")
     is_norm = bool(modules) and modules[-1].startswith("norm")
     return last != "bias" and not is_norm and parameter.ndim > 0

@@ -1,4 +1,4 @@
-"""Going on where a run stopped: what is kept beside the weights, and when going on would be another run."""
+"""Resume a run: the state that is saved in addition to the weights, and the changes that resuming does not allow."""
 
 import json
 import logging
@@ -50,12 +50,12 @@ FREE_TO_CHANGE = (
     "train.tensorboard",
     "train.device",
 )
-"""Parts of an experiment that leave the losses of a run as they are."""
+"""Parts of an experiment that may change when a run resumes, because its losses do not depend on them."""
 
 
 @dataclass(kw_only=True)
 class State:
-    """Where a run is. Every random draw depends on the seed and the step, so no generator needs to be kept."""
+    """Progress of a run. Every random draw depends on the seed and the step, so no generator state is needed."""
 
     step: int = 0
     sources: dict[str, Any] = field(default_factory=dict)
@@ -66,35 +66,42 @@ class State:
     evaluated: int = 0
     """The step of the last evaluation."""
     metrics: dict[str, float] = field(default_factory=dict)
-    """What it found."""
+    """Its results."""
     best: float | None = None
+    """Highest value so far of the metric `train.best`."""
 
     def save(self, folder: Path) -> None:
+        """Write it to a folder, with a checksum."""
         fields = asdict(self)
         write_json(folder / STATE, {CHECKSUM: checksum(fields), **fields})
 
     @classmethod
     def load(cls, folder: Path) -> "State":
+        """Read it from a folder.
+
+        Raises:
+            ValueError: if it is missing or damaged.
+        """
         path = folder / STATE
         if not path.exists():
             raise ValueError(
-                f"{folder}: no {STATE}, so training cannot go on from this checkpoint; start from it instead"
+                f"{folder}: no {STATE}, so a run cannot resume from this checkpoint; start from it instead (`init`)"
             )
         fields = read_json(path)
         written = fields.pop(CHECKSUM, None)
         if written not in (None, checksum(fields)) or "step" not in fields:
-            raise ValueError(f"{path}: damaged: it is not what was saved")
+            raise ValueError(f"{path}: damaged: differs from the file that was saved")
         return from_json(cls, fields, str(path))
 
 
 def checksum(fields: Mapping[str, Any]) -> str:
-    """CRC-32 of some JSON."""
+    """Return the CRC-32 of some JSON."""
     return f"{zlib.crc32(json.dumps(fields, sort_keys=True).encode()):08x}"
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What a run goes on from: a checkpoint, and what lies under `training/` in it."""
+    """What a run resumes from: a checkpoint, and the contents of its `training/`."""
 
     checkpoint: Checkpoint
     state: State
@@ -103,7 +110,11 @@ class Saved:
 
     @classmethod
     def load(cls, folder: Path) -> "Saved":
-        """ValueError where anything in the folder is missing or damaged."""
+        """Read all of it.
+
+        Raises:
+            ValueError: if a file is missing or damaged.
+        """
         training = folder / TRAINING
         objectives = training / OBJECTIVES
         for name in (CONFIG, EXPERIMENT):
@@ -139,7 +150,7 @@ def open_folder(run_dir: Path, resume: bool, experiment: Mapping[str, Any], worl
         return None
     if not resume:
         raise ValueError(
-            f"{run_dir}: holds a run already ({newest.name}); go on with --resume, or choose another folder"
+            f"{run_dir}: holds a run already ({newest.name}); continue it with --resume, or choose another folder"
         )
     folders = step_folders(run_dir)[::-1]
     try:
@@ -147,7 +158,7 @@ def open_folder(run_dir: Path, resume: bool, experiment: Mapping[str, Any], worl
     except ValueError as error:
         raise ValueError(
             f"{error}. No checkpoint in {run_dir} is whole, so start a new run in another folder; it may "
-            "start (`init`) from a checkpoint whose weights are"
+            "start (`init`) from one of which only the state of training is damaged"
         ) from error
     if world.mean(torch.tensor([num_damaged], dtype=torch.float64, device=world.device)).item() != num_damaged:
         raise ValueError(f"{run_dir}: not every process can read the same checkpoints there")
@@ -159,7 +170,7 @@ def open_folder(run_dir: Path, resume: bool, experiment: Mapping[str, Any], worl
 
 
 def check_unchanged(checkpoint: Checkpoint, describe: Mapping[str, Any]) -> None:
-    """Raise ValueError, naming the differences, where the experiment is not the one that the checkpoint was made by."""
+    """Raise ValueError, with the differences, if the checkpoint was made by another experiment."""
     before = dict(flatten(checkpoint.experiment))
     now = dict(flatten(json.loads(json.dumps(describe))))
     changed = [
@@ -169,7 +180,7 @@ def check_unchanged(checkpoint: Checkpoint, describe: Mapping[str, Any]) -> None
     ]
     if changed:
         raise ValueError(
-            f"{checkpoint.folder}: the experiment has changed since, so going on would be another run:\n"
+            f"{checkpoint.folder}: the experiment has changed since, so resuming would make another run:\n"
             + "\n".join(changed)
             + "\nUndo the changes, or start a new run in another folder (its `init` can be this checkpoint)"
         )

@@ -1,6 +1,6 @@
 """The life of a run: start or resume in a folder, update, evaluate, save, stop on a signal.
 
-What one step computes is in `step.py`; what is saved for resuming is in `resume.py`.
+The computation of one step is in `step.py`, the state for resuming in `resume.py`.
 """
 
 import logging
@@ -153,12 +153,13 @@ class Run:
         """Step and evaluation of the newest checkpoint."""
 
     def run(self, resume: bool) -> TrainResult:
-        self.start(resume)
+        """Train until the last step, or a signal."""
+        self.start(resume)  # before the updater, which opens the loaders where the checkpoint left them
         updater = Updater(
             self.training_model, self.optim, self.prepared.sources, self.config, self.prepared.accumulate, self.world
         )
         with self.open_log() as self.run_log:
-            stop = self.evaluate_if_due()
+            stop = self.evaluate_if_due()  # the one that an interrupted run did not finish
             while not stop and self.state.step < self.num_steps:
                 stop = self.train_step(updater) or self.evaluate_if_due()
                 if self.state.step % self.config.save_every == 0:
@@ -171,6 +172,7 @@ class Run:
         return TrainResult(self.newest, self.state.step, self.state.metrics)
 
     def to_training_mode(self) -> None:
+        """Put modules into training mode; a frozen encoder stays in evaluation mode."""
         self.training_model.train()
         if self.config.freeze_encoder:
             self.model.encoder.eval()
@@ -178,6 +180,7 @@ class Run:
     # Start and resume
 
     def start(self, resume: bool) -> None:
+        """Take possession of the run's folder, and restore its newest checkpoint."""
         saved = open_folder(self.run_dir, resume, self.experiment, self.world)
         if saved is not None:
             self.restore(saved)
@@ -186,6 +189,11 @@ class Run:
             write_json(self.run_dir / EXPERIMENT, self.experiment)
 
     def restore(self, saved: Saved) -> None:
+        """Continue from a checkpoint of this experiment.
+
+        Raises:
+            ValueError: if it has other sources, objectives or parameters.
+        """
         folder, state = saved.checkpoint.folder, saved.state
         if state.sources.keys() != self.loaders.keys():
             raise ValueError(f"{folder}: made from sources {', '.join(state.sources)}, not {', '.join(self.loaders)}")
@@ -232,6 +240,7 @@ class Run:
             "unreadable": sum(len(loader.unreadable) for loader in self.loaders.values()),
             "sources": "+".join(sorted(set(update.sources))),
         }
+        # All processes get here, but only the main one has a log.
         if self.run_log is not None:
             if state.step % self.config.log_every == 0 or not update.is_finite:
                 self.run_log.write(line)
@@ -243,6 +252,7 @@ class Run:
         return update.should_stop
 
     def note_bad_step(self, update: Update) -> None:
+        """Count and log a step that was skipped because its loss or gradient is not finite."""
         state = self.state
         state.num_skipped += 1
         state.bad_steps = (*(s for s in state.bad_steps if s > state.step - BAD_STEP_WINDOW), state.step)
@@ -282,6 +292,7 @@ class Run:
         return self.world.any(self.signals.received is not None)
 
     def keep_best(self, metrics: Mapping[str, float]) -> None:
+        """Save the weights to `best/` if the metric `train.best` is the highest so far."""
         name = self.config.best
         if name is None:
             return

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask a run to save and stop; another one, somewhat later, stops it at once."""
+"""The first Ctrl-C or SIGTERM makes a run save and stop; another one, some seconds later, stops it at once."""
 
 import signal
 import threading
@@ -7,8 +7,9 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 WATCHED = (signal.SIGINT, signal.SIGTERM)
-SAME_WISH_SEC = 2.0
-"""Signals so close to the first are the same wish: torchrun passes on a Ctrl-C that its processes have got, too."""
+SAME_SIGNAL_SEC = 2.0
+"""Signals this soon after the first count as the same one, because torchrun forwards a Ctrl-C that its processes have
+already received from the terminal."""
 
 
 class TrainingInterrupted(Exception):
@@ -17,18 +18,18 @@ class TrainingInterrupted(Exception):
     def __init__(self, received: signal.Signals, step: int, checkpoint: Path):
         super().__init__(
             f"stopped by {received.name} after step {step}; everything is saved in {checkpoint}. "
-            "To go on from there, start the same command with --resume"
+            "To continue from there, start the same command with --resume"
         )
         self.checkpoint = checkpoint
         self.step = step
         self.exit_code = 128 + received
-        """What a process that ends for this reason returns: 130 after Ctrl-C, 143 after SIGTERM."""
+        """Exit code of the process: 130 after Ctrl-C, 143 after SIGTERM."""
 
 
 class StopSignals:
-    """While it is open, the first signal is noted in `received`, and a later one raises KeyboardInterrupt.
+    """Context in which the first signal is noted in `received`, and a later one raises KeyboardInterrupt.
 
-    Only a process's main thread can watch signals; elsewhere nothing is watched.
+    Python handles signals only in the main thread; in any other thread this does nothing.
     """
 
     def __init__(self):
@@ -43,7 +44,7 @@ class StopSignals:
     def note(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:
             self.received, self.since = signal.Signals(number), time.monotonic()
-        elif time.monotonic() - self.since >= SAME_WISH_SEC:
+        elif time.monotonic() - self.since >= SAME_SIGNAL_SEC:
             raise KeyboardInterrupt
 
     def __exit__(

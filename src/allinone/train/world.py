@@ -16,7 +16,7 @@ from allinone.train.signals import TrainingInterrupted
 
 @dataclass(frozen=True)
 class World:
-    """This process among those of the run."""
+    """The place of this process among the processes of a run."""
 
     rank: int
     size: int
@@ -24,11 +24,11 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes files and speaks."""
+        """Whether this is the process that writes files and logs."""
         return self.rank == 0
 
     def mean(self, numbers: Float64[Tensor, " M"]) -> Float64[Tensor, " M"]:
-        """The mean over the processes, bit for bit the same in each of them."""
+        """Return the mean over the processes, bit for bit the same in each of them."""
         if self.size > 1:
             dist.all_reduce(numbers)
             numbers = numbers / self.size
@@ -45,9 +45,9 @@ class World:
 
 @contextmanager
 def join_world(device: str | None = None) -> Iterator[World]:
-    """Join the other processes of a run, where there are any. Inside another `join_world` it changes nothing.
+    """Join the other processes of a run that torchrun started, if there are any; may be nested.
 
-    `device` is by default a GPU of one's own, and the CPU where torch finds none.
+    The default `device` is the GPU with the number of this process on its machine, or the CPU where torch finds none.
     """
     place = choose_device(device)
     if place.type == "cuda" and place.index is None:
@@ -66,7 +66,8 @@ def join_world(device: str | None = None) -> Iterator[World]:
             agreed = True
             raise
         finally:
-            if agreed or dist.get_backend() == "gloo":  # NCCL would wait for processes that may be stuck by now
+            # After an error in one process, NCCL would wait for others that may never get here.
+            if agreed or dist.get_backend() == "gloo":
                 dist.destroy_process_group()
     else:
         yield World(0, 1, place)
