@@ -6,7 +6,7 @@ times, edit lists, ...), and no list of these is complete.
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from itertools import pairwise, zip_longest
@@ -184,12 +184,31 @@ def copy_packets(
     """Write these pictures and all sound of their time; return when each track with sound begins and ends."""
     sounds = [stream for stream in source.streams.audio if stream.codec_context is not None]
     outputs = add_streams(target, [video, *sounds])
-    # The source is read from before the start, and its streams are interleaved: pictures are recognized by their
-    # timestamps, sound by its time. Reading ends when all pictures are written and each sound track is past the end.
-    last = max(pts)
-    missing = dict(zip(pts, decoding_ticks(pts), strict=True))
     first_sec = pts[0] * video.time_base
     spans: dict[int, tuple[float, float]] = {}
+    for packet in packets_to_copy(source, video, sounds, pts, end_sec):
+        index = packet.stream.index
+        if index != video.index:
+            heard_sec = float(packet.pts * packet.time_base - first_sec)
+            spans[index] = spans.get(index, (heard_sec, 0.0))[0], heard_sec
+        # In the copy, times count from its first picture.
+        shift = int(first_sec / packet.time_base)
+        packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+        packet.stream = outputs[index]
+        target.mux(packet)
+    return [spans[sound.index] for sound in sounds if sound.index in spans]
+
+
+def packets_to_copy(
+    source: Any, video: Any, sounds: Sequence[Any], pts: Sequence[int], end_sec: Fraction
+) -> Iterator[Any]:
+    """Yield the packets of these pictures and of all sound of their time, with decoding timestamps.
+
+    The source is read from before the start, and its streams are interleaved: pictures are recognized by their
+    timestamps, sound by its time. Reading ends when all pictures are found and each sound track is past the end.
+    """
+    first_sec, last = pts[0] * video.time_base, max(pts)
+    missing = dict(zip(pts, decoding_ticks(pts), strict=True))
     finished: set[int] = set()
     for packet in source.demux([video, *sounds]):
         if not missing and len(finished) == len(sounds):
@@ -202,26 +221,18 @@ def copy_packets(
         if packet.stream.index == video.index:
             if shown_sec > end_sec + INTERLEAVED_SEC:
                 break
-            if packet.pts not in missing:
-                continue
-            packet.dts = missing.pop(packet.pts)
-            if shown_sec < end_sec and packet.pts == last:  # it stays until the end, whatever its container says
-                packet.duration = round((end_sec - shown_sec) / packet.time_base)
-        elif first_sec <= shown_sec < end_sec:
-            start, _ = spans.get(packet.stream.index, (float(shown_sec - first_sec), 0.0))
-            spans[packet.stream.index] = start, float(shown_sec - first_sec)
+            if packet.pts in missing:
+                packet.dts = missing.pop(packet.pts)
+                if shown_sec < end_sec and packet.pts == last:  # it stays until the end, whatever its container says
+                    packet.duration = round((end_sec - shown_sec) / packet.time_base)
+                yield packet
+        elif shown_sec >= end_sec:
+            finished.add(packet.stream.index)
+        elif shown_sec >= first_sec:
             packet.dts = packet.pts
-        else:
-            finished |= {packet.stream.index} if shown_sec >= end_sec else set()
-            continue
-        # In the copy, times count from its first picture.
-        shift = int(first_sec / packet.time_base)
-        packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-        packet.stream = outputs[packet.stream.index]
-        target.mux(packet)
+            yield packet
     if missing:
         raise NotFoundError("its pictures were not found again")
-    return [spans[sound.index] for sound in sounds if sound.index in spans]
 
 
 def add_streams(target: Any, streams: Sequence[Any]) -> dict[int, Any]:
