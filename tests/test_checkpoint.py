@@ -178,6 +178,12 @@ def edit(folder: Path, **changes) -> None:
         ({"format": None}, "format None"),
         ({"model": None}, "model: expected an object, got NoneType"),
         ({"model": {"width": 32}}, "model: .*missing"),
+        ({"model": {"time": {"kind": ["rolling"]}}}, r"time: unknown kind \['rolling'\]; there are: rolling, none"),
+        ({"model": {"time": {"kind": "rolling", "video": 1}}}, "model: time: video: wanted bool, got 1"),
+        (
+            {"model": {"width": 32, "num_heads": 2, "depth": 1, "time": "rolling"}},
+            "time must be the Config of",
+        ),
         ({"heads": {"tail": {}}}, "unknown heads tail; there are: mlm, "),
         ({"heads": {}}, "heads.answer.layers.1.bias is left over"),
         ({"heads": {"answer": {"answers": []}}}, "head answer: .*at least one answer"),

@@ -32,6 +32,7 @@ from allinone.experiments import experiments, find, questions, recognition, retr
 from allinone.files.lock import only_process
 from allinone.inference import load
 from allinone.model.config import NANO
+from allinone.model.time import NoExchange, Rolling
 from allinone.settings import describe, settable
 from allinone.text.tokenizer import Tokenizer
 from allinone.train.run import TrainResult
@@ -383,3 +384,13 @@ def test_every_fine_tuning_has_the_published_batch_on_one_gpu_and_on_eight():
     runs = [make() for make in experiments().values() if make.__module__ in modules]
     assert len(runs) > 20
     assert {(run.data.accumulate(1), run.data.accumulate(8)) for run in runs} == {(8, 1)}
+
+
+def test_a_way_of_time_is_set_by_name_and_its_own_settings_by_key():
+    made = find("world_contrast")
+    assert override(made, ["model.time=none"]).model.time == NoExchange.Config()
+    assert override(made, ["model.time.video=true"]).model.time == Rolling.Config(video=True)
+    with pytest.raises(
+        ValueError, match=r"model\.time: did you mean rolling\? ways of time are rolling, none.*'roling'"
+    ):
+        override(made, ["model.time=roling"])

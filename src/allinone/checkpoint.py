@@ -300,7 +300,7 @@ def model_from_json(fields: Any, written: int, path: Path) -> ModelConfig:
     if isinstance(fields, dict) and isinstance(fields.get("time"), Mapping):
         time = dict(fields["time"])
         kind = time.pop("kind", None)
-        if kind not in TIMES:
+        if not isinstance(kind, str) or kind not in TIMES:
             files = ", ".join(code_of(path.parent)) or "the file that defines it"
             raise ValueError(
                 f"{where}: time: unknown kind {kind!r}; there are: {', '.join(TIMES)}. If it is your own, import "

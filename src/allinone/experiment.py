@@ -24,7 +24,7 @@ from allinone.inference import Predictor, load
 from allinone.model.config import SIZES, ModelConfig
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.start import start_from
-from allinone.model.time import Rolling
+from allinone.model.time import TIMES, Rolling
 from allinone.objectives.base import BuildContext, ObjectiveConfig
 from allinone.own_code import code_hashes
 from allinone.progress import Progress, is_first_process, progress_lines, show_logs
@@ -96,7 +96,7 @@ class Experiment:
 
 
 def override(experiment: Experiment, settings: Iterable[str]) -> Experiment:
-    """Apply `key.key=value` settings, all at once; `model=tiny` is a size by name.
+    """Apply `key.key=value` settings, all at once. `model=tiny` and `model.time=none` name a size and a way of time.
 
     Raises:
         ValueError: an unknown key, with those there are; or a value of the wrong type, with the right type.
@@ -109,6 +109,13 @@ def override(experiment: Experiment, settings: Iterable[str]) -> Experiment:
             hint = did_you_mean(size, SIZES)
             raise ValueError(f"model is no single value; {hint}sizes are {', '.join(SIZES)}; or set one of: {names}")
         experiment = replace(experiment, model=SIZES[tree.pop("model")])
+    if isinstance(kind := tree.get("model", {}).get("time"), str):
+        if kind not in TIMES:
+            raise ValueError(
+                f"model.time: {did_you_mean(kind, TIMES)}ways of time are {', '.join(TIMES)}; got {kind!r}"
+            )
+        del tree["model"]["time"]
+        experiment = replace(experiment, model=experiment.model.replace(time=TIMES[kind].Config()))
     known = list(settable(experiment, Experiment.DERIVED))
     if "model" in tree:
         experiment = changed(experiment, {"model": tree.pop("model")}, Experiment.DERIVED, known)
@@ -230,7 +237,7 @@ def adopt(experiment: Experiment, start: Checkpoint) -> Experiment:
         sizes = evaluation_transform(model.image_size)
         transform = replace(transform, resize=sizes.resize, crop=sizes.crop)
     # The default way of time gives way to the checkpoint's, so that fine-tuning keeps the one of pre-training.
-    has_own_time = own.time != Rolling.Config() or any(key.startswith("model.time.") for key in experiment.chosen)
+    has_own_time = own.time != Rolling.Config() or any(key.startswith("model.time") for key in experiment.chosen)
     model = replace(
         model,
         num_frames=own.num_frames,

@@ -1,7 +1,7 @@
 import pytest
 
+from allinone.model import AllInOne
 from allinone.model.config import BASE, NANO, SMALL, SMALL_DISTILLED, TINY
-from allinone.model.model import AllInOne
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def features(
 ) -> list[BlockFeatures]:
     """Run an encoder once and return what leaves the blocks in `layers` (negative ones count from the end).
 
-    The mode is joint, video-only or text-only, by what is given. The encoder is not changed, so other threads may use
+    The inputs decide the mode: joint, video-only or text-only. The encoder is not changed, so other threads may use
     it at the same time. `encoder` must not be packed, because packed blocks give no attention.
 
     Raises:

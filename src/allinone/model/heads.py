@@ -100,7 +100,7 @@ class Head(nn.Module):
         return weights | {name.replace(".weight", ".bias"): names for name, names in weights.items()}
 
     def start_from_others(self, heads: Mapping[str, nn.Module]) -> str | None:
-        """Start from heads of other kinds, of a checkpoint without this kind. Returns what was done, for the report."""
+        """Start from other heads of a checkpoint that has none of this kind. Returns a line for the report, or None."""
         return None
 
 

@@ -136,7 +136,7 @@ RELEASED_OPTIONAL = {
     "token_type_embeddings.weight": 2,
     "txt_proj.weight": 2,
 }
-"""Tensors whose shapes are read, and their numbers of dimensions."""
+"""Tensors that sizes are read from, and their numbers of dimensions."""
 
 
 def released_config(tensors: Mapping[str, Tensor], num_heads: int | None) -> ModelConfig:

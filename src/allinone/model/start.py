@@ -100,7 +100,7 @@ RESIZED: Mapping[str, Callable[[Tensor, Tensor, ModelConfig], Tensor]] = {
 
 
 def row_names(model: AllInOne, tokens: Sequence[str]) -> dict[str, Sequence[str]]:
-    """Return the names of the rows of a tensor, of those tensors whose rows have names: tokens, answers, classes."""
+    """Return the names of rows (tokens, answers, classes) by the name of their tensor."""
     names: dict[str, Sequence[str]] = {"encoder.text.word.weight": tokens}
     for kind, head in heads_of(model).items():
         names |= {f"heads.{kind}.{tensor}": rows for tensor, rows in head.row_names(tokens).items()}

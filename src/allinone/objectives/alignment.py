@@ -81,7 +81,7 @@ def transport_distance(
 def transport_plan(
     cost: Float[Tensor, "B L P"], word_mask: Bool[Tensor, "B L"], beta: float, num_iterations: int
 ) -> Float[Tensor, "B L P"]:
-    """Return a plan whose rows sum to 1 / words and columns to 1 / patches (IPOT with one inner iteration).
+    """Return a plan with rows that sum to 1 / words and columns that sum to 1 / patches (IPOT, one inner iteration).
 
     `beta` is the weight of the proximal term. Masked words move nothing.
     """

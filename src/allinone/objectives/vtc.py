@@ -18,7 +18,7 @@ class VTC(Objective):
     """InfoNCE (https://arxiv.org/abs/1807.03748), summed over both directions, with negatives from all ranks.
 
     Clips of the same video, and clips with the same text, are positives of each other and never negatives. The
-    released loss (modules/objectives.py:218, 252) has a fixed temperature of 0.05 and negatives of its own rank only.
+    released loss (modules/objectives.py:218, 252) has a fixed temperature of 0.05, and negatives from one rank only.
     """
 
     turn = 0
