@@ -131,7 +131,7 @@ def _broken(table: PacketTable, rows: Int[np.ndarray, " M"], times: Int[np.ndarr
     assert table.end is not None
     gaps = []
     for first, after in _runs(table.picture.is_broken[rows]):
-        ends = [*times[after:][table.picture.is_key[rows[after:]]].tolist()[:1], table.end.end]
+        ends = [*times[after:][table.picture.is_keyframe[rows[after:]]].tolist()[:1], table.end.end]
         gaps.append((int(times[first]), int(ends[0])))
     return [(begin, end) for begin, end in gaps if end - begin > _MIN_GAP_SEC / table.time_base]
 

@@ -34,7 +34,7 @@ class Packets:
     size: Int[np.ndarray, " N"]
     position: Int[np.ndarray, " N"]
     """In bytes from the beginning of the file; -1 if unknown."""
-    is_key: Bool[np.ndarray, " N"]
+    is_keyframe: Bool[np.ndarray, " N"]
     is_hidden: Bool[np.ndarray, " N"]
     is_torn: Bool[np.ndarray, " N"]
     """The container says that something before or in the packet is missing; also where recordings are joined."""
@@ -113,7 +113,7 @@ class PacketTable:
     def is_timed(self) -> bool:
         """Whether every packet says when it is decoded and shown, and decoding can begin at one."""
         known = not (self.picture.pts == UNKNOWN).any() and not (self.picture.dts == UNKNOWN).any()
-        return known and bool(self.picture.is_key.any())
+        return known and bool(self.picture.is_keyframe.any())
 
     @cached_property
     def is_in_order(self) -> bool:
@@ -121,23 +121,23 @@ class PacketTable:
         return bool((self.picture.pts == self.picture.dts).all())
 
     @cached_property
-    def keys(self) -> list[int]:
+    def keyframes(self) -> list[int]:
         """Rows of the keyframes."""
-        return np.flatnonzero(self.picture.is_key).tolist()
+        return np.flatnonzero(self.picture.is_keyframe).tolist()
 
     @cached_property
-    def key_times(self) -> list[int]:
+    def keyframe_times(self) -> list[int]:
         """When the keyframes are shown; a later one that is shown no later serves for both."""
-        return np.maximum.accumulate(self.picture.pts[self.keys]).tolist() if self.keys else []
+        return np.maximum.accumulate(self.picture.pts[self.keyframes]).tolist() if self.keyframes else []
 
-    def key_before(self, tick: int) -> int:
-        """Return the index, in `keys`, of the last keyframe that is shown at or before a time; -1 for none."""
-        return bisect.bisect_right(self.key_times, tick) - 1
+    def keyframe_before(self, tick: int) -> int:
+        """Return the index, in `keyframes`, of the last keyframe that is shown at or before a time; -1 for none."""
+        return bisect.bisect_right(self.keyframe_times, tick) - 1
 
     @cached_property
     def first_row(self) -> int:
         """Where decoding begins: what comes before the first keyframe is predicted from what the file does not hold."""
-        return self.keys[0] if self.keys else 0
+        return self.keyframes[0] if self.keyframes else 0
 
     @cached_property
     def start(self) -> int:
@@ -146,7 +146,7 @@ class PacketTable:
         pts = pts[pts != UNKNOWN]
         if not len(pts):
             return 0
-        return int(pts[0] if self.keys else pts.min())
+        return int(pts[0] if self.keyframes else pts.min())
 
     @cached_property
     def zero(self) -> int:

@@ -82,15 +82,15 @@ def _enter(source: VideoSource, remaining: deque[int]) -> tuple[Iterator[av.Pack
 def _enter_by_table(
     source: VideoSource, table: PacketTable, remaining: deque[int]
 ) -> tuple[Iterator[av.Packet], list[int]]:
-    key = table.key_before(remaining[0])
-    if key < 0:
+    index = table.keyframe_before(remaining[0])
+    if index < 0:
         raise Doubt  # no keyframe is shown before the tick
     group = [remaining.popleft()]
-    while remaining and table.key_before(remaining[0]) == key:
+    while remaining and table.keyframe_before(remaining[0]) == index:
         group.append(remaining.popleft())
     source.is_rewound = False
     source.decoder.flush_buffers()
-    return source.reader.packets_from(table.keys[key]), group
+    return source.reader.packets_from(table.keyframes[index]), group
 
 
 def _enter_by_index(source: VideoSource, remaining: deque[int]) -> tuple[Iterator[av.Packet], list[int]]:
@@ -133,16 +133,16 @@ def _decode_all(source: VideoSource, packets: Iterator[av.Packet], ticks: list[i
 
 
 def _frames_from_keyframe(source: VideoSource, packets: Iterator[av.Packet]) -> Iterator[Timed]:
-    key: int | None = None
+    key_pts: int | None = None
     last: int | None = None
     for packet in packets:
-        key = packet.pts if key is None else key
+        key_pts = packet.pts if key_pts is None else key_pts
         for frame in source.decoder.decode(packet if packet.size else None):
-            if frame.pts is None or key is None:
+            if frame.pts is None or key_pts is None:
                 raise Doubt
-            if frame.pts < key:  # shown before the keyframe, and predicted from frames that were not decoded
+            if frame.pts < key_pts:  # shown before the keyframe, and predicted from frames that were not decoded
                 continue
-            if last is None and not (frame.pts == key and frame.key_frame):
+            if last is None and not (frame.pts == key_pts and frame.key_frame):
                 raise Doubt  # the first frame is not the keyframe, or the decoder does not take it for one
             if last is not None and frame.pts <= last:
                 raise Doubt  # times do not ascend
@@ -152,26 +152,26 @@ def _frames_from_keyframe(source: VideoSource, packets: Iterator[av.Packet]) -> 
 
 def _decode_references(source: VideoSource, packets: Iterator[av.Packet], ticks: list[int]) -> Iterator[Shown]:
     """Decode only the wanted frames and those that other frames are predicted from (H.264 and VP9)."""
-    wanted: dict[int, list[int]] = {}  # timestamp of a frame: the ticks that it is shown at
-    key: int | None = None
+    pending: dict[int, list[int]] = {}  # timestamp of a frame: the ticks that it is shown at
+    key_pts: int | None = None
     key_shown = False
     decoder = source.decoder
     try:
         for packet, answers in chain(resolve(packets, ticks), [(None, [])]):  # None: give the frames that it holds
             if packet is not None:
-                key = packet.pts if key is None else key
+                key_pts = packet.pts if key_pts is None else key_pts
                 if answers:
                     assert packet.pts is not None
-                    wanted[packet.pts] = answers
+                    pending[packet.pts] = answers
                 decoder.skip_frame = "DEFAULT" if answers else "NONREF"
             for frame in decoder.decode(packet):
-                if frame.pts == key:
+                if frame.pts == key_pts:
                     key_shown = frame.key_frame
-                if frame.pts in wanted:
-                    yield Shown(frame, frame.pts, wanted.pop(frame.pts))
+                if frame.pts in pending:
+                    yield Shown(frame, frame.pts, pending.pop(frame.pts))
     finally:
         decoder.skip_frame = "DEFAULT"
-    if wanted or not key_shown:
+    if pending or not key_shown:
         raise Doubt  # a wanted frame did not come, or the decoder does not take the keyframe for one
 
 

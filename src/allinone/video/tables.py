@@ -100,8 +100,8 @@ def _row_of(packet: av.Packet, order: int, is_broken: Callable[[av.Packet], bool
 
 def _packets(rows: "array[int]") -> Packets:
     pts, dts, duration, size, position, *flags, order = np.array(rows, np.int64).reshape(-1, 10).T.copy()
-    is_key, is_hidden, is_torn, is_broken = (flag.astype(bool) for flag in flags)
-    return Packets(pts, dts, duration, size, position, is_key, is_hidden, is_torn, is_broken, order)
+    is_keyframe, is_hidden, is_torn, is_broken = (flag.astype(bool) for flag in flags)
+    return Packets(pts, dts, duration, size, position, is_keyframe, is_hidden, is_torn, is_broken, order)
 
 
 class RowReader:
