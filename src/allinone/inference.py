@@ -1,11 +1,12 @@
 """`Predictor`: ask a trained model about videos and texts. Evaluation, search and applications go through it."""
 
 import copy
+import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, overload
 
 import torch
 from jaxtyping import Float, UInt8
@@ -15,43 +16,29 @@ from allinone.checkpoint import load_checkpoint
 from allinone.data.clip_reader import ClipReader, Span
 from allinone.data.example import option_texts
 from allinone.data.loader import DataConfig
-from allinone.data.video_inputs import Source, Sources, as_list, is_one, read_clips
+from allinone.data.video_inputs import Source, Sources, as_list, for_evaluation, is_one, read_clips
 from allinone.model.device import choose_device
 from allinone.model.features import BlockFeatures
 from allinone.model.heads import AnswerHead, ContrastiveHead, MatchingHead, MLMHead
 from allinone.model.model import AllInOne
 from allinone.progress import Progress
 from allinone.questions import Moment, Question, parts
-from allinone.scoring import Precision, Scorer, all_pairs
+from allinone.scoring import EmbeddedVideos, MatchedVideos, Precision, Scorer, all_pairs
 from allinone.text.notes import notes_on
 from allinone.text.tokenizer import MASK, Tokenizer, cut_note
+from allinone.text_side import load_text_side, weights_digest
 from allinone.video.transforms import Transform, evaluation_transform
 
 log = logging.getLogger(__name__)
 
 
-class EmbeddedVideos(NamedTuple):
-    """Vectors of the videos that could be read.
-
-    `kept` are the indices of these videos in the given list, one per row of `vectors`; `skipped` maps the index of each
-    other video to the reason.
-    """
-
-    vectors: Float[Tensor, "K E"]
-    kept: list[int]
-    skipped: dict[int, str]
-
-
-class MatchedVideos(NamedTuple):
-    """Probabilities of the videos that could be read; the rest as in `EmbeddedVideos`."""
-
-    probs: Float[Tensor, "K Q"]
-    kept: list[int]
-    skipped: dict[int, str]
-
-
 def load(
-    source: str | Path, num_frames: int | None = None, device: str | None = None, precision: Precision | None = None
+    source: str | Path,
+    num_frames: int | None = None,
+    device: str | None = None,
+    precision: Precision | None = None,
+    *,
+    text_only: bool = False,
 ) -> "Predictor":
     """Return a predictor from a checkpoint folder, a run's folder or a hub id.
 
@@ -61,8 +48,17 @@ def load(
         num_frames: clips of another length than in training.
         device: a GPU if there is one, by default.
         precision: the faster one on that device, by default.
+        text_only: read only the weights that embed texts, for a quick start; on the CPU, in float32.
     """
-    checkpoint = load_checkpoint(source, num_frames)
+    digest, place = None, choose_device(device)
+    if text_only and num_frames is None:
+        (checkpoint, digest), place, precision = (
+            load_text_side(source),
+            None,
+            "float32",
+        )  # on the CPU
+    else:
+        checkpoint = load_checkpoint(source, num_frames)
     resize: Any = checkpoint.experiment
     for key in ("data", "transform", "resize"):
         resize = resize.get(key) if isinstance(resize, dict) else None
@@ -72,9 +68,11 @@ def load(
         raise ValueError(f"{checkpoint.folder}: experiment.json: data.transform.resize: {error}") from error
     data = DataConfig(batch_size=32, transform=transform)
     name = str(checkpoint.folder if Path(source).exists() else source)  # of a run, the checkpoint that was read
-    return Predictor(
-        checkpoint.model, checkpoint.tokenizer, data=data, device=choose_device(device), precision=precision, name=name
+    predictor = Predictor(
+        checkpoint.model, checkpoint.tokenizer, data=data, device=place, precision=precision, name=name
     )
+    predictor.digest = digest
+    return predictor
 
 
 class Predictor(Scorer):
@@ -105,31 +103,21 @@ class Predictor(Scorer):
         name: str | None = None,
     ):
         default = DataConfig(batch_size=32, transform=evaluation_transform(model.config.image_size))
-        self.data = self._for_evaluation(data or default, model.config.image_size)
+        self.data = for_evaluation(data or default, model.config.image_size)
         super().__init__(model, tokenizer, batch_size=self.data.batch_size, device=device, precision=precision)
         self.name = name
         self.num_frames = model.config.num_frames
         self.max_text_len = model.config.max_text_len
         self.is_cut_logged = False
+        self.digest: str | None = None
 
     def using(self, data: DataConfig) -> "Predictor":
         """Return the same model, sharing its weights, that reads videos another way or in other batches."""
         other = copy.copy(self)
-        other.data = other._for_evaluation(data, self.model.config.image_size)
+        other.data = for_evaluation(data, self.model.config.image_size)
         other.batch_size = data.batch_size
         other.is_cut_logged = False
         return other
-
-    @staticmethod
-    def _for_evaluation(data: DataConfig, size: int) -> DataConfig:
-        """Return `data` without what is for training. ValueError if its frames do not have the model's size."""
-        if data.transform.crop != size:
-            raise ValueError(
-                f"the transform cuts out squares of {data.transform.crop} pixels, but the model takes {size}; "
-                f"set data.transform.crop={size}"
-            )
-        transform = replace(data.transform, random_crop=False, flip_prob=0.0, augment=0)
-        return replace(data, transform=transform, cache_mb=0)  # a cache is for reading a video more than once
 
     def __repr__(self) -> str:
         config = self.model.config
@@ -138,6 +126,18 @@ class Predictor(Scorer):
             f"{self.num_frames} frames of {config.image_size} pixels, texts of up to {self.max_text_len} tokens, heads "
             f"{', '.join(self.model.heads) or 'none'}; {self.precision} on {self.device})"
         )
+
+    @property
+    def identity(self) -> str:
+        """A fingerprint of all that decides about a vector: weights, sizes, vocabulary, and the transform of frames."""
+        seen = (
+            asdict(self.model.config),
+            self.data.transform,
+            self.max_text_len,
+            self.tokenizer and self.tokenizer.tokens,
+        )
+        digest = self.digest or weights_digest(self.model)
+        return hashlib.blake2b(f"{seen!r} {digest}".encode(), digest_size=16).hexdigest()
 
     # Embed and match
 
@@ -398,6 +398,8 @@ class Predictor(Scorer):
         self, sources: Sequence[Source], **options: Any
     ) -> Iterator[tuple[list[int], UInt8[Tensor, "G V T C H W"]]]:
         """Read videos batch by batch as this model takes them, with `options` of `data.video_inputs.read_clips`."""
+        if self.digest is not None:
+            raise ValueError("this model was loaded with text_only, so it reads no videos; load all of it")
         return read_clips(sources, self.data, self.num_frames, **options)
 
     def one_clip(self, video: Source, num_views: int) -> UInt8[Tensor, "1 V T C H W"]:

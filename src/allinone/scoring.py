@@ -1,7 +1,7 @@
 """`Scorer`: run a model on clips and token ids in batches; what a `Predictor` is without reading videos and texts."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,26 @@ from allinone.progress import Progress
 from allinone.text.tokenizer import Tokenizer, pad
 
 Precision = Literal["float32", "bfloat16"]
+
+
+class EmbeddedVideos(NamedTuple):
+    """Vectors of the videos that could be read.
+
+    `kept` are the indices of these videos in the given list, one per row of `vectors`; `skipped` maps the index of each
+    other video to the reason.
+    """
+
+    vectors: Float[Tensor, "K E"]
+    kept: list[int]
+    skipped: dict[int, str]
+
+
+class MatchedVideos(NamedTuple):
+    """Probabilities of the videos that could be read; the rest as in `EmbeddedVideos`."""
+
+    probs: Float[Tensor, "K Q"]
+    kept: list[int]
+    skipped: dict[int, str]
 
 
 class Scorer:

@@ -94,7 +94,7 @@ def search(
     if bool(words) == (like is not None):
         raise ValueError("give words to search for, or --like EXAMPLE, and not both")
     where = filters.parsed()
-    opened = VideoIndex.open(index, model)
+    opened = VideoIndex.open(index, model, text_only=like is None and not rerank)
     page: dict[str, Any] = {"top_k": top_k, "offset": offset, "where": where, "merge": not no_merge}
     if like is not None:
         hits = {f"like {like}": opened.similar(example(opened, like), **page)}

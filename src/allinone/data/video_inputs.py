@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from io import IOBase
 from pathlib import Path
 
@@ -46,6 +47,17 @@ def as_list(videos: Sources) -> list[Source]:
     if is_one(videos) or not isinstance(videos, Iterable):
         return [videos]  # pyright: ignore[reportReturnType]
     return list(videos)  # pyright: ignore[reportArgumentType, reportReturnType]
+
+
+def for_evaluation(data: DataConfig, image_size: int) -> DataConfig:
+    """Return `data` without what is for training. ValueError if its frames do not have the model's size."""
+    if data.transform.crop != image_size:
+        raise ValueError(
+            f"the transform cuts out squares of {data.transform.crop} pixels, but the model takes {image_size}; "
+            f"set data.transform.crop={image_size}"
+        )
+    transform = replace(data.transform, random_crop=False, flip_prob=0.0, augment=0)
+    return replace(data, transform=transform, cache_mb=0)  # a cache is for reading a video more than once
 
 
 def read_clips(

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from allinone.checkpoint import EXPERIMENT, find_checkpoints
+from allinone.checkpoint import find_checkpoints
+from allinone.checkpoint_config import EXPERIMENT
 from allinone.checks import did_you_mean
 from allinone.experiment import Experiment
 from allinone.files.reading import read_json

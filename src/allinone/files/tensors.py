@@ -1,7 +1,7 @@
 """Tensors in safetensors files with a checksum, so that a damaged file is never taken for a whole one.
 
 The checksum is in the header of the file, where other programs ignore it. CRC-32 costs 24 ms for 100 MB on a core where
-BLAKE2b takes 106 and SHA-256 55; it finds every single damaged byte, and misses one in four billion of larger damages.
+BLAKE2b takes 106 and SHA-256 55. It finds every single damaged byte, and misses one in four billion of larger damages.
 """
 
 import zlib
@@ -22,7 +22,11 @@ CHECKSUM = "crc32"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a file with the permissions of any other new file; OSError where the disk is full."""
+    """Write a file with the permissions of any other new file.
+
+    Raises:
+        OSError: the disk is full, or another error of the system.
+    """
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     path.touch()
     permissions = path.stat().st_mode
@@ -32,17 +36,17 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         if (fault := system_error(error, path)) is None:
             raise
         raise fault from error
-    path.chmod(permissions)  # safetensors writes files that their owner alone can read
+    path.chmod(permissions)  # safetensors writes files that only their owner can read
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file; one without a checksum, such as other programs write, is taken as it is.
+    """Read all tensors of a file. A file without a checksum, such as other programs write, is not checked.
 
     Raises:
         ValueError: the file is missing or damaged.
         PermissionError: this user may not read it.
     """
-    with opened(path) as file:
+    with _opened(path) as file:
         written = (file.metadata() or {}).get(CHECKSUM)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary)
     if written is not None and written != checksum(tensors):
@@ -50,14 +54,23 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def map_tensors(path: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    """Map tensors of a file into memory, by the beginning of their names; they are read when they are used.
+
+    The checksum is not compared, because that would read everything. Raises as `load_tensors`.
+    """
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefixes)}  # noqa: SIM118
+
+
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes alone, from the header of the file. Raises as `load_tensors`."""
-    with opened(path) as file:
+    """Read the shapes of all tensors, from the header of the file. Raises as `load_tensors`."""
+    with _opened(path) as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path) -> Iterator[Any]:
     try:
         check_readable(path)
         with safe_open(path, framework="pt") as file:
@@ -69,7 +82,7 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:
-    """CRC-32 of names, types, shapes and numbers, whatever the order."""
+    """Return the CRC-32 of names, types, shapes and elements, whatever their order."""
     total = 0
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()

@@ -53,8 +53,11 @@ class VideoTextEncoder(nn.Module):
         self.pooler = nn.Linear(config.width, config.width)
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(config.image_mean)[:, None, None] * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(config.image_std)[:, None, None] * 255, persistent=False)
+        # On the CPU even where modules are built without memory (`torch.device("meta")`): arithmetic there would import
+        # torch's compiler, which takes seconds.
+        mean, std = (torch.tensor(each, device="cpu") for each in (config.image_mean, config.image_std))
+        self.register_buffer("mean", mean[:, None, None] * 255, persistent=False)
+        self.register_buffer("std", std[:, None, None] * 255, persistent=False)
         initialize(self, config)
         self.time = time_of(config.time)(config.time, config)  # after `initialize`, because it has its own start
 

@@ -209,7 +209,7 @@ class ContrastiveHead(Head):
         self.text = nn.Linear(model.width, model.shared_dim)
         self.video = nn.Linear(model.width, model.shared_dim)
         self.log_scale: Tensor
-        log_scale = -torch.tensor(config.temperature).log()
+        log_scale = -torch.tensor(config.temperature, device="cpu").log()  # on the CPU as the encoder's `mean`
         if config.learn_temperature:
             self.log_scale = nn.Parameter(log_scale)
         else:

@@ -13,17 +13,16 @@ import torch
 from torch import Tensor
 
 from allinone.checkpoint import (
-    CONFIG,
     EXPERIMENT,
     TRAINING,
     Checkpoint,
     check_saved,
     first_whole,
-    from_json,
     newest_checkpoint,
     read_checkpoint,
     step_folders,
 )
+from allinone.checkpoint_config import CONFIG, from_json
 from allinone.files.reading import read_json
 from allinone.files.tensors import CHECKSUM, load_tensors
 from allinone.files.whole import recover, set_aside, write_json

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from allinone.checkpoint import EXPERIMENT, TRAINING, model_card, save_checkpoint, step_folder, step_folders
+from allinone.checkpoint import TRAINING, model_card, save_checkpoint, step_folder, step_folders
+from allinone.checkpoint_config import EXPERIMENT
 from allinone.files.lock import only_process
 from allinone.files.tensors import save_tensors
 from allinone.files.whole import remove, write_json

@@ -27,7 +27,7 @@ from allinone.apps.search.records import (
     Video,
 )
 from allinone.apps.search.segments import Cut, Windows
-from allinone.apps.search.table import FILE_COLUMNS, Store, model_identity
+from allinone.apps.search.table import FILE_COLUMNS, Store
 from allinone.data.video_inputs import Source
 from allinone.inference import Predictor, load
 from allinone.model.heads import ContrastiveHead, MatchingHead
@@ -62,7 +62,12 @@ class VideoIndex:
 
     @classmethod
     def open(
-        cls, path: str | Path, model: Predictor | str | Path | None = None, cut: Cut | None = None
+        cls,
+        path: str | Path,
+        model: Predictor | str | Path | None = None,
+        cut: Cut | None = None,
+        *,
+        text_only: bool = False,
     ) -> "VideoIndex":
         """Open the index in a folder or at a URL (s3://bucket/my.index); a new one is created by its first `add`.
 
@@ -70,6 +75,7 @@ class VideoIndex:
             model: by default the one that the index was made with, loaded from where it was then; or another place of
                 it (folder or hub id), or a loaded one.
             cut: how videos are cut, fixed when the index is created; windows of 10 s by default.
+            text_only: load only what embeds texts, for a quick start; searches by words work, without `rerank`.
 
         Raises:
             ValueError: the index was made with another model or cut, or something else is in the folder.
@@ -83,9 +89,9 @@ class VideoIndex:
                 raise ValueError(f"{path}: its model has no name; give it with --model")
             model = existing.name
         if not isinstance(model, Predictor):
-            model = load(model)
+            model = load(model, text_only=text_only)
         model.model.require(ContrastiveHead)
-        info = IndexInfo(FORMAT, model_identity(model), model.name, model.num_frames, cut or Windows())
+        info = IndexInfo(FORMAT, model.identity, model.name, model.num_frames, cut or Windows())
         if existing is None:
             return cls(store, model, info)
         if existing.model != info.model:

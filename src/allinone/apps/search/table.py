@@ -5,7 +5,6 @@ clustered into partitions and stored as 8-bit codes; a query scans the nearest p
 and compares the best candidates again by their full vectors (`refine_factor`).
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -20,14 +19,11 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 import numpy as np
-import torch
 
 from allinone.apps.search.faults import Unfit, explained
 from allinone.apps.search.filters import sql_in
 from allinone.apps.search.records import FORMAT, IndexInfo, Unreadable
 from allinone.files.lock import only_process
-from allinone.inference import Predictor
-from allinone.model.heads import ContrastiveHead
 
 log = logging.getLogger(__name__)
 
@@ -311,10 +307,28 @@ def lancedb() -> Any:
     """Import LanceDB, which is an extra and slow to import, when an index is first used."""
     os.environ.setdefault("LANCEDB_LOG", "error")  # it warns of every table that is made
     try:
-        import lancedb
+        with _without_validators():
+            import lancedb
     except ModuleNotFoundError as error:
         raise missing_extra(str(error.name)) from error
     return lancedb
+
+
+@contextmanager
+def _without_validators() -> Iterator[None]:
+    """Let pydantic build no validators of functions meanwhile.
+
+    LanceDB imports the client of its web service, whose 366 functions would get one each, in half a second. None of
+    them is called here.
+    """
+    import pydantic
+
+    before = pydantic.validate_call
+    pydantic.validate_call = lambda function: function  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        pydantic.validate_call = before
 
 
 def require_lancedb() -> None:
@@ -325,16 +339,3 @@ def require_lancedb() -> None:
 
 def missing_extra(package: str) -> ModuleNotFoundError:
     return ModuleNotFoundError(f"an index needs {package}: pip install 'allinone[search]'")
-
-
-def model_identity(predictor: Predictor) -> str:
-    """Return a fingerprint of what decides about a vector: weights, sizes, vocabulary, and the transform of frames."""
-    model, tokenizer = predictor.model, predictor.tokenizer
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps(asdict(model.config), sort_keys=True).encode())
-    digest.update(repr((predictor.data.transform, predictor.max_text_len, tokenizer and tokenizer.tokens)).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        if name.startswith(("encoder.", f"heads.{ContrastiveHead.kind}.")):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
