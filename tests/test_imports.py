@@ -39,8 +39,8 @@ CORE = {
 OTHERS = {
     "datasets": {"processes", "data.example", "video.encode", "video.names", "files"},
     "experiments": {
-        "experiment", "settings", "own_code", "checkpoint", "files", "data", "datasets", "evaluators", "objectives",
-        "model", "train", "video",
+        "experiment", "settings", "own_code", "checkpoint", "checkpoint_config", "files", "data", "datasets",
+        "evaluators", "objectives", "model", "train", "video",
     },
     "apps": {*CORE, "datasets", "experiments"},
     "cli": {*CORE, "datasets", "experiments", "apps"},

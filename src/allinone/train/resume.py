@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from allinone.checkpoint import (
-    EXPERIMENT,
     TRAINING,
     Checkpoint,
     check_saved,
@@ -22,7 +21,7 @@ from allinone.checkpoint import (
     read_checkpoint,
     step_folders,
 )
-from allinone.checkpoint_config import CONFIG, from_json
+from allinone.checkpoint_config import CONFIG, EXPERIMENT, from_json
 from allinone.files.reading import read_json
 from allinone.files.tensors import CHECKSUM, load_tensors
 from allinone.files.whole import recover, set_aside, write_json
