@@ -179,7 +179,7 @@ def edit(folder: Path, **changes) -> None:
         ({"model": None}, "model: expected an object, got NoneType"),
         ({"model": {"width": 32}}, "model: .*missing"),
         ({"model": {"time": {"kind": ["rolling"]}}}, r"time: unknown kind \['rolling'\]; there are: rolling, none"),
-        ({"model": {"time": {"kind": "rolling", "video": 1}}}, "model: time: video: wanted bool, got 1"),
+        ({"model": {"time": {"kind": "rolling", "video": 1}}}, "model: time: video: expected bool, got 1"),
         (
             {"model": {"width": 32, "num_heads": 2, "depth": 1, "time": "rolling"}},
             "time must be the Config of",
