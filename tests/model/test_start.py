@@ -105,3 +105,10 @@ def test_a_ranking_head_starts_as_the_matching_one():
 def test_another_width_or_depth_is_refused_by_name(model):
     with pytest.raises(ValueError, match=r"cannot start from that one: num_heads 2 \(wanted 4\), depth 1 \(wanted 3\)"):
         start_from(AllInOne.build(CONFIG.replace(num_heads=4, depth=3)), model, TOKENIZER, TOKENIZER)
+
+
+def test_ranking_starts_as_the_yes_of_matching():
+    matching, ranking = MatchingHead(MatchingHead.Config(), CONFIG), RankingHead(RankingHead.Config(), CONFIG)
+    assert ranking.start_from_others({"matching": matching})
+    pooled = torch.randn(4, 32)
+    assert torch.allclose(ranking(pooled), matching(pooled)[:, 1], atol=1e-6)

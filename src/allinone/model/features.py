@@ -110,21 +110,8 @@ def features(
     recorders = [Recorder(block, attention and i in wanted) for i, block in enumerate(encoder.blocks)]  # pyright: ignore[reportArgumentType]
     recorded = shallow_copy(encoder)
     recorded.blocks = nn.ModuleList(recorders)
+    sources = run(recorded, frames, text_ids, text_mask, patch_order)
     num_text, num_frames = 0 if text_ids is None else text_ids.shape[1], 1 if frames is None else frames.shape[1]
-    sources: list[Tensor] | None = None
-    if text_ids is None or text_mask is None:
-        if frames is None:
-            raise ValueError("features of what? Give a video, a text, or both")
-        recorded.encode_video(frames)
-        sources = follow(encoder, raster_order(encoder, frames), encoder.time.video)
-    elif frames is None:
-        recorded.encode_text(text_ids, text_mask)
-    else:
-        if patch_order is None:
-            is_random = encoder.config.patch_order == "random"
-            patch_order = encoder.draw_order(*frames.shape[:2]) if is_random else raster_order(encoder, frames)
-        recorded(frames, text_ids, text_mask, patch_order=patch_order)
-        sources = follow(encoder, patch_order, partial(encoder.time, num_text=0))
     return [
         BlockFeatures(
             block=i,
@@ -134,6 +121,29 @@ def features(
         )
         for i in wanted
     ]
+
+
+def run(
+    encoder: VideoTextEncoder,
+    frames: Tensor | None,
+    text_ids: Tensor | None,
+    text_mask: Tensor | None,
+    patch_order: Tensor | None,
+) -> list[Tensor] | None:
+    """Run the encoder in the mode that the inputs decide, and return the sources of the patches in each block."""
+    if text_ids is None or text_mask is None:
+        if frames is None:
+            raise ValueError("features of what? Give a video, a text, or both")
+        encoder.encode_video(frames)
+        return follow(encoder, raster_order(encoder, frames), encoder.time.video)
+    if frames is None:
+        encoder.encode_text(text_ids, text_mask)
+        return None
+    if patch_order is None:
+        is_random = encoder.config.patch_order == "random"
+        patch_order = encoder.draw_order(*frames.shape[:2]) if is_random else raster_order(encoder, frames)
+    encoder(frames, text_ids, text_mask, patch_order=patch_order)
+    return follow(encoder, patch_order, partial(encoder.time, num_text=0))
 
 
 def unflatten(x: Tensor | None, num_frames: int) -> Tensor | None:
