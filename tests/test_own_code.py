@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from allinone import own_code
 from allinone.checkpoint import load_checkpoint
-from allinone.experiment import Experiment, evaluate, override, train
+from allinone.experiment import Experiment, describe_experiment, evaluate, override, train
 from allinone.experiments import experiment_of, find, read_experiment
 from allinone.model import heads, time
 from allinone.settings import describe
@@ -200,3 +201,27 @@ def test_only_configs_of_this_package_and_of_named_files_are_read(name: str, mes
     description["objectives"]["vtc"]["class"] = name
     with pytest.raises(ValueError, match=r"run\.json\.objectives\.vtc: "):
         read_experiment(description, "run.json")
+
+
+def test_classes_of_a_notebook_have_no_file(monkeypatch: pytest.MonkeyPatch):
+    notebook = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    exec(IDEA, vars(notebook))
+    try:
+        description = json.loads(json.dumps(describe_experiment(vars(notebook)["frame_order"]())))
+        assert "code" not in description
+        assert description["objectives"]["halves"]["class"] == "__main__:HalfVTC.Config"
+        assert read_experiment(description, "run.json").objectives["halves"].weight == 0.5
+        del notebook.HalfVTC  # pyright: ignore[reportAttributeAccessIssue]
+        with pytest.raises(ValueError, match="__main__ defines no such config"):
+            read_experiment(description, "run.json")
+    finally:
+        forget()
+
+
+def test_files_of_all_classes_are_listed(idea: Path):
+    own_code.load_code(str(idea))
+    of_idea = {"class": "my_idea.py:Clips"}
+    assert [*own_code.code_hashes({"several": [{"inner": of_idea}], "class": "dog", "other": {"class": 3}})] == [
+        idea.name
+    ]

@@ -93,7 +93,8 @@ def find_class(name: str) -> type:
     else:
         module = loaded_file(where)
         if module is None:
-            raise ValueError(f"{name} is code of your own; name its file with --code {where}")
+            way = "define it here first" if where == "__main__" else f"name its file with --code {where}"
+            raise ValueError(f"{name} is code of your own; {way}")
     found: Any = module
     for part in qualname.split("."):
         found = vars(found).get(part) if isinstance(found, type | ModuleType) else None
@@ -103,7 +104,12 @@ def find_class(name: str) -> type:
 
 
 def loaded_file(name: str) -> ModuleType | None:
-    """Return the module that was loaded from a file of this name, if a user named it or a file next to it."""
+    """Return the module that was loaded from a file of this name, if a user named it or a file next to it.
+
+    A notebook has no file, and is called `__main__`.
+    """
+    if name == "__main__" and getattr(sys.modules[name], "__file__", None) is None:
+        return sys.modules[name]
     for module in modules_of(name):
         if module.__name__ == "__main__" or file_of(module).resolve().parent in NAMED_FOLDERS:
             return module
@@ -118,16 +124,19 @@ def modules_of(name: str) -> list[ModuleType]:
 
 def code_hashes(description: Any) -> dict[str, str]:
     """Return the files outside of this package that a described experiment has classes from, with their SHA-256."""
-    names = sorted({where for where in class_files(description) if not OURS.fullmatch(where)})
-    return {name: sha256(file_of(loaded_file(name) or modules_of(name)[0])) for name in names}
+    hashes = {}
+    for name in sorted({where for where in class_files(description) if not OURS.fullmatch(where)}):
+        if modules := modules_of(name):  # a notebook has no file
+            hashes[name] = sha256(file_of(loaded_file(name) or modules[0]))
+    return hashes
 
 
 def class_files(description: Any) -> Iterator[str]:
     """Yield the module or file of every class that a description names."""
-    if isinstance(description, Mapping):
-        if isinstance(name := description.get("class"), str):
-            yield name.partition(":")[0]
-        for value in description.values():
+    if isinstance(description, Mapping) and isinstance(name := description.get("class"), str):
+        yield name.partition(":")[0]
+    if isinstance(description, Mapping | list):
+        for value in description.values() if isinstance(description, Mapping) else description:
             yield from class_files(value)
 
 

@@ -4,8 +4,9 @@ import dataclasses
 import json
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import jsonargparse
@@ -39,7 +40,7 @@ def parse_settings(settings: Iterable[str]) -> tuple[Tree, set[str]]:
 def settable(owner: Any, derived: Mapping[str, str], prefix: str = "") -> Iterator[str]:
     """Yield every key that `changed` can set: those of single values, without the derived ones."""
     for name, value in parts(owner).items():
-        key = f"{prefix}.{name}" if prefix else name
+        key = joined(prefix, name)
         if is_branch(value):
             yield from settable(value, derived, key)
         elif key not in derived:
@@ -61,7 +62,7 @@ def changed(owner: Any, tree: Tree, derived: Mapping[str, str], known: Sequence[
     old = parts(owner)
     new = dict(old)
     for name, value in tree.items():
-        key = f"{prefix}.{name}" if prefix else name
+        key = joined(prefix, name)
         if key in derived:
             raise ValueError(f"{key} follows from other settings; set {derived[key]}")
         if name not in old:
@@ -74,9 +75,10 @@ def changed(owner: Any, tree: Tree, derived: Mapping[str, str], known: Sequence[
             keys = ", ".join(f"{key}.{inside}" for inside in parts(old[name]))
             raise ValueError(f"{key} is no single value; set one of: {keys}")
         else:
-            new[name] = parse_value(key, get_type_hints(type(owner))[name], value)
+            is_named = isinstance(owner, Mapping)  # of values in a dictionary only the type of the old one is known
+            new[name] = parse_value(key, type(old[name]) if is_named else get_type_hints(type(owner))[name], value)
     try:
-        return new if isinstance(owner, Mapping) else type(owner)(**new)
+        return new if isinstance(owner, Mapping) else dataclasses.replace(owner, **new)
     except ValueError as error:
         raise ValueError(f"{prefix}: {error}") from error
 
@@ -85,7 +87,11 @@ def parts(owner: Any) -> dict[str, Any]:
     """Return the values of a config, or of a dictionary of configs, by name."""
     if isinstance(owner, Mapping):
         return dict(owner)
-    return {f.name: getattr(owner, f.name) for f in dataclasses.fields(owner) if f.compare}
+    return {f.name: getattr(owner, f.name) for f in dataclasses.fields(owner) if f.compare and f.init}
+
+
+def joined(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
 
 
 def is_branch(value: Any) -> bool:
@@ -107,18 +113,29 @@ def type_name(kind: Any) -> str:
     return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
 
 
-def describe(value: Any, declared: Any = None) -> Any:
-    """Return a config as JSON, for `restore`. A class other than the declared one is named, as `module:Class`."""
-    if isinstance(value, Mapping):
+def describe(value: Any, declared: Any = None, where: str = "") -> Any:
+    """Return a config as JSON, for `restore`. A class other than the declared one is named, as `module:Class`.
+
+    Raises:
+        ValueError: a value that JSON does not have, such as a set, with its key, which begins with `where`.
+    """
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         inner = get_args(declared)[1] if get_origin(declared) and len(get_args(declared)) == 2 else None
-        return {key: describe(part, inner) for key, part in value.items()}
-    if is_branch(value):
+        return {key: describe(part, inner, joined(where, key)) for key, part in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kinds = get_type_hints(type(value))
-        fields = {name: describe(part, kinds[name]) for name, part in parts(value).items()}
+        fields = {name: describe(part, kinds[name], joined(where, name)) for name, part in parts(value).items()}
         return fields if type(value) is declared else {"class": class_name(type(value)), **fields}
     if isinstance(value, list | tuple):
-        return [describe(part) for part in value]
-    return str(value) if isinstance(value, Path) else value
+        return [describe(part, None, where) for part in value]
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, Enum)):
+        return value
+    raise ValueError(
+        f"{where}: {reprlib.repr(value)} cannot be written to a checkpoint; that needs a dataclass, a number, text, "
+        "path, tuple or list, or a dictionary with names as keys"
+    )
 
 
 def restore(value: Any, kind: Any, where: str) -> Any:
@@ -130,14 +147,49 @@ def restore(value: Any, kind: Any, where: str) -> Any:
     Raises:
         ValueError: an unknown key or class, a value of the wrong type, or one that its config refuses.
     """
+    origin, inner = get_origin(kind) or kind, get_args(kind)
+    wrong = ValueError(f"{where}: needs {type_name(kind)}, got {reprlib.repr(value)}")
+    if origin in (Union, UnionType):
+        return restore_one_of(value, inner, where, wrong)
     if isinstance(value, list):
-        value = tuple(value)
-    if not isinstance(value, dict):
-        if not fits(value, kind):
-            raise ValueError(f"{where}: needs {type_name(kind)}, got {reprlib.repr(value)}")
-        return value
-    if get_origin(kind) in (dict, Mapping):
-        return {name: restore(part, get_args(kind)[1], f"{where}.{name}") for name, part in value.items()}
+        return restore_list(value, tuple if origin is Any else origin, inner, where, wrong)
+    if isinstance(value, dict):
+        if is_mapping(origin) or (origin in (Any, object) and "class" not in value):
+            part_kind = inner[1] if len(inner) == 2 else Any
+            return {name: restore(part, part_kind, f"{where}.{name}") for name, part in value.items()}
+        return restore_config(value, kind, where)
+    if origin is Path and isinstance(value, str):
+        return Path(value)
+    if not fits(value, kind) and kind is not object:
+        raise wrong
+    return value
+
+
+def restore_one_of(value: Any, kinds: Sequence[Any], where: str, wrong: ValueError) -> Any:
+    """Return the value as the first of several types that it fits."""
+    for kind in kinds:
+        try:
+            return restore(value, kind, where)
+        except ValueError as error:
+            if isinstance(value, dict) and kind is not NoneType:
+                wrong = error  # it says which key inside is wrong
+    raise wrong
+
+
+def restore_list(value: list[Any], origin: Any, inner: Sequence[Any], where: str, wrong: ValueError) -> Any:
+    """Return a list as the list or tuple that it was; `inner` are the types of its values."""
+    if not (origin is list or (isinstance(origin, type) and issubclass(tuple, origin))):
+        raise wrong
+    has_length = origin is tuple and bool(inner) and inner[-1] is not ...
+    kinds = inner if has_length else [*inner[:1], Any][:1] * len(value)
+    if len(kinds) != len(value):
+        raise wrong
+    made = [restore(part, kind, f"{where}[{i}]") for i, (part, kind) in enumerate(zip(value, kinds, strict=True))]
+    return made if origin is list else tuple(made)
+
+
+def restore_config(value: Mapping[str, Any], kind: Any, where: str) -> Any:
+    """Return the config that some JSON describes, of class `kind` or of the class that it names."""
     fields = dict(value)
     name = fields.pop("class", None)
     if name is None and not dataclasses.is_dataclass(kind):
@@ -146,7 +198,8 @@ def restore(value: Any, kind: Any, where: str) -> Any:
         config: Any = kind if name is None else find_class(str(name))
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
-    kinds = {field.name: get_type_hints(config)[field.name] for field in dataclasses.fields(config)}
+    hints = get_type_hints(config)
+    kinds = {field.name: hints[field.name] for field in dataclasses.fields(config) if field.init}
     for key in fields:
         if key not in kinds:
             hint = did_you_mean(key, kinds)
@@ -159,6 +212,10 @@ def restore(value: Any, kind: Any, where: str) -> Any:
     if not is_a(made, kind):
         raise ValueError(f"{where}: needs {type_name(kind)}, got {name}")
     return made
+
+
+def is_mapping(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Mapping)
 
 
 def is_a(value: Any, kind: Any) -> bool:
