@@ -75,6 +75,18 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
         assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("package", ["uvicorn", "pydantic", "fastapi"])
+def test_without_its_packages_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], package: str
+):
+    for name in [name for name in sys.modules if name.startswith("allinone.apps.serve.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(SystemExit):
+        main(["serve", "--index", "absent.index"])
+    assert capsys.readouterr().err == f"allinone serve: a server needs {package}: pip install 'allinone[app]'\n"
+
+
 def test_the_command_serves_until_it_is_stopped(tmp_path: Path):
     tiny = tiny_predictor()
     model = save_checkpoint(tmp_path / "model", tiny.model, tiny.tokenizer)

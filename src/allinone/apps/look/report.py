@@ -1,4 +1,4 @@
-"""A self-contained HTML report of a run: scores beside chance, loss curves, search hits and answers with frames."""
+"""A self-contained HTML report of a run: scores against chance, loss curves, search hits and answers with frames."""
 
 import base64
 import math

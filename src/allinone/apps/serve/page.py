@@ -66,7 +66,7 @@ async def mount_page(app: FastAPI, service: Service) -> None:
 
 
 def build_page(page: "Page") -> gr.Blocks:
-    """Lay out the page, and connect its parts with the methods of `page`."""
+    """Build the layout of the page, and connect its parts with the methods of `page`."""
     script = text_of("page.js")
     with gr.Blocks(title="All-in-One", analytics_enabled=False) as blocks:
         about, query, num_hits = gr.State(None), gr.State(None), gr.State(PAGE)
