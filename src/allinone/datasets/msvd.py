@@ -36,10 +36,11 @@ from allinone.datasets.base import Card, SplitDataset, distinct, with_texts
 from allinone.datasets.fields import Record, listing, shown
 from allinone.datasets.files import Annotation, find, find_some
 from allinone.datasets.msvd_qa import clip_names
-from allinone.datasets.records import caption_examples, numbered, read_captions
+from allinone.datasets.records import CAPTIONS, Fields, caption_examples, numbered, read_captions
 from allinone.datasets.videos import Videos, bare
 
 LABELS = {"label-train": "training_label.json", "label-test": "testing_label.json"}
+LISTED = Fields(video=(*CAPTIONS.video, "id"), text=CAPTIONS.text)
 SOURCES = ("captions_msvd.json", "*video*corpus*.csv", "AllVideoDescriptions.txt")
 
 
@@ -66,14 +67,10 @@ class Captions(SplitDataset):
 def captions_of(root: Path, split: str) -> tuple[Annotation, dict[str, list[str]]]:
     """Return the captions of each clip of a split, and their file."""
     captions: dict[str, list[str]] = {}
-    if split in LABELS:
-        file = find(root, LABELS[split])
-        records = distinct(file.objects("id", "caption"), file, key=lambda record: bare(record.text("id")))
-        return file, {bare(record.text("id")): record.texts("caption", may_be_empty=True) for record in records}
-    if files := find_some(root, f"msvd_ret_{split}.json"):
-        for video, texts in read_captions(files[0], may_be_empty=True):
+    for file in [find(root, LABELS[split])] if split in LABELS else find_some(root, f"msvd_ret_{split}.json"):
+        for video, texts in read_captions(file, LISTED, may_be_empty=True):
             captions.setdefault(bare(video), []).extend(texts)
-        return files[0], captions
+        return file, captions
     clips = find(root, f"{split}_list.txt")
     source = find(root, *SOURCES)
     for clip, texts in descriptions(source):
