@@ -26,6 +26,11 @@ def test_a_card_has_license_source_metric_and_tasks(name):
     assert not [n for n in sizes if n and n >= 10_000 and f"{n:,}" in page]  # a fact once: sizes are in `splits`
 
 
+def test_a_card_is_read_from_a_docstring():
+    card = Card.of("A set (Me et al., 2020).\n\nLicense: free,\nbut ask.\nGet: here.\n\nMore.\n\nScored by: accuracy.")
+    assert (card.title, card.license, card.get, card.metric) == ("A set", "free, but ask", "here", "accuracy")
+
+
 def test_a_card_without_a_license_is_an_error():
     with pytest.raises(ValueError, match="a card needs lines that begin with License"):
         Card.of("A set\n\nGet: here.\nScored by: accuracy.")

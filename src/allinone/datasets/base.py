@@ -15,10 +15,10 @@ from allinone.datasets.fields import collapse_spaces, shown
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-HEADED = re.compile(
-    r"^(License|Get|Scored by): (.+?)\.?(?=\n\n|\n(?:License|Get|Layout|Splits|Scored by)\b|\Z)", re.M | re.S
-)
+HEADED = re.compile(r"^(License|Get|Scored by): (.+?)\.?(?=\n\n|\n(?:License|Get|Scored by): |\Z)", re.M | re.S)
 """The paragraphs of a module docstring that a card needs."""
+
+CITATION = re.compile(r" \([^()]+, [^()]+\)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +46,15 @@ class Card:
     def of(cls, doc: str | None, **readers: Callable[..., Dataset]) -> "Card":
         """Read the card of a data set from the docstring of its module, where these facts have their one place.
 
-        The first sentence is the title; `License:`, `Get:` and `Scored by:` begin a line. `readers` are named after
-        their tasks, and have the splits.
+        The title is the first sentence without its citation; `License:`, `Get:` and `Scored by:` begin a line.
+        `readers` are named after their tasks, and have the splits.
         """
         doc = inspect.cleandoc(doc or "")
         facts = {heading: collapse_spaces(text) for heading, text in HEADED.findall(doc)}
         if missing := {"License", "Get", "Scored by"} - facts.keys():
             raise ValueError(f"{doc.splitlines()[:1]}: a card needs lines that begin with {', '.join(sorted(missing))}")
         return cls(
-            title=collapse_spaces(doc.partition("\n\n")[0]).removesuffix("."),
+            title=CITATION.sub("", collapse_spaces(doc.partition("\n\n")[0]).removesuffix(".")),
             license=facts["License"],
             get=facts["Get"],
             metric=facts["Scored by"],

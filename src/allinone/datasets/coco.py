@@ -1,4 +1,4 @@
-"""COCO captions: photos with five captions each (Chen et al., https://arxiv.org/abs/1504.00325), in Karpathy's splits.
+"""COCO captions: photos with five captions each, Karpathy's splits (Chen et al., https://arxiv.org/abs/1504.00325).
 
 License: captions CC BY 4.0; photos of Flickr, under their own terms.
 Get: `train2014.zip` and `val2014.zip` of https://cocodataset.org; splits: `caption_datasets.zip` of

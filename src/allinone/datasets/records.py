@@ -112,13 +112,18 @@ Kind = Callable[[Record, Record], str | None]
 """Reads the type of a question from its record and the record of its answer, which are mostly the same."""
 
 
+def open_answer(record: Record, fields: Fields) -> dict[str, Any]:
+    """Read an open answer, a text or a number."""
+    return {"answer": collapse_spaces(record.name(*fields.answer))}
+
+
 def read_questions(
     root: Path,
     file: Annotation,
     *,
     path: Callable[[str], Path],
     video_id: Callable[[str], str] = bare,
-    answer: Answer | None = None,
+    answer: Answer = open_answer,
     kind: Kind | None = None,
     fields: Fields = QUESTIONS,
 ) -> Iterator[Example]:
@@ -130,12 +135,12 @@ def read_questions(
     Args:
         path: finds the file of a video id.
         video_id: makes the one id of a video from its name in a file.
-        answer: what the question has to be answered with; the default is an open answer.
-        kind: the type of the question; the default is none.
+        answer: reads what the question has to be answered with.
+        kind: reads the type of the question; the default is none.
     """
     # Cached by video, because most have many questions.
     path, ids = cache(path), cache(lambda name: (video_id(name), bare(name)))
-    answers = Answers.of(root, file)
+    answers = Answers.of(root, file, fields)
     counts: Counter[str] = Counter()
 
     def example(record: Record) -> Example:
@@ -143,7 +148,7 @@ def read_questions(
         counts[name] += 1
         id_ = record.optional(*fields.id) or f"{name}#{counts[name]}"
         answered = answers.to(id_) if answers else record
-        if answer is None and options_of(record, fields):
+        if answer is open_answer and options_of(record, fields):
             raise record.error("has options to choose from, where an open question has none; is it of another task?")
         return Example(
             id=id_,
@@ -151,7 +156,7 @@ def read_questions(
             video_id=video,
             text=record.text(*fields.text) if fields.text else "",
             kind=kind(record, answered) if kind else None,
-            **(answer or open_answer)(answered, fields),
+            **answer(answered, fields),
         )
 
     yield from distinct(map(example, file.records()), file)
@@ -169,7 +174,7 @@ class Answers:
     asked: set[str]
 
     @classmethod
-    def of(cls, root: Path, questions: Annotation, fields: Fields = QUESTIONS) -> "Answers | None":
+    def of(cls, root: Path, questions: Annotation, fields: Fields) -> "Answers | None":
         """Find and read the answers to a file of questions; None if it has its answers in it."""
         if not questions.name.endswith("_q.json"):
             return None
@@ -184,11 +189,6 @@ class Answers:
         if question not in self.by_question:
             raise ValueError(f"{self.file}: no answer to question {shown(question)}, which is in {self.questions}")
         return self.by_question[question]
-
-
-def open_answer(record: Record, fields: Fields) -> dict[str, Any]:
-    """Read an open answer, a text or a number."""
-    return {"answer": collapse_spaces(record.name(*fields.answer))}
 
 
 def one_of(num_options: int) -> Answer:

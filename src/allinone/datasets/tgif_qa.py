@@ -50,6 +50,7 @@ from allinone.datasets.records import (
     Kind,
     one_of,
     one_of_kinds,
+    open_answer,
     options_of,
     question_files,
     read_questions,
@@ -104,7 +105,7 @@ class Frames(SplitDataset):
 
 
 def task_examples(
-    root: Path, task: str, split: str, answer: Answer | None = None, kind: Kind | None = None
+    root: Path, task: str, split: str, answer: Answer = open_answer, kind: Kind | None = None
 ) -> Iterator[Example]:
     """Yield the examples of a task; a question of another task is an error."""
 
