@@ -13,12 +13,11 @@ from allinone.checkpoint import load_checkpoint, save_checkpoint
 from allinone.checks import literals
 from allinone.data.cache import FrameCache
 from allinone.data.loader import Loader
-from allinone.data.sources import TrainingData, num_accumulated
+from allinone.data.sources import TrainingData
 from allinone.datasets.captioned import Captions
 from allinone.datasets.synthetic import make_world
 from allinone.evaluators.controls import metric_values
 from allinone.experiment import (
-    Data,
     Experiment,
     adopt,
     evaluate,
@@ -26,7 +25,6 @@ from allinone.experiment import (
     make_tokenizer,
     override,
     train,
-    warn_of_unused_batch_size,
 )
 from allinone.experiments import experiments, find, questions, recognition, retrieval, short_name
 from allinone.files.lock import only_process
@@ -124,6 +122,7 @@ def test_the_same_seed_gives_the_same_losses(root, tmp_path):
         ("data.num_frames=8", r"data\.num_frames follows from other settings; set model\.num_frames"),
         ("data.transform.crop=80", r"data\.transform\.crop follows from other settings; set model\.image_size"),
         ("data.max_text_len=80", r"set model\.max_text_len"),
+        ("train.accumulate=2", r"follows from other settings; set data\.global_batch"),
         ("data.group_size=2", r"set train_data\.NAME\.group_size"),
         ("model.vocab_size=99", r"set tokenizer\.size, or tokenizer\.vocab"),
         ("train_data.captions.group_size=0", "group_size must be at least 1, got 0"),
@@ -314,40 +313,6 @@ def test_a_crop_that_does_not_fit_the_model_is_refused(root, tmp_path):
     with pytest.raises(ValueError, match=r"squares of 64 pixels, but data\.transform\.crop is 96"):
         train(replace(experiment, model=experiment.model.replace(image_size=64)), tmp_path / "run")
     assert not torch.distributed.is_initialized()
-
-
-@pytest.mark.parametrize(
-    ("num_processes", "batch_size", "accumulate"), [(1, 128, 8), (8, 128, 1), (2, 64, 8), (4, 1, 256)]
-)
-def test_an_update_takes_the_same_clips_whatever_the_number_of_processes(num_processes, batch_size, accumulate):
-    assert Data(batch_size=batch_size, global_batch=1024).accumulate(num_processes) == accumulate
-    assert Data(batch_size=batch_size).accumulate(num_processes) == 1
-
-
-@pytest.mark.parametrize(
-    ("num_processes", "batch_size", "way_out"),
-    [(16, 128, "data.batch_size=64"), (1, 100, "data.batch_size=64"), (3, 128, "data.global_batch to a multiple of 3")],
-)
-def test_a_batch_that_cannot_be_made_says_which_can(num_processes, batch_size, way_out):
-    with pytest.raises(ValueError, match=f"global_batch=1024 clips cannot be made .* set {way_out}"):
-        Data(batch_size=batch_size, global_batch=1024).accumulate(num_processes)
-
-
-def test_an_update_is_made_of_the_batches_that_its_sources_have(caplog):
-    caplog.set_level("INFO")
-    joint = override(find("world_joint"), ["data.batch_size=16", "data.global_batch=256"])
-    warn_of_unused_batch_size(joint)
-    assert num_accumulated(joint.train_data, joint.data, 2) == 2
-    assert [record.getMessage() for record in caplog.records] == [
-        "data.batch_size=16 is for evaluation here; in training: train_data.captions.batch_size=64, "
-        "train_data.pairs.batch_size=64, train_data.questions.batch_size=64",
-        "an update takes 256 clips: 2 x 64 clips in each of 2 processes",
-    ]
-    uneven = override(joint, ["train_data.pairs.batch_size=32"])
-    with pytest.raises(ValueError, match=r"global_batch needs batches of one size, got .*pairs\.batch_size=32"):
-        num_accumulated(uneven.train_data, uneven.data, 1)
-    free = override(uneven, ["data.global_batch=null"])
-    assert num_accumulated(free.train_data, free.data, 1) == 1
 
 
 def test_videos_of_a_caption_file_may_be_missing_if_that_is_allowed(root, tmp_path):

@@ -11,7 +11,8 @@ import pytest
 
 from allinone import own_code
 from allinone.checkpoint import load_checkpoint
-from allinone.experiment import Experiment, describe_experiment, evaluate, override, train
+from allinone.cli import main
+from allinone.experiment import Experiment, describe_experiment, override, train
 from allinone.experiments import experiment_of, find, read_experiment
 from allinone.model import heads, time
 from allinone.settings import describe
@@ -153,18 +154,19 @@ def test_a_checkpoint_has_the_names_and_the_hash_of_the_users_code(checkpoint: P
     assert written["code"] == {"my_idea.py": own_code.sha256(idea)}
 
 
-def test_it_is_evaluated_as_it_was_trained_where_the_file_is_named(checkpoint: Path, idea: Path, caplog):
+def test_it_is_evaluated_as_it_was_trained_where_the_file_is_named(checkpoint: Path, idea: Path, tmp_path, caplog):
     forget()
     with pytest.raises(ValueError, match=r"experiment\.json: made with code of your own; name .* --code my_idea\.py"):
         experiment_of(checkpoint)
     with pytest.raises(ValueError, match=r"unknown kind 'reverse'; .* import my_idea\.py before loading"):
         load_checkpoint(checkpoint)
     elsewhere = shutil.copytree(idea.parent, idea.parent.parent / "elsewhere") / "my_idea.py"
-    own_code.load_code(str(elsewhere))
+    main(["evaluate", str(checkpoint), "--code", str(elsewhere), "--to", str(tmp_path / "scores")])
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert scores["evaluators"]["mean"]["score"]["clips"]["value"] == 8
     experiment = experiment_of(checkpoint)
     found = find(f"{elsewhere}:frame_order")
     assert (experiment.objectives, experiment.evaluators) == (found.objectives, found.evaluators)
-    assert evaluate(checkpoint, experiment)["mean"]["score"].scores["clips"].value == 8
     assert not [line for line in caplog.messages if "another version" in line]
     elsewhere.write_text(IDEA + "# changed")
     own_code.load_code(str(elsewhere))

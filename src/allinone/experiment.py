@@ -15,7 +15,7 @@ from allinone.checks import did_you_mean
 from allinone.data.cache import FrameCache
 from allinone.data.clip_reader import Control
 from allinone.data.completeness import Tables
-from allinone.data.sources import Data, Source, TrainingData, batch_sizes, num_accumulated
+from allinone.data.sources import Data, Source, TrainingData, num_accumulated
 from allinone.evaluators.base import Evaluation, EvaluatorConfig
 from allinone.evaluators.controls import check_data, check_heads, metric_values, run_evaluator
 from allinone.evaluators.results import refuse_to_replace, write_results
@@ -199,7 +199,6 @@ def prepare(
     training_model = TrainingModel(encoder, objectives, weights)
     if start is not None:
         start_from(training_model.model, start.model, tokenizer, start.tokenizer)
-    warn_of_unused_batch_size(experiment)
     loaders = training_data.loaders(
         experiment.data, tokenizer, num_frames=model.num_frames, max_text_len=model.max_text_len, answers=answers,
         classes=classes, rank=world.rank, world_size=world.size, cache=cache,
@@ -217,16 +216,10 @@ def prepare(
         describe=describe_experiment(experiment),
         tokenizer=tokenizer,
         evaluate=evaluate_step,
-        accumulate=num_accumulated(experiment.train_data, experiment.data, world.size),
+        accumulate=num_accumulated(
+            experiment.train_data, experiment.data, world.size, "data.batch_size" in experiment.chosen
+        ),
     )
-
-
-def warn_of_unused_batch_size(experiment: Experiment) -> None:
-    """Warn where a user has set `data.batch_size`, but all sources have their own batch size."""
-    sizes = batch_sizes(experiment.train_data, experiment.data)
-    if "data.batch_size" in experiment.chosen and experiment.data.batch_size not in sizes.values():
-        listed = ", ".join(f"train_data.{name}.batch_size={size}" for name, size in sizes.items())
-        log.warning("data.batch_size=%d is for evaluation here; in training: %s", experiment.data.batch_size, listed)
 
 
 def adopt(experiment: Experiment, start: Checkpoint) -> Experiment:

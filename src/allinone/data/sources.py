@@ -178,14 +178,18 @@ def batch_sizes(sources: Mapping[str, Source], data: Data) -> dict[str, int]:
     return {name: source.batch_size or data.batch_size for name, source in sources.items()}
 
 
-def num_accumulated(sources: Mapping[str, Source], data: Data, num_processes: int) -> int:
+def num_accumulated(sources: Mapping[str, Source], data: Data, num_processes: int, is_size_chosen: bool = False) -> int:
     """Return how many batches each process adds up for an update; log how many clips that are.
+
+    Warns if a user has chosen `data.batch_size` without effect, because all sources have their own.
 
     Raises:
         ValueError: if no number of batches makes `data.global_batch` clips.
     """
     sizes = batch_sizes(sources, data)
     listed = ", ".join(f"train_data.{name}.batch_size={size}" for name, size in sizes.items())
+    if is_size_chosen and data.batch_size not in sizes.values():
+        log.warning("data.batch_size=%d is for evaluation here; in training: %s", data.batch_size, listed)
     size = next(iter(sizes.values()))
     if len(set(sizes.values())) == 1:
         accumulate = replace(data, batch_size=size).accumulate(num_processes)
