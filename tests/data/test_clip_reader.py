@@ -66,7 +66,7 @@ def test_bytes_are_read_as_files_are(videos: list[Path]):
 
 def test_a_span_past_the_end_is_unreadable_and_one_over_the_end_is_cut(videos: list[Path]):
     reader = ClipReader(2, PLAIN)
-    with pytest.raises(VideoError, match=r"0\.mp4: a span that begins at 2 s, but the video ends at 2 s"):
+    with pytest.raises(VideoError, match=r"0\.mp4: the span begins at 2 s, but the video ends at 2 s"):
         reader.read(Span(videos[0], start_sec=2.0))
     assert frame_numbers(reader.read(Span(videos[0], 1.0, 99.0))) == frame_numbers(reader.read(Span(videos[0], 1.0)))
 

@@ -141,7 +141,7 @@ def stages(secret: bool = False) -> tuple[Stage, Stage]:
 def test_two_stages_are_right_where_both_are(predictor: Predictor, root: Path):
     first, second = stages()
     alone = [evaluated(ChoiceAccuracy.Config(data=data), predictor, root) for data in (first, second)]
-    found = evaluated(ChoiceAccuracy.Config(data=first, then=second), predictor, root)
+    found = evaluated(ChoiceAccuracy.Config(data=first, followup=second), predictor, root)
     both = [a["correct"] and r["correct"] for a, r in zip(alone[0].predictions, alone[1].predictions, strict=True)]
     assert found.scores["accuracy"].value == 100 * sum(both) / 4
     assert found.scores["chance"].value == pytest.approx(100 / 16)
@@ -155,7 +155,7 @@ def test_two_stages_are_right_where_both_are(predictor: Predictor, root: Path):
 
 def test_a_server_gets_both_stages_in_one_file(predictor: Predictor, root: Path):
     first, second = stages(secret=True)
-    found = evaluated(ChoiceAccuracy.Config(data=first, then=second), predictor, root)
+    found = evaluated(ChoiceAccuracy.Config(data=first, followup=second), predictor, root)
     assert found.scores == {}
     lines = found.files["both.csv"].splitlines()
     assert lines[:4] == [f"Q->A,t-{v},4" for v in range(4)]
@@ -166,13 +166,13 @@ def test_stages_without_a_common_question_are_refused(predictor: Predictor, root
     first, second = stages()
     other = Stage(tuple(replace(item, id=f"other-{n}") for n, item in enumerate(second.items)))
     with pytest.raises(ValueError, match="no question is in both stages"):
-        evaluated(ChoiceAccuracy.Config(data=first, then=other), predictor, root)
+        evaluated(ChoiceAccuracy.Config(data=first, followup=other), predictor, root)
 
 
 def test_missing_videos_of_both_stages_are_counted_once(predictor: Predictor, root: Path):
     first, second = stages()
     more = [replace(data.items[0], video=Path("bad.mp4"), video_id="bad", id="t-9") for data in (first, second)]
     first, second = Stage((*first.items, more[0])), Stage((*second.items, more[1]))
-    found = evaluated(ChoiceAccuracy.Config(data=first, then=second, allow_missing=True), predictor, root)
+    found = evaluated(ChoiceAccuracy.Config(data=first, followup=second, allow_missing=True), predictor, root)
     assert found.scores["missing"].value == 1
     assert found.num_samples == 4

@@ -143,7 +143,7 @@ def test_incomplete_data_is_told_before_anything_is_evaluated(clips: Path):
     data = questions(longer_is_right=False)
     items = (example(name, "what?", options=("red", "dog"), right=0) for name in ("00", "absent"))
     absent = Fixed(tuple(items))
-    for config in (ChoiceAccuracy.Config(data=absent), ChoiceAccuracy.Config(data=data, then=absent)):
+    for config in (ChoiceAccuracy.Config(data=absent), ChoiceAccuracy.Config(data=data, followup=absent)):
         with pytest.raises(ValueError, match=r"absent\.mp4\n  allow it with data\.allow_missing=true"):
             check_data(config, Data(root=str(clips)))
         check_data(config, Data(root=str(clips), allow_missing=True))

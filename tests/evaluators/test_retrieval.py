@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from allinone.data.loader import DataConfig
-from allinone.evaluators.retrieval import Retrieval, head_first
+from allinone.evaluators.retrieval import Retrieval, shortlist_first
 from allinone.inference import Predictor
 from allinone.metrics import retrieval_ranks, top_k_indices
 from allinone.scoring import all_pairs
@@ -101,13 +101,13 @@ def test_at_the_edge_of_the_head_ties_count_against_us():
     constant = torch.zeros(6, 6)
     head = top_k_indices(constant, relevant, 3)
     assert not relevant.gather(1, head).any()
-    assert retrieval_ranks(head_first(constant, constant, head), relevant).tolist() == [5] * 6
+    assert retrieval_ranks(shortlist_first(constant, constant, head), relevant).tolist() == [5] * 6
 
 
 def test_the_head_stands_before_the_rest_whatever_its_scores():
     similarity = torch.tensor([[0.9, 0.8, 0.7, 0.6]])
     matched = torch.tensor([[-50.0, -40.0, 0.0, 0.0]])
-    listed = head_first(similarity, matched, torch.tensor([[0, 1]]))
+    listed = shortlist_first(similarity, matched, torch.tensor([[0, 1]]))
     assert listed.argsort(descending=True).tolist() == [[1, 0, 2, 3]]
 
 

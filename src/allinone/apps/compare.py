@@ -43,7 +43,7 @@ def compare(first: str | Path, second: str | Path, column: str = REAL) -> dict[s
     Only scores that are a mean over predictions are compared: not the median rank, for example.
 
     Raises:
-        ValueError: if a folder holds no evaluation, they share no evaluator with this column, or no sample is in both.
+        ValueError: if a folder has no evaluation, they share no evaluator with this column, or no sample is in both.
     """
     scores = [read_scores(folder, column) for folder in (first, second)]
     shared = [name for name in scores[0] if name in scores[1]]
@@ -84,7 +84,7 @@ def compare_rows(
 
 
 def measures(row: Prediction) -> dict[str, float]:
-    """What one prediction adds to the scores, under their names, in percent where they are; {} for a secret answer."""
+    """Return the contribution of one prediction to each score that is a mean; {} if its answer is secret."""
     if row["correct"] is None:
         return {}
     correct = 100 * float(row["correct"])
@@ -101,7 +101,7 @@ def measures(row: Prediction) -> dict[str, float]:
 
 
 def means(measured: Iterable[Mapping[str, float]], scores: Mapping[str, float]) -> dict[str, float]:
-    """The scores that are the mean of `measures`. Accuracy over the two stages of VCR, for example, is not."""
+    """Return the scores that are the mean of `measures`. For example, accuracy over both stages of VCR is not."""
     values: dict[str, list[float]] = {}
     for some in measured:
         for name, value in some.items():
@@ -113,10 +113,10 @@ def means(measured: Iterable[Mapping[str, float]], scores: Mapping[str, float]) 
 
 
 def read_scores(folder: str | Path, column: str) -> dict[str, dict[str, float]]:
-    """The values of the scores in this column, for each evaluator that has it."""
+    """Return the scores in this column, for each evaluator that has it."""
     path = Path(folder, SCORES)
     if not path.is_file():
-        raise ValueError(f"{folder}: no evaluation; wanted a folder with {SCORES}, as `allinone evaluate` writes it")
+        raise ValueError(f"{folder}: no evaluation; needs a folder with {SCORES}, as `allinone evaluate` writes it")
     try:
         return {
             name: {metric: float(score["value"]) for metric, score in columns[column].items()}
@@ -124,11 +124,11 @@ def read_scores(folder: str | Path, column: str) -> dict[str, dict[str, float]]:
             if column in columns
         }
     except DAMAGE as error:
-        raise ValueError(f"{path}: these are no scores of an evaluation ({told(error)}); evaluate again") from error
+        raise ValueError(f"{path}: no scores of an evaluation ({described(error)}); evaluate again") from error
 
 
 def read_predictions(path: Path) -> dict[Hashable, Prediction]:
-    """The predictions by what they are about; the n-th of several about the same thing is paired with the n-th."""
+    """Return the predictions by question. Of several with the same question, the n-th of both sides are paired."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file; evaluate again, so that the predictions of this column are written")
     seen: Counter[Hashable] = Counter()
@@ -143,14 +143,15 @@ def read_predictions(path: Path) -> dict[Hashable, Prediction]:
                 seen[key] += 1
     except (*DAMAGE, ValueError, RecursionError) as error:
         raise ValueError(
-            f"{path}: line {seen.total() + 1} is not a prediction ({told(error)}); evaluate again"
+            f"{path}: line {seen.total() + 1} is not a prediction ({described(error)}); evaluate again"
         ) from error
     return found
 
 
 DAMAGE = (AttributeError, KeyError, TypeError)
-"""What comes of JSON that does not hold what it should."""
+"""Errors that come from JSON with other content than expected."""
 
 
-def told(error: BaseException) -> str:
+def described(error: BaseException) -> str:
+    """Return the type and the message of an error."""
     return f"{type(error).__name__}: {error}"

@@ -47,7 +47,7 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True)
 class TextReader:
-    """Turns the texts of examples, and what is right about them, into tensors."""
+    """Turns the texts and labels of examples into tensors."""
 
     tokenizer: Tokenizer
     max_len: int
@@ -68,7 +68,7 @@ class TextReader:
         }
 
     def label(self, example: Example) -> int | None:
-        """Return what is right as an integer (see `Batch`); None for captions."""
+        """Return the label as an integer (see `Batch`); None for captions."""
         match example.task:
             case "caption":
                 return None
@@ -82,7 +82,7 @@ class TextReader:
                 return self.classes[example.label or ""]
 
     def check(self, table: ExampleTable, kinds: Mapping[str, np.ndarray]) -> None:
-        """Raise ValueError if there are examples whose texts or labels cannot be read, before a worker meets one."""
+        """Raise ValueError if examples have no valid texts or labels, before a worker meets one."""
         if "questions" in kinds and self.answers is None:
             raise ValueError("examples with questions need the vocabulary of their answers: answers=...")
         if "choices" in kinds:

@@ -19,14 +19,14 @@ NOT_TRIED, DOES_NOT_FIT, READY = range(3)
 
 @dataclass(frozen=True)
 class WholeVideo:
-    """All frames of a video, when each begins to show, and when the last one ends."""
+    """All frames of a video, the times at which they start, and the end of the last one."""
 
     frames: UInt8[np.ndarray, "N C H W"]
     times_sec: Float[np.ndarray, " N"]
     duration_sec: float
 
     def at(self, times_sec: list[float]) -> UInt8[Tensor, "T C H W"]:
-        """The frames shown at these times, as `read_frames` gives them."""
+        """Return the frames shown at these times, as `read_frames` does."""
         shown = self.times_sec.searchsorted(np.asarray(times_sec) + TOLERANCE_SEC, side="right") - 1
         return torch.from_numpy(self.frames[shown.clip(0)])
 
@@ -34,10 +34,10 @@ class WholeVideo:
 class FrameCache:
     """Whole videos as uint8, at most `size` pixels on the short side, in a fixed amount of memory.
 
-    A video is kept the first time that it is asked for, if its header tells how many frames it has and there is room
-    for all of them; others are read from disk every time. Nothing is thrown out, since with shuffled epochs the video
-    used longest ago is the next to be wanted. Forked workers share the memory; where workers are started anew
-    (macOS, Windows) each has a cache of its own.
+    A video is kept the first time that it is read, if its header gives the number of frames and there is room for all
+    of them; others are read from disk every time. Nothing is evicted, because with shuffled epochs the least recently
+    used video is the most likely next one. Forked workers share the memory; where workers are started by a new process
+    (macOS, Windows) each has its own cache.
     """
 
     def __init__(self, videos: Iterable[Path], megabytes: int, size: int):
@@ -55,7 +55,7 @@ class FrameCache:
         return FrameCache, (tuple(self.slots), self.megabytes, self.size)
 
     def get(self, video: Path) -> WholeVideo | None:
-        """The video's frames, decoded now if there is room for them; None where they are not kept."""
+        """Return a video's frames, decoded now if there is room for them; None if they are not kept."""
         slot = self.slots.get(video)
         if slot is None:
             return None
@@ -67,6 +67,7 @@ class FrameCache:
         return self.view(slot) if state == READY else None
 
     def view(self, slot: int) -> WholeVideo:
+        """Return the video of a slot, whose arrays are views of the shared memory."""
         entry = self.table[slot]
         offset, shape = int(entry["offset"]), tuple(entry["shape"].tolist())
         times = np.frombuffer(self.data, dtype="f8", count=shape[0], offset=offset)
@@ -75,7 +76,7 @@ class FrameCache:
         return WholeVideo(frames, times, float(entry["duration_sec"]))
 
     def fill(self, slot: int, video: Path) -> None:
-        """Decode a video into the cache, or note that it does not fit. Raises VideoError where it cannot be read."""
+        """Decode a video into the cache, or note that it does not fit. Raise VideoError if it cannot be read."""
         whole = self.decode(video)
         with self.lock:
             entry = self.table[slot : slot + 1]
@@ -96,6 +97,7 @@ class FrameCache:
             entry["state"] = READY
 
     def decode(self, video: Path) -> WholeVideo | None:
+        """Decode a whole video; None if it does not fit, or its header does not give its length."""
         info = probe(video)
         short_side = min(info.width, info.height)
         size = decoding_size(short_side, self.size)
@@ -113,5 +115,5 @@ class FrameCache:
 
 
 def decoding_size(short_side: int, size: int) -> int | None:
-    """The short side to decode at: `size`, but small videos as they are."""
+    """Return the short side to decode at; None to decode smaller videos without scaling."""
     return size if short_side > size else None

@@ -1,4 +1,4 @@
-"""A part of a video to the frames that a model takes: choose the moments, read them, cut and scale."""
+"""From a part of a video to a clip for a model: sample times, read frames, crop and scale."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from allinone.video.tint import tint
 from allinone.video.transforms import Transform
 
 Control = Literal["none", "blind", "single_frame", "shuffle_frames"]
-"""What is withheld from a model, to see what its score owes to it: nothing, the frames, all but one, their order."""
+"""What a model does not get, to see how much of its score needs it: the frames, all but one of them, or their order."""
 
 GRAY = (124, 116, 104)
-"""ImageNet's mean colour: what a blind model is shown."""
+"""ImageNet's mean color, the input of a blind model."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """A video (or image) file, by path or as its bytes, and the part of it that is meant: by default, the whole.
+    """A part of a video (or image) file, given by path or as its bytes; by default the whole file.
 
-    Several images are a clip of these, in their order. `regions` are tinted.
+    Several images make a clip, in their order. `regions` are tinted.
     """
 
     video: str | Path | bytes | tuple[Path, ...]
@@ -39,7 +39,7 @@ class Span:
 
     @classmethod
     def of(cls, source: "str | Path | bytes | Span | Example") -> "Span":
-        """The span that is meant by a file, by an example, or by itself."""
+        """Return the span of a file or of an example; a span as it is."""
         if isinstance(source, Example):
             return cls(source.video, source.start_sec, source.end_sec, source.regions)
         return source if isinstance(source, Span) else cls(source)
@@ -51,7 +51,7 @@ class Span:
 
 @dataclass(frozen=True)
 class VideoMeta:
-    """What must be known of a video before frames are chosen. `size` is the short side to decode at, None as it is."""
+    """Properties of a video that sampling needs. `size` is the short side to decode at; None for no scaling."""
 
     duration_sec: float
     size: int | None
@@ -60,8 +60,8 @@ class VideoMeta:
 class ClipReader:
     """Reads the `num_frames` frames of a span, transformed; an image is a clip of one frame, repeated.
 
-    Remembers how long videos are. With a `cache`, small videos are decoded once and then kept whole. With a `control`
-    the model is blind (nothing is read), sees the middle frame alone, or the frames in another order.
+    Remembers the length of videos. With a `cache`, small videos are decoded once and kept. With a `control` it returns
+    gray frames (`blind`; nothing is read), only the middle frame, or the frames in another order.
     """
 
     def __init__(
@@ -76,9 +76,10 @@ class ClipReader:
     def read(
         self, span: Span, rng: np.random.Generator | None = None, view: int = 0, num_views: int = 1
     ) -> UInt8[Tensor, "T C H W"]:
-        """With an `rng`, random moments and augmentations (training); without, the middle of each segment.
+        """Read a clip: with an `rng`, random times and augmentations (training); without, the middle of each segment.
 
-        Raises VideoError where the video cannot be read.
+        Raises:
+            VideoError: the video cannot be read.
         """
         num_frames, side = self.num_frames, self.transform.config.crop
         if self.control == "blind":
@@ -98,7 +99,7 @@ class ClipReader:
     def shots(
         self, span: Span, num_frames: int, rng: np.random.Generator | None, view: int, num_views: int
     ) -> list[UInt8[Tensor, "_ C H W"]]:
-        """The frames as they were taken: together where they are of one size, or one by one."""
+        """Return the frames as they were decoded: in one tensor if they have one size, or else one by one."""
         video = span.file
         if isinstance(video, tuple):
             moments = segment_times(0, len(video), num_frames, rng, view, num_views)
@@ -118,14 +119,14 @@ class ClipReader:
             return [file.read(times_sec=times, size=facts.size).frames]
 
     def look_up(self, video: Path) -> VideoMeta:
-        """For whoever cuts a video into parts: of frames at the end that do not decode, no parts are made."""
+        """Return the properties of a video to cut into parts; its length ends with the last decodable frame."""
         if video not in self.facts:
             with VideoFile(video) as file:
                 self.facts[video] = self.measure(file, until_last_decodable=True)
         return self.facts[video]
 
     def measure(self, file: VideoFile, until_last_decodable: bool = False) -> VideoMeta:
-        """The duration is 0 for an image."""
+        """Return the properties of an open file; the duration of an image is 0."""
         side, resize = file.short_side, self.transform.config.resize
         if side is None:
             side = min(file.read(times_sec=[0]).frames.shape[-2:])
@@ -133,18 +134,18 @@ class ClipReader:
 
 
 def bounds(span: Span, duration_sec: float) -> tuple[float, float]:
-    """Where the span begins and ends in a video of this length. An image has no time: every span of it is the image."""
+    """Return start and end of a span in a video of this length. An image has no time: every span is the image."""
     start, end = span.start_sec or 0.0, duration_sec if span.end_sec is None else span.end_sec
     if duration_sec == 0:
         return 0.0, 0.0
     if start >= duration_sec:
         name = "<bytes>" if isinstance(span.video, bytes) else span.video
-        raise VideoError(f"{name}: a span that begins at {start:g} s, but the video ends at {duration_sec:g} s")
+        raise VideoError(f"{name}: the span begins at {start:g} s, but the video ends at {duration_sec:g} s")
     return start, min(end, duration_sec)
 
 
 def shuffled(num_frames: int, span: Span, rng: np.random.Generator | None) -> Int[Tensor, " T"]:
-    """Another order of the frames than their own; without an `rng`, one that the span alone decides."""
+    """Return a permutation of the frames that is not the identity; without an `rng` it depends only on the span."""
     if rng is None:
         rng = np.random.default_rng(crc32(repr((span.start_sec, span.end_sec)).encode() + name_of(span).encode()))
     order = rng.permutation(num_frames)
@@ -154,20 +155,20 @@ def shuffled(num_frames: int, span: Span, rng: np.random.Generator | None) -> In
 
 
 def name_of(span: Span) -> str:
-    """What a span's file is called, wherever its folder lies."""
+    """Return the file name of a span, without its folder."""
     if isinstance(span.video, bytes):
         return f"<{crc32(span.video)}>"
     return "+".join(path.name for path in span.video) if isinstance(span.video, tuple) else Path(span.video).name
 
 
 def unique_clips(examples: Iterable[Example]) -> tuple[list[Example], list[int]]:
-    """The first example of each clip (each `video_id`), and for every example the number of its clip among these."""
-    number: dict[str, int] = {}
+    """Return the first example of each clip (each `video_id`), and the index of the clip of every example."""
+    index_of: dict[str, int] = {}
     firsts: list[Example] = []
     clips: list[int] = []
     for example in examples:
-        if example.video_id not in number:
-            number[example.video_id] = len(firsts)
+        if example.video_id not in index_of:
+            index_of[example.video_id] = len(firsts)
             firsts.append(example)
-        clips.append(number[example.video_id])
+        clips.append(index_of[example.video_id])
     return firsts, clips

@@ -59,9 +59,10 @@ def require_complete(dataset: Dataset, examples: ExampleTable, root: str | Path,
     """
     size = dataset.published if isinstance(dataset, HasPublishedSize) else None
     counted = {"records": len(examples), "videos": len(np.unique(examples.file_keys()))}
-    absent, num_clips = missing(examples), num_videos(examples)
+    absent = missing(examples)
+    num_clips = num_videos(examples) if absent else 0  # not for nothing: it sorts all ids
     problems = shortages(counted, size, absent, num_clips)
-    is_empty = len(absent) == num_clips
+    is_empty = bool(absent) and len(absent) == num_clips
     message = f"{name_of(dataset)}.{dataset} in {root} is incomplete: {'; '.join(problems)}"
     if problems and (not allow_missing or is_empty):
         raise ValueError(f"{message}\n  {ways_out(dataset, root, size, is_empty)}")
@@ -84,7 +85,7 @@ def published(size: SplitSize | None) -> dict[str, int]:
 def shortages(
     counted: Mapping[str, int], size: SplitSize | None, absent: Mapping[str, list[Path]], num_clips: int
 ) -> list[str]:
-    """Say what is missing, in words."""
+    """Describe each shortage in words."""
     problems = [
         f"{counted[what]:,} {what} of {number:,} published"
         for what, number in published(size).items()

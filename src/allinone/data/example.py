@@ -1,4 +1,4 @@
-"""`Example`: one record of a data set, as plain Python. Readers yield it, loaders turn it into tensors."""
+"""`Example`: one record of a data set, in plain Python. Readers yield it, loaders turn it into tensors."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 Task = Literal["caption", "question", "choice", "number", "label"]
-"""What is asked of a model: does the text fit, an open answer, one of several options, a number, or a class."""
+"""The problem: does the text fit, an open answer, one of several options, a count, or a class."""
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Region:
-    """An area to be tinted in a picture: polygons of (x, y) in shares of its width and height, and which colour."""
+    """An area to tint in an image: polygons of (x, y) as fractions of width and height, and the index of the color."""
 
     polygons: tuple[tuple[Point, ...], ...]
     color: int
@@ -23,15 +23,15 @@ class Region:
 class Example:
     """One text about one video (or image).
 
-    `video` is the file, or several images that together make one clip; it need not be there. `video_id` names what is
-    seen in scores and logs: two examples with the same id show the same clip. `start_sec` and `end_sec` cut a span
-    out of the file; None means its beginning or end. `regions` are tinted before a model sees them.
+    `video` is the file, or several images that together make one clip; it need not exist. `video_id` names the clip in
+    scores and logs: two examples with the same id show the same clip. `start_sec` and `end_sec` cut a span out of the
+    file; None means its beginning or end. `regions` are tinted before a model sees them.
 
     `text` is a caption, a question, or empty. One of these makes it a question (see `task`):
-    `answer`, with `human_answers` where several people were asked (both empty where they are kept secret);
-    `options`, the texts to choose from, or `clips`, the examples whose clips are to choose from, with `right`, the
-    number of the right one, None where it is kept secret; a `number` to be counted; a `label`, the class that the
-    clip shows. `kind` names the type of question, for scores per type; `id` is the record's own name in its data set.
+    `answer`, with `human_answers` if several people were asked (both empty if they are secret); `options`, the texts
+    to choose from, or `clips`, examples to choose a clip from, with `right`, the index of the right one, None if it is
+    secret; a `number`, the count; a `label`, the class of the clip. `kind` names the type of question, for scores per
+    type; `id` is the name of the record in its data set.
     """
 
     video: Path | tuple[Path, ...]
@@ -57,6 +57,7 @@ class Example:
 
     @property
     def task(self) -> Task:
+        """Return the problem, which follows from the fields that are set."""
         if self.options or self.clips:
             return "choice"
         if self.number is not None:
@@ -67,28 +68,28 @@ class Example:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What a model reads: the text, or the question with each of its options."""
+        """Return the texts that a model reads: the text, or the question with each of its options."""
         return option_texts(self.text, self.options) if self.options else (self.text,)
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every file that is needed to see it."""
+        """Return every file that is needed."""
         if self.clips:
             return tuple(path for clip in self.clips for path in clip.files)
         return self.video if isinstance(self.video, tuple) else (self.video,)
 
 
 def option_texts(question: str, options: Iterable[str]) -> tuple[str, ...]:
-    """The question, if there is one, and each option."""
+    """Return each option after the question, which may be empty."""
     return tuple(f"{question} {option}".strip() for option in options)
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """What a reader in `datasets/` is: a frozen record of a choice (split, variant) that yields its examples.
+    """A reader in `datasets/`: a frozen dataclass of settings (split, variant) that yields its examples.
 
-    `examples` raises ValueError, with the way out, where annotation files are missing or broken. It does not look
-    whether videos are there.
+    `examples` raises ValueError, with a way out, if annotation files are missing or broken. It does not check whether
+    videos exist.
     """
 
     def examples(self, root: Path) -> Iterable[Example]: ...
@@ -104,7 +105,7 @@ class SplitSize:
 
 @runtime_checkable
 class HasPublishedSize(Protocol):
-    """A data set whose publication gives the size of the split."""
+    """A data set with a published size of its split."""
 
     @property
     def published(self) -> SplitSize: ...
@@ -112,16 +113,16 @@ class HasPublishedSize(Protocol):
 
 @runtime_checkable
 class HasClasses(Protocol):
-    """A data set of labels with a closed list of classes, some of which a split may not show."""
+    """A data set of labels with a closed list of classes; a split may lack some of them."""
 
     def classes(self, root: Path) -> Sequence[str]: ...
 
 
 @runtime_checkable
 class HasServer(Protocol):
-    """A data set whose test answers are secret: `submission` gives the name and the text of the file for its server.
+    """A data set with secret test answers: `submission` returns name and text of the file for its server.
 
-    `predictions` are what an evaluator writes for each example (`evaluators/base.py`), in the data set's order.
+    `predictions` are those of an evaluator (`evaluators/base.py`), in the order of the data set.
     """
 
     def submission(self, predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]: ...

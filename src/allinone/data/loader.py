@@ -63,7 +63,7 @@ class Loader:
     With a `TrainingPlan`, iterating gives the rest of the current epoch, and `forever` goes on with the next ones;
     `state_dict` is the position after the last batch. A video that cannot be read is logged, and another example
     takes its place, the same in every run. With an `EvaluationPlan` unreadable videos are one error that lists all of
-    them, unless `allow_missing`: then batches come without them. They are counted in `unreadable` with their reasons.
+    them, unless `allow_missing`: then they are skipped. `unreadable` has the reason for each.
     """
 
     def __init__(
@@ -189,8 +189,8 @@ def example_loader(
         examples: best as an `ExampleTable`; others are made into one.
         max_text_len: longer texts are cut, which is logged once.
         group_size: see `TrainingPlan`.
-        answers: whose indices are the labels of questions.
-        classes: whose indices are the labels of clips with a class.
+        answers: the labels of questions are indices in it.
+        classes: the labels of clips with a class are indices in it.
         allow_missing: see `Loader`; for evaluation.
         cache: one that several loaders share; by default a new one of `config.cache_mb`.
     """

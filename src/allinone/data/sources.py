@@ -1,7 +1,7 @@
 """The training data of a run: its sources, and how their examples become batches of each process."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -11,6 +11,7 @@ from allinone.data.cache import FrameCache
 from allinone.data.completeness import Tables
 from allinone.data.example import Dataset, HasClasses
 from allinone.data.loader import DataConfig, Loader, example_loader
+from allinone.data.table import ExampleTable
 from allinone.text.answers import AnswerVocabulary
 from allinone.text.tokenizer import Tokenizer
 
@@ -120,11 +121,9 @@ class TrainingData:
             for name, source in sources.items()
         }
 
-    def texts(self) -> Iterator[str]:
-        """Yield every text that a tokenizer should know."""
-        for table in self.examples.values():
-            yield from table.texts()
-            yield from table.values_of("label")
+    def texts(self) -> Iterable[str]:
+        """Return every text that a tokenizer should know; they are read from the tables at each iteration."""
+        return _Texts(list(self.examples.values()))
 
     def answers(self, max_size: int | None) -> AnswerVocabulary | None:
         """Return the most frequent answers; None where there are no open questions."""
@@ -171,6 +170,16 @@ class TrainingData:
             )
             for name, size in batch_sizes(self.sources, data).items()
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Texts(Iterable[str]):
+    tables: Sequence[ExampleTable]
+
+    def __iter__(self) -> Iterator[str]:
+        for table in self.tables:
+            yield from table.texts()
+            yield from table.values_of("label")
 
 
 def batch_sizes(sources: Mapping[str, Source], data: Data) -> dict[str, int]:

@@ -4,7 +4,8 @@ An `Example` is half a kilobyte of Python objects, so the 136 million captions o
 process. Here a caption is about 100 bytes in files that all processes share. Small tables stay in memory.
 
 A table in the cache folder is used again while nothing has changed that its reader read: the annotation files, and
-the folders in which it looked for videos. Whether the videos are there is not stored; see `completeness.py`.
+the folders in which it looked for videos. Whether the videos exist is not stored; `completeness.py` checks it in every
+run.
 """
 
 import dataclasses
@@ -116,34 +117,37 @@ class ExampleTable(Sequence[Example]):
         )
 
     def text_at(self, name: str, row: int) -> str | None:
+        """Return a field of one row, without making an `Example`."""
         column = self.columns.get(name)
         return None if column is None or column[row] == ABSENT else self.strings[column[row]]
 
     def value_at(self, name: str, row: int) -> Any:
+        """Return a number of one row, or None."""
         column = self.columns.get(name)
         value = None if column is None else column[row].item()
         return None if value is None or value == NO_INT or value != value else value  # NaN is not itself
 
     def list_at(self, name: str, row: int) -> np.ndarray:
+        """Return the values of one row: codes of texts or paths, or indices of clips."""
         ends = self.columns.get(f"{name}.ends")
         if ends is None:
             return np.empty(0, "u4")
         return self.columns[f"{name}.values"][ends[row - 1] if row else 0 : ends[row]]
 
     def list_lengths(self, name: str) -> np.ndarray | None:
-        """How many values each row has; None if none has any."""
+        """Return how many values each row has; None if no row has any."""
         ends = self.columns.get(f"{name}.ends")
         return None if ends is None else np.diff(ends, prepend=0)
 
     def values_of(self, name: str) -> Iterator[str]:
-        """Every text of a field, but for those that are None, without making `Example`s."""
+        """Yield the texts of a field that are not None, without making `Example`s."""
         column = self.columns.get(name)
         for start in range(0, 0 if column is None else self.length, CHUNK):
             codes = self.columns[name][start : start + CHUNK]
             yield from self.strings.of(codes[codes != ABSENT])
 
     def texts(self) -> Iterator[str]:
-        """What a model reads of each example (`Example.texts`), one after another."""
+        """Yield the `texts` of each example, one after another."""
         if "options.ends" not in self.columns:
             yield from self.values_of("text")
             return
@@ -165,13 +169,13 @@ class ExampleTable(Sequence[Example]):
         yield from (self[int(row)] for row in np.flatnonzero(needs))
 
     def files(self) -> Iterator[Path]:
-        """Every file that is needed, most of them once."""
+        """Yield every file that is needed, most of them once."""
         yield from map(Path, self.paths)
         if self.clips is not None:
             yield from self.clips.files()
 
     def file_keys(self) -> np.ndarray:
-        """A hash of the path of every file that is needed, some of them several times."""
+        """Return a hash of the path of every file that is needed, some of them several times."""
         num_clips = self.list_lengths("clips")
         if num_clips is None or self.clips is None:
             return self.paths.keys
@@ -182,11 +186,11 @@ class ExampleTable(Sequence[Example]):
         return np.append(own, self.clips.file_keys())
 
     def video_keys(self) -> np.ndarray:
-        """A hash of each example's `video_id`: equal for equal ids."""
+        """Return a hash of each example's `video_id`: equal for equal ids."""
         return self.names.keys[self.video_ids]
 
     def by_kind(self) -> dict[str, np.ndarray]:
-        """The rows of each kind, by name in alphabetical order. Examples of one kind may share a batch."""
+        """Return the indices of each kind, by name in alphabetical order. Examples of one kind may share a batch."""
         found, rest = {}, np.ones(self.length, dtype=bool)
         if (num_options := self.list_lengths("options")) is not None:
             found |= {f"choices of {n}": num_options == n for n in np.unique(num_options).tolist() if n}
@@ -230,7 +234,7 @@ class ExampleTable(Sequence[Example]):
 class TableWriter:
     """Turns examples into columns, many at a time. A column in which every row has the default is not made.
 
-    The clips that a choice is between are a table of their own, whose columns have the `prefix` `clips.`.
+    The clips of choices between clips are a second table; its columns have the `prefix` `clips.`.
     """
 
     def __init__(self, columns: ColumnWriter, prefix: str = ""):
@@ -322,14 +326,14 @@ def open_table(dataset: Dataset, root: str | Path) -> ExampleTable:
                 for part in parts:
                     writer.write(part)
                 about = {"format": FORMAT, "of": repr(dataset), "reader": code_digest(dataset)}
-                # What is opened in the cache folder is no input.
+                # Files in the cache folder are no inputs.
                 about["inputs"] = {path: at for path, at in inputs.items() if not path.startswith(str(folder.parent))}
                 write_json(new / ABOUT, about | {"digest": writer.finish().digest})
             return ExampleTable.open(folder)
 
 
 def table_folder(dataset: Dataset, root: str | Path) -> Path | None:
-    """Where a large table of this reader, with its settings, is kept.
+    """Return the folder for a large table of this reader with its settings.
 
     None if it is made again in each process: a reader that is no dataclass has no settings that could be compared.
     """
@@ -344,7 +348,7 @@ def table_folder(dataset: Dataset, root: str | Path) -> Path | None:
 
 
 def unchanged_table(folder: Path, dataset: Dataset) -> ExampleTable | None:
-    """The table in a folder, if nothing that it was made of has changed."""
+    """Return the table in a folder, if nothing that it was made of has changed."""
     try:
         about = json.loads((folder / ABOUT).read_text())
         is_same = about["format"] == FORMAT and about["reader"] == code_digest(dataset)
@@ -354,14 +358,14 @@ def unchanged_table(folder: Path, dataset: Dataset) -> ExampleTable | None:
 
 
 def code_digest(dataset: Dataset) -> str:
-    """A fingerprint of the code that reads: the module of the reader, and all that come with this package."""
+    """Return a hash of the code that reads: the module of the reader, and all readers of this package."""
     own = inspect.getsourcefile(type(dataset))
     shared = sorted((Path(__file__).parents[1] / "datasets").glob("*.py"))
     return blake2b(b"".join(path.read_bytes() for path in (*shared, Path(own or __file__)))).hexdigest()[:16]
 
 
 def digest_of(columns: Columns, folder: Path | None) -> str:
-    """A fingerprint of the content but for the paths: a data set may be moved while a training is interrupted."""
+    """Return a hash of the content without the paths: a data set may be moved while a training is interrupted."""
     digest = blake2b(digest_size=8)
     for name in sorted(columns):
         own_name = name.split("clips.")[-1]
@@ -369,7 +373,7 @@ def digest_of(columns: Columns, folder: Path | None) -> str:
             kind = columns[name].dtype.str[1:]
             if folder is None:
                 content = blake2b(np.ascontiguousarray(columns[name]).data).digest()
-            else:  # by reads and not by the map, whose pages would count as memory of this process
+            else:  # by reads and not by the map: mapped pages count as memory of this process
                 with (folder / f"{name}.{kind}").open("rb") as file:
                     content = file_digest(file, blake2b).digest()
             digest.update(f"{name} {kind} ".encode() + content)
@@ -377,14 +381,14 @@ def digest_of(columns: Columns, folder: Path | None) -> str:
 
 
 def chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:
-    """Lists of up to `CHUNK` examples."""
+    """Yield lists of up to `CHUNK` examples."""
     stream = iter(examples)
     while part := list(islice(stream, CHUNK)):
         yield part
 
 
 def count_tokens(texts: Iterable[str], tokenizer: Tokenizer) -> np.ndarray:
-    """How many tokens each text has, with [CLS] and [SEP]; at most `MAX_COUNT`."""
+    """Return how many tokens each text has, with [CLS] and [SEP]; at most `MAX_COUNT`."""
     counts, stream = [np.empty(0, "u2")], iter(texts)
     while part := list(islice(stream, CHUNK)):
         counts.append(np.array([min(len(ids), MAX_COUNT) for ids in tokenizer.tokenize(part)], "<u2"))
@@ -392,11 +396,12 @@ def count_tokens(texts: Iterable[str], tokenizer: Tokenizer) -> np.ndarray:
 
 
 def encode_regions(regions: Sequence[Region]) -> str:
-    """Regions as JSON: few data sets have any, and JSON gives back every number as it was."""
+    """Return regions as JSON: few data sets have any, and JSON keeps every number exactly."""
     return json.dumps([[region.color, region.polygons] for region in regions])
 
 
 def decode_regions(text: str) -> tuple[Region, ...]:
+    """Return the regions of `encode_regions`."""
     return tuple(
         Region(tuple(tuple((x, y) for x, y in polygon) for polygon in polygons), color)
         for color, polygons in json.loads(text)

@@ -1,4 +1,4 @@
-"""Multiple choice: which of several texts is the right answer or caption, or which of several clips a text is about."""
+"""Multiple choice: which of several texts is the right answer or caption, or which of several clips fits a text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,14 +29,15 @@ from allinone.model.heads import ContrastiveHead
 class ChoiceAccuracy(Evaluator):
     """Accuracy over all questions, and over those of each kind (`accuracy/action`). A tie is lost.
 
-    Mode `joint` asks the checkpoint's choice head about each option together with the clip and the question, else its
-    ranking head, else its matching head; `dual` compares embeddings. Questions may have different numbers of options;
-    `chance` is what guessing would reach. `with_question=False` withholds the question: what the options tell alone.
-    Questions with a secret answer get predictions, and no score.
+    Mode `joint` scores each option together with the clip and the question, by the checkpoint's choice head, or else
+    its ranking head, or else its matching head; `dual` compares embeddings. Questions may have different numbers of
+    options; `chance` is the accuracy of guessing. `with_question=False` shows how much the options give away by
+    themselves. Questions with a secret answer get predictions, and no score.
 
-    `then` is a second stage about the same questions, told by the part of their ids before `#`: visual commonsense
-    reasoning wants the answer (Q->A) and then its rationale (QA->R). `accuracy` is then the share of questions that
-    are right in both (Q->AR), and the stages are told by the kinds of their examples (`accuracy/Q->A`).
+    `followup` is a second stage about the same questions; their ids are equal up to `#`. In visual commonsense
+    reasoning (https://arxiv.org/abs/1811.10830) the answer (Q->A) is followed by its rationale (QA->R). `accuracy` is
+    then the share of questions that are right in both (Q->AR), and the stages have the kinds of their examples
+    (`accuracy/Q->A`).
     """
 
     tasks = ("choice",)
@@ -45,11 +46,11 @@ class ChoiceAccuracy(Evaluator):
     class Config(EvaluatorConfig):
         mode: Literal["joint", "dual"] = "joint"
         with_question: bool = True
-        then: Dataset | None = None
+        followup: Dataset | None = None
 
         @property
         def datasets(self) -> tuple[Dataset, ...]:
-            return (self.data,) if self.then is None else (self.data, self.then)
+            return (self.data,) if self.followup is None else (self.data, self.followup)
 
         def under_control(self, control: Control) -> dict[str, EvaluatorConfig]:
             columns = super().under_control(control)
@@ -66,30 +67,30 @@ class ChoiceAccuracy(Evaluator):
 
     def score(self, predictor: Predictor, clips: Clips) -> tuple[dict[str, Score], list[Prediction]]:
         asked: list[tuple[int, str]] = []
-        ends: list[int] = []
-        for seen, example in zip(clips.of_example, clips.examples, strict=True):
-            asked += options_of(example, seen, self.config.with_question)
+        ends: list[int] = []  # of the options of each example, in `asked`
+        for shown, example in zip(clips.of_example, clips.examples, strict=True):
+            asked += options_of(example, shown, self.config.with_question)
             ends.append(len(asked))
         scores = torch.full((len(asked),), torch.nan)
         function = predictor.option_scores if self.config.mode == "joint" else self.similarity(predictor)
-        for numbers, outputs in clips.ask(predictor, asked, function):
-            scores[numbers] = outputs
+        for questions, outputs in clips.ask(predictor, asked, function):
+            scores[questions] = outputs
 
         predictions = []
-        for number in clips.covered():
-            said = scores[(ends[number - 1] if number else 0) : ends[number]]
-            refuse_nan(said)
-            right = clips.examples[number].right
-            chosen = best_option(said.tolist(), right)
+        for e in clips.covered():
+            own = scores[(ends[e - 1] if e else 0) : ends[e]]
+            refuse_nan(own)
+            right = clips.examples[e].right
+            chosen = best_option(own.tolist(), right)
             predictions.append(
-                row_of(clips.examples[number])
-                | {"prediction": chosen, "probabilities": rounded(said.softmax(dim=0).tolist())}
+                row_of(clips.examples[e])
+                | {"prediction": chosen, "probabilities": rounded(own.softmax(dim=0).tolist())}
                 | {"truth": right, "correct": None if right is None else chosen == right}
             )
         return summary(list(map(graded, predictions))), predictions
 
     def similarity(self, predictor: Predictor) -> Any:
-        """The two streams' answer to what `option_scores` answers by the joint mode."""
+        """Return a function like `option_scores` that compares embeddings, scaled as in training."""
         scale = predictor.model.require(ContrastiveHead).scale.detach().float().cpu()
 
         def of_pairs(frames: Tensor, rows: list[list[int]], pairs: Tensor) -> Float[Tensor, " M"]:
@@ -100,28 +101,28 @@ class ChoiceAccuracy(Evaluator):
 
     def examine(self, predictor: Predictor, *arguments: Any, **settings: Any) -> Evaluation:
         first = super().examine(predictor, *arguments, **settings)
-        if self.config.then is None:
+        if self.config.followup is None:
             return first
-        second = ChoiceAccuracy(replace(self.config, data=self.config.then, then=None))
+        second = ChoiceAccuracy(replace(self.config, data=self.config.followup, followup=None))
         return joined(first, second.examine(predictor, *arguments, **settings))
 
 
-def options_of(example: Example, seen: Sequence[int], with_question: bool) -> list[tuple[int, str]]:
-    """The clip and the text of each option; `seen` are the numbers of the example's clips."""
+def options_of(example: Example, clips: Sequence[int], with_question: bool) -> list[tuple[int, str]]:
+    """Return clip index and text of each option; `clips` are the indices of the example's clips."""
     question = example.text if with_question else ""
     if example.clips:
-        return [(clip, question) for clip in seen]
-    return [(seen[0], text) for text in option_texts(question, example.options)]
+        return [(clip, question) for clip in clips]
+    return [(clips[0], text) for text in option_texts(question, example.options)]
 
 
 def best_option(scores: list[float], right: int | None) -> int:
-    """The first of the options with the highest score; among equals, one that is wrong."""
+    """Return the first option with the highest score; of equal ones, one that is wrong: ties count against us."""
     best = [option for option, score in enumerate(scores) if score == max(scores)]
     return next((option for option in best if option != right), best[0])
 
 
 class Graded(NamedTuple):
-    """Whether a question was answered right (None: its answer is secret), and how likely that is for a guess."""
+    """Whether a question was answered right (None if its answer is secret), and the probability of that for a guess."""
 
     video_id: str
     kind: str | None
@@ -130,11 +131,12 @@ class Graded(NamedTuple):
 
 
 def graded(row: Prediction) -> Graded:
+    """Return the grade of a prediction."""
     return Graded(row["video_id"], row["kind"], row["correct"], 1 / len(row["probabilities"]))
 
 
 def summary(answers: Sequence[Graded]) -> dict[str, Score]:
-    """Accuracy and chance, over all questions that are not secret, and by kind."""
+    """Return accuracy and chance, over all questions that are not secret, and by kind."""
     known = [answer for answer in answers if answer.correct is not None]
     if not known:
         return {}
@@ -142,13 +144,13 @@ def summary(answers: Sequence[Graded]) -> dict[str, Score]:
     kinds = [answer.kind for answer in known]
     correct = torch.tensor([answer.correct for answer in known])
     chances = 100 * torch.tensor([answer.chance for answer in known], dtype=torch.double)
-    accuracy = by_kind("accuracy", kinds, lambda rows: bootstrap.percent(correct, rows))
-    chance = by_kind("chance", kinds, lambda rows: Score(chances[rows].mean().item()))
+    accuracy = by_kind("accuracy", kinds, lambda indices: bootstrap.percent(correct, indices))
+    chance = by_kind("chance", kinds, lambda indices: Score(chances[indices].mean().item()))
     return {"accuracy": accuracy.pop("accuracy"), "chance": chance.pop("chance"), **accuracy, **chance}
 
 
 def joined(first: Evaluation, second: Evaluation) -> Evaluation:
-    """Both stages as one evaluation."""
+    """Return both stages as one evaluation."""
     then = {question_of(row): graded(row) for row in second.predictions}
     both = [
         Graded(one.video_id, None, one.correct and other.correct, one.chance * other.chance)
@@ -174,4 +176,5 @@ def joined(first: Evaluation, second: Evaluation) -> Evaluation:
 
 
 def question_of(row: Prediction) -> str:
+    """Return the part of an id that both stages of a question share."""
     return str(row["id"]).partition("#")[0]

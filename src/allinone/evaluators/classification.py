@@ -1,4 +1,4 @@
-"""Classification: open questions about videos, answered with one label of the checkpoint's closed list."""
+"""Open questions about videos, answered by classification: one label of the checkpoint's closed list."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from allinone.text.answers import normalize_answer, normalize_vqa_answer
 
 
 class AnswerAccuracy(Evaluator):
-    """Accuracy over all questions, and over those of each kind (`accuracy/colour`).
+    """Accuracy over all questions, and over those of each kind (`accuracy/color`).
 
-    A question whose answer is not on the list counts as wrong; `oov` is their share. `chance` is what the best
-    answer of the list would reach, given to all of these very questions, and `chance/colour` to that kind. Where
-    several people answered, VQA's soft accuracy takes the place of right and wrong. Questions with a secret answer get
-    predictions, and no score.
+    A question with an answer that is not on the list (out of vocabulary) counts as wrong; `oov` is their share.
+    `chance` is the accuracy of the best constant answer to all questions, `chance/color` of that to one kind. If
+    several people answered, VQA's soft accuracy (https://arxiv.org/abs/1505.00468) replaces right and wrong. Questions
+    with a secret answer get predictions, and no score.
     """
 
     tasks = ("question",)
@@ -46,14 +46,14 @@ class AnswerAccuracy(Evaluator):
         answers = head.config.answers
         asked = [(clip, example.text) for (clip,), example in zip(clips.of_example, clips.examples, strict=True)]
         found: dict[int, tuple[str, float]] = {}
-        for numbers, logits in clips.ask(predictor, asked, partial(predictor.joint, head)):
+        for questions, logits in clips.ask(predictor, asked, partial(predictor.joint, head)):
             probs, labels = logits.softmax(dim=1).max(dim=1)
-            said = [(answers[label], prob) for label, prob in zip(labels.tolist(), probs.tolist(), strict=True)]
-            found |= dict(zip(numbers, said, strict=True))
+            best = [(answers[label], prob) for label, prob in zip(labels.tolist(), probs.tolist(), strict=True)]
+            found |= dict(zip(questions, best, strict=True))
 
         predictions, credits, graded = [], [], []
-        for number in clips.covered():
-            example, (answer, prob) = clips.examples[number], found[number]
+        for e in clips.covered():
+            example, (answer, prob) = clips.examples[e], found[e]
             row = row_of(example) | {
                 "prediction": answer,
                 "probability": round(prob, 6),
@@ -73,27 +73,31 @@ class AnswerAccuracy(Evaluator):
     def summary(
         self, answers: tuple[str, ...], graded: list[tuple[Example, float]], credits: list[dict[str, float]]
     ) -> dict[str, Score]:
+        """Return accuracy, chance and `oov`; nothing if all answers are secret."""
         if not graded:
             return {}
         examples = [example for example, _ in graded]
+        # Chance and `oov` count only answers that the model can give.
         listed = {normalized(answer, examples[0]) for answer in answers}
         reachable = [{a: earned for a, earned in credit.items() if a in listed} for credit in credits]
         earned, kinds = torch.tensor([earned for _, earned in graded]), [example.kind for example in examples]
         bootstrap = Bootstrap([example.video_id for example in examples])
         oov = torch.tensor([not credit for credit in reachable])
-        accuracy = by_kind("accuracy", kinds, lambda rows: bootstrap.percent(earned, rows))
-        chance = by_kind("chance", kinds, lambda rows: Score(best_constant([reachable[row] for row in rows.tolist()])))
+        accuracy = by_kind("accuracy", kinds, lambda indices: bootstrap.percent(earned, indices))
+        chance = by_kind(
+            "chance", kinds, lambda indices: Score(best_constant([reachable[i] for i in indices.tolist()]))
+        )
         overall = {"accuracy": accuracy.pop("accuracy"), "chance": chance.pop("chance")}
         return {**overall, "oov": bootstrap.percent(oov), **accuracy, **chance}
 
 
 def credit_of(example: Example) -> Mapping[str, float]:
-    """What each answer earns, from 0 to 1."""
+    """Return the credit of each answer, from 0 to 1."""
     if example.human_answers:
         return human_credit([normalized(answer, example) for answer in example.human_answers])
     return {normalized(example.answer or "", example): 1.0}
 
 
 def normalized(answer: str, example: Example) -> str:
-    """As the scorer of VQA does where several people were asked."""
+    """Return the normalized answer: as VQA's scorer does if several people were asked."""
     return normalize_vqa_answer(answer) if example.human_answers else normalize_answer(answer)

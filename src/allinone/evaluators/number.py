@@ -1,4 +1,4 @@
-"""Counting: questions whose answer is a number (how many times does the cat jump?)."""
+"""Counting: questions with a number as the answer (how many times does the cat jump?)."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,9 +13,9 @@ from allinone.model.heads import NumberHead
 
 
 class Number(Evaluator):
-    """Mean squared error, and accuracy in percent, after rounding and within 1 to 10, as TGIF-QA's scorer has it.
+    """Mean squared error, and accuracy in percent, after rounding and clamping to 1 to 10 as in TGIF-QA's scorer.
 
-    `mse_chance` and `chance` are what one and the same number would reach at best, given to all questions.
+    `mse_chance` and `chance` are the best scores of the same number for all questions.
     """
 
     tasks = ("number",)
@@ -39,14 +39,14 @@ class Number(Evaluator):
     def score(self, predictor: Predictor, clips: Clips) -> tuple[dict[str, Score], list[Prediction]]:
         low, high = self.config.low, self.config.high
         asked = [(clip, example.text) for (clip,), example in zip(clips.of_example, clips.examples, strict=True)]
-        said = torch.full((len(asked),), torch.nan)
-        for numbers, outputs in clips.ask(
+        outputs = torch.full((len(asked),), torch.nan)
+        for questions, values in clips.ask(
             predictor, asked, partial(predictor.joint, predictor.model.require(NumberHead))
         ):
-            said[numbers] = outputs
+            outputs[questions] = values
         covered = clips.covered()
-        examples = [clips.examples[number] for number in covered]
-        counted = whole_numbers(said[covered], low, high)
+        examples = [clips.examples[e] for e in covered]
+        counted = whole_numbers(outputs[covered], low, high)
         truth = torch.tensor([example.number for example in examples])
         bootstrap = Bootstrap([example.video_id for example in examples])
         constants = torch.arange(low, high + 1)
@@ -59,6 +59,6 @@ class Number(Evaluator):
         return scores, [
             row_of(example) | {"prediction": found, "output": round(raw, 6), "truth": right, "correct": found == right}
             for example, found, raw, right in zip(
-                examples, counted.tolist(), said[covered].tolist(), truth.tolist(), strict=True
+                examples, counted.tolist(), outputs[covered].tolist(), truth.tolist(), strict=True
             )
         ]

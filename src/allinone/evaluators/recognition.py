@@ -1,4 +1,4 @@
-"""Recognition: which of a closed list of classes, or of a data set's distinct texts, does a clip show?"""
+"""Recognition: which of a closed list of classes, or of the distinct captions of a data set, does a clip show?"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,15 +19,15 @@ TOP = 5
 
 
 class RecognitionAccuracy(Evaluator):
-    """Accuracy of the likeliest class (`accuracy`) and of the likeliest five (`top5`, where there are more than five).
+    """Top-1 accuracy (`accuracy`), and top-5 accuracy (`top5`) if there are more than five classes.
 
     `mean_class_accuracy` is the mean over the classes of their accuracies; `chance` the share of the most frequent
     class. A tie is lost.
 
-    Mode `head` asks the head that was trained for the classes, by a linear probe or with the whole model. `dual` and
-    `joint` need no training for them: the classes are texts, put into the `template` ("a video of {}"), of which the
-    two streams or the matching head say how well they fit. The texts are all classes of the data set, whether the
-    split shows them or not; of captions, the distinct ones.
+    Mode `head` uses the head that was trained for the classes, by a linear probe or with the whole model. `dual` and
+    `joint` are zero-shot: the classes become texts by the `template` ("a video of {}"), and the embeddings or the
+    matching head score them. The texts are all classes of the data set, even those that the split lacks; for captions,
+    the distinct ones.
     """
 
     tasks = ("label", "caption")
@@ -40,7 +40,7 @@ class RecognitionAccuracy(Evaluator):
         def __post_init__(self):
             super().__post_init__()
             if self.template.count("{}") != 1:
-                raise ValueError(f"a template has one {{}} for the name of the class, got {self.template!r}")
+                raise ValueError(f"a template must have one {{}} for the name of the class, got {self.template!r}")
 
         def build(self) -> "RecognitionAccuracy":
             return RecognitionAccuracy(self)
@@ -52,24 +52,26 @@ class RecognitionAccuracy(Evaluator):
     def score(self, predictor: Predictor, clips: Clips) -> tuple[dict[str, Score], list[Prediction]]:
         truths = [example.text if example.label is None else example.label for example in clips.examples]
         names = self.names(predictor, clips, truths)
-        number_of = {name: number for number, name in enumerate(names)}
-        unknown = sorted(set(truths) - set(number_of))
+        index_of = {name: index for index, name in enumerate(names)}
+        unknown = sorted(set(truths) - set(index_of))
         if unknown:
             raise ValueError(
                 f"{len(unknown)} classes of {self.config.data} are not among the {len(names)} to choose from: "
                 f"{', '.join(unknown[:5])}; is this checkpoint's head of another data set?"
             )
         logits = torch.full((len(clips.firsts), len(names)), torch.nan)
-        rows = [] if self.config.mode == "head" else predictor.tokenize([self.config.template.format(n) for n in names])
-        text = predictor.embed_tokens(rows) if self.config.mode == "dual" else None
-        for numbers, frames in clips.read(predictor):
-            logits[numbers] = self.logits(predictor, frames, rows, text)
+        token_ids = (
+            [] if self.config.mode == "head" else predictor.tokenize([self.config.template.format(n) for n in names])
+        )
+        text = predictor.embed_tokens(token_ids) if self.config.mode == "dual" else None
+        for indices, frames in clips.read(predictor):
+            logits[indices] = self.logits(predictor, frames, token_ids, text)
 
         covered = clips.covered()
-        examples = [clips.examples[number] for number in covered]
-        labels = torch.tensor([number_of[truths[number]] for number in covered])
-        said = logits[[clips.of_example[number][0] for number in covered]]
-        ranks = retrieval_ranks(said, labels)
+        examples = [clips.examples[e] for e in covered]
+        labels = torch.tensor([index_of[truths[e]] for e in covered])
+        own_logits = logits[[clips.of_example[e][0] for e in covered]]
+        ranks = retrieval_ranks(own_logits, labels)
         bootstrap = Bootstrap([example.video_id for example in examples])
         scores = {
             "accuracy": bootstrap.percent(ranks < 1),
@@ -78,19 +80,20 @@ class RecognitionAccuracy(Evaluator):
         }
         if len(names) > TOP:
             scores["top5"] = bootstrap.percent(ranks < TOP)
-        best = top_k_indices(said, one_hot(labels, len(names)).bool(), TOP)
-        probs = said.softmax(dim=1).gather(1, best)
+        # For the prediction file: the best classes, in the order that the ranks count.
+        best = top_k_indices(own_logits, one_hot(labels, len(names)).bool(), TOP)
+        probs = own_logits.softmax(dim=1).gather(1, best)
         return scores, [
             row_of(example)
-            | {"prediction": names[found[0]], "best": [names[n] for n in found], "probabilities": rounded(some)}
+            | {"prediction": names[top[0]], "best": [names[n] for n in top], "probabilities": rounded(top_probs)}
             | {"truth": names[label], "correct": rank == 0}
-            for example, found, some, label, rank in zip(
+            for example, top, top_probs, label, rank in zip(
                 examples, best.tolist(), probs.tolist(), labels.tolist(), ranks.tolist(), strict=True
             )
         ]
 
     def names(self, predictor: Predictor, clips: Clips, truths: list[str]) -> list[str]:
-        """What there is to choose from."""
+        """Return the classes to choose from."""
         data = self.config.data
         if self.config.mode == "head":
             return list(predictor.model.require(LabelHead).config.classes)
@@ -98,12 +101,12 @@ class RecognitionAccuracy(Evaluator):
         return list(listed or dict.fromkeys(truths))
 
     def logits(
-        self, predictor: Predictor, frames: Tensor, rows: list[list[int]], text: Float[Tensor, "A E"] | None
+        self, predictor: Predictor, frames: Tensor, token_ids: list[list[int]], text: Float[Tensor, "A E"] | None
     ) -> Float[Tensor, "G A"]:
-        """How well each class fits each clip. `rows` are their texts, and `text` the embeddings of these."""
+        """Return the score of each class for each clip, by the token ids or the embeddings of their texts."""
         if self.config.mode == "head":
             return predictor.video_only(predictor.model.require(LabelHead), frames)
         if text is not None:
             scale = predictor.model.require(ContrastiveHead).scale.detach().float().cpu()
             return scale * (predictor.embed_clips(frames) @ text.T)
-        return predictor.match_all(frames, rows)
+        return predictor.match_all(frames, token_ids)

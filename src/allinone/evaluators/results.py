@@ -1,10 +1,10 @@
 """The folder that an evaluation writes: scores as JSON and Markdown, predictions, files for servers.
 
-scores.json                         every score with its interval, beside those of the controls, and what was evaluated
+scores.json                         every score with its interval, those of the controls, and the settings
 scores.md                           the same as tables
 NAME.predictions.jsonl              for each evaluator, a line for each sample
 NAME.CONTROL.predictions.jsonl      the same under each control, such as `test.blind.predictions.jsonl`
-...                                 what the public server of a data set with secret answers wants
+...                                 the file for the public server of a data set with secret answers
 """
 
 import json
@@ -65,7 +65,7 @@ def write_results(
 ) -> Path:
     """Write the folder whole or not at all, with `overwrite` in place of an older evaluation.
 
-    `facts` say what was evaluated. `tables` are keyed by the names of the evaluators.
+    `facts` describe the evaluation. `tables` are keyed by the names of the evaluators.
     """
     folder = Path(folder)
     recover(folder)
@@ -86,22 +86,24 @@ def write_results(
 
 
 def predictions_file(evaluator: str, column: str = REAL) -> str:
+    """Return the name of the file with the predictions of an evaluator."""
     return evaluator + ("" if column == REAL else f".{column}") + PREDICTIONS
 
 
 def as_json(columns: Columns) -> dict[str, Any]:
+    """Return the scores of all columns of one evaluator."""
     found = next(iter(columns.values()))
     scores = {name: {metric: asdict(s) for metric, s in column.scores.items()} for name, column in columns.items()}
     return {"num_samples": found.num_samples, "num_missing": len(found.skipped), **scores}
 
 
 def markdown(facts: Mapping[str, Any], tables: Mapping[str, Columns]) -> str:
-    """A table for each evaluator."""
+    """Return a Markdown table for each evaluator."""
     lines = ["# Evaluation", ""]
     for name, value in facts.items():
         if name != "settings":
-            told = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-            lines.append(f"- {name}: {told}")
+            text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+            lines.append(f"- {name}: {text}")
     for name, columns in tables.items():
         header, rows = table(columns)
         lines += ["", f"## {name}", "", *sentences(columns), ""]
@@ -110,18 +112,18 @@ def markdown(facts: Mapping[str, Any], tables: Mapping[str, Columns]) -> str:
 
 
 def sentences(columns: Columns) -> list[str]:
-    """What is to be known before a table is read."""
+    """Return sentences to read before a table: number of samples, and how much is missing."""
     found = next(iter(columns.values()))
-    told = [f"{found.num_samples:,} samples."]
+    lines = [f"{found.num_samples:,} samples."]
     if found.skipped:
-        told.append(f"{len(found.skipped):,} videos are missing: this is no score of the whole data set.")
+        lines.append(f"{len(found.skipped):,} videos are missing: this is no score of the whole data set.")
     if "missing_records" in found.scores:
-        told.append(f"{found.scores['missing_records'].value:,.0f} of the published records are missing.")
-    return told
+        lines.append(f"{found.scores['missing_records'].value:,.0f} of the published records are missing.")
+    return lines
 
 
 def table(columns: Columns) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows: a score, its interval, and the same score of each control."""
+    """Return the header and the rows: a score, its interval, and the same score under each control."""
     real, *controls = columns.values()
     header = ["", "score", "95 % interval", *(name.replace("_", " ") for name in list(columns)[1:])]
     rows = []

@@ -19,14 +19,14 @@ from allinone.progress import Progress
 class Retrieval(Evaluator):
     """Recall at 1, 5 and 10, median and mean rank, in both directions.
 
-    Every caption is a query of t2v; in v2t the best-placed caption of a video counts. Modes: `dual` compares
-    embeddings; `joint` asks the matching head about every pair, at the cost of a pass for each; `two_stage` ranks as
-    `dual` does and lets the matching head re-rank the best `top_k` of each list, which stay in front of the rest (the
-    numbers of the first stage alone are there as `dual/...`). With `add_cosine` the second stage adds the cosine over
-    the temperature to the matching log-odds, as BLIP does. Two stages keep the frames of all clips in memory, as uint8.
+    Every caption is a query of t2v; in v2t the best caption of a video counts. Modes: `dual` compares embeddings;
+    `joint` runs the matching head on every pair, one forward pass for each; `two_stage` ranks as `dual` does and lets
+    the matching head re-rank the `top_k` of each list, which stay in front of the rest (the scores of the first stage
+    are `dual/...`). With `add_cosine` the second stage adds the cosine over the temperature to the matching log-odds,
+    as BLIP does (https://arxiv.org/abs/2201.12086). Two stages keep the frames of all clips in memory, as uint8.
 
-    Intervals are over resampled queries; the gallery stays. A prediction is what a query found first, with the `rank`
-    of what it sought, from 1; v2t adds a row for each video.
+    Intervals are over resampled queries; the gallery is fixed. A prediction is the first result of a query, with the
+    `rank` of the relevant item, from 1; v2t adds a row for each video.
     """
 
     tasks = ("caption",)
@@ -42,7 +42,7 @@ class Retrieval(Evaluator):
             if self.top_k < 1:
                 raise ValueError(f"top_k must be at least 1, got {self.top_k}")
             if self.add_cosine and self.mode != "two_stage":
-                raise ValueError(f"add_cosine joins two stages, so it wants mode='two_stage', got {self.mode!r}")
+                raise ValueError(f"add_cosine joins two stages, so it needs mode='two_stage', got {self.mode!r}")
 
         def build(self) -> "Retrieval":
             return Retrieval(self)
@@ -55,28 +55,29 @@ class Retrieval(Evaluator):
 
     def score(self, predictor: Predictor, clips: Clips) -> tuple[dict[str, Score], list[Prediction]]:
         config = self.config
-        rows = predictor.tokenize([example.text for example in clips.examples])
-        text = None if config.mode == "joint" else predictor.embed_tokens(rows, on_progress=clips.on_progress)
+        token_ids = predictor.tokenize([example.text for example in clips.examples])
+        text = None if config.mode == "joint" else predictor.embed_tokens(token_ids, on_progress=clips.on_progress)
         gallery, columns, kept = [], [], []
-        for numbers, frames in clips.read(predictor):
-            gallery += numbers
+        for indices, frames in clips.read(predictor):
+            gallery += indices
             if text is not None:
                 columns.append(text @ predictor.embed_clips(frames).T)
             else:
-                columns.append(predictor.match_all(frames, rows).T)
+                columns.append(predictor.match_all(frames, token_ids).T)
             if config.mode == "two_stage":
                 kept.append(frames)
 
+        # Rows of the similarity are captions, of which some may be skipped; columns are clips in the order read.
         queries = clips.covered()
         examples = [clips.examples[q] for q in queries]
-        videos = [clips.firsts[number] for number in gallery]
+        videos = [clips.firsts[clip] for clip in gallery]
         own = torch.tensor([clips.of_example[q][0] for q in queries])
         relevant = own[:, None] == torch.tensor(gallery)
         similarity = torch.cat(columns, dim=1)[queries]
         first, t2v, v2t = {}, similarity, similarity.T
         if config.mode == "two_stage":
             first = scores_of(similarity, similarity.T, relevant, examples, videos)
-            texts = [rows[q] for q in queries]
+            texts = [token_ids[q] for q in queries]
             t2v, v2t = self.rerank(predictor, similarity, relevant, torch.cat(kept), texts, clips.on_progress)
         scores = scores_of(t2v, v2t, relevant, examples, videos)
         scores |= {f"dual/{name}": score for name, score in first.items()}
@@ -88,23 +89,24 @@ class Retrieval(Evaluator):
         similarity: Float[Tensor, "Q G"],
         relevant: Bool[Tensor, "Q G"],
         frames: Tensor,
-        rows: list[list[int]],
+        token_ids: list[list[int]],
         on_progress: Progress | None,
     ) -> tuple[Float[Tensor, "Q G"], Float[Tensor, "G Q"]]:
-        """The similarity that the second stage ranks by, in both directions, which have heads of their own.
+        """Return the scores of the second stage in both directions, which have different shortlists.
 
-        A pair that is in the head of both of its lists is scored once.
+        A pair that is in both of its shortlists is scored once.
         """
         t2v_shortlist = top_k_indices(similarity, relevant, self.config.top_k)
         v2t_shortlist = top_k_indices(similarity.T, relevant.T, self.config.top_k)
-        wanted = torch.zeros_like(relevant).scatter(1, t2v_shortlist, True)
-        wanted |= torch.zeros_like(relevant.T).scatter(1, v2t_shortlist, True).T
-        scores = predictor.log_odds(frames, rows, wanted.nonzero().flip(1), on_progress=on_progress)
+        is_scored = torch.zeros_like(relevant).scatter(1, t2v_shortlist, True)
+        is_scored |= torch.zeros_like(relevant.T).scatter(1, v2t_shortlist, True).T
+        scores = predictor.log_odds(frames, token_ids, is_scored.nonzero().flip(1), on_progress=on_progress)
         if self.config.add_cosine:
             scale = predictor.model.require(ContrastiveHead).scale.detach().float().cpu()
-            scores = scores + scale * similarity[wanted]
-        matched = torch.zeros_like(similarity).masked_scatter(wanted, scores)
-        return head_first(similarity, matched, t2v_shortlist), head_first(similarity.T, matched.T, v2t_shortlist)
+            scores = scores + scale * similarity[is_scored]
+        matched = torch.zeros_like(similarity).masked_scatter(is_scored, scores)
+        t2v = shortlist_first(similarity, matched, t2v_shortlist)
+        return t2v, shortlist_first(similarity.T, matched.T, v2t_shortlist)
 
 
 def scores_of(
@@ -114,11 +116,14 @@ def scores_of(
     examples: list[Example],
     videos: list[Example],
 ) -> dict[str, Score]:
-    """What the similarities in both directions come to."""
+    """Return the scores of both directions."""
     scores = {}
-    for direction, similarity, wanted, asked in (("t2v", t2v, relevant, examples), ("v2t", v2t, relevant.T, videos)):
-        ranks = retrieval_ranks(similarity, wanted)
-        bootstrap = Bootstrap([example.video_id for example in asked])
+    for direction, similarity, targets, queries in (
+        ("t2v", t2v, relevant, examples),
+        ("v2t", v2t, relevant.T, videos),
+    ):
+        ranks = retrieval_ranks(similarity, targets)
+        bootstrap = Bootstrap([query.video_id for query in queries])
         scores |= {f"{direction}/R@{k}": bootstrap.percent(recall_at(k, ranks)) for k in (1, 5, 10)}
         scores[f"{direction}/MedR"] = bootstrap.median_rank(ranks)
         scores[f"{direction}/MeanR"] = bootstrap.mean(ranks + 1)
@@ -132,7 +137,7 @@ def found_first(
     examples: list[Example],
     videos: list[Example],
 ) -> list[Prediction]:
-    """For each caption the video that it finds first, and for each video the caption."""
+    """Return the top result of each caption, and of each video."""
     predictions = [
         row_of(example)
         | {"direction": "t2v", "prediction": videos[found].video_id}
@@ -152,11 +157,11 @@ def found_first(
     return predictions
 
 
-def head_first(
-    similarity: Float[Tensor, "Q G"], matched: Float[Tensor, "Q G"], head: Int[Tensor, "Q K"]
+def shortlist_first(
+    similarity: Float[Tensor, "Q G"], matched: Float[Tensor, "Q G"], shortlist: Int[Tensor, "Q K"]
 ) -> Float[Tensor, "Q G"]:
-    """Scores that rank the head of each row by `matched`, and behind it the rest by `similarity`."""
-    scores = matched.gather(1, head).double()
-    rest = similarity.double()  # moved down by a constant; doubles, so that this makes no ties
+    """Return scores that rank the shortlist of each row by `matched`, and behind it the rest by `similarity`."""
+    scores = matched.gather(1, shortlist).double()
+    rest = similarity.double()  # moved below the shortlist; as doubles, so that this makes no ties
     rest = rest - rest.amax(dim=1, keepdim=True) + scores.amin(dim=1, keepdim=True) - 1
-    return rest.scatter(1, head, scores)
+    return rest.scatter(1, shortlist, scores)

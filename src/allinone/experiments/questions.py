@@ -221,7 +221,7 @@ def vcr_choice() -> Experiment:
         {"answers": vcr.Answers("train"), "rationales": vcr.Rationales("train")},
         RANKING,
         {
-            split: ChoiceAccuracy.Config(data=vcr.Answers(split), then=vcr.Rationales(split))
+            split: ChoiceAccuracy.Config(data=vcr.Answers(split), followup=vcr.Rationales(split))
             for split in ("val", "test")
         },
         num_samples=212_923, num_epochs=200, batch_size=256, transform=AUGMENTED, num_frames=1, max_text_len=80,

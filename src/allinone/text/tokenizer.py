@@ -7,7 +7,7 @@ The vocabulary is a released one (`vocab.txt`) or a WordPiece trained on the use
 import os
 import re
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -27,6 +27,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 FILE_NAME = "tokenizer.json"
+MAX_SEEN = 100_000
+"""Texts that are remembered while characters are collected."""
+
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(?<!\.txt)")
 PROBE = f"a dog, {MASK} \u0416\u72d7 " + "x" * 1000
 """A text with words that are known, unknown and too long."""
@@ -77,15 +80,16 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int = 8000) -> "Tokenizer":
-        """A vocabulary of at most `vocab_size` words and pieces of words of these texts.
+        """Train a vocabulary of at most `vocab_size` words and pieces of words of these texts.
 
-        The same texts give the same vocabulary, in any order and on any machine.
+        The same texts give the same vocabulary, in any order and on any machine. They are read twice; anything but an
+        iterator is not kept in memory, since there may be millions of texts.
         """
-        texts = list(texts)
+        texts = list(texts) if isinstance(texts, Iterator) else texts
         starts, inner = alphabet(texts)
         alone = (*SPECIAL, *starts, *inner)
         if not starts:
-            raise ValueError(f"{len(texts)} texts hold no word to train a vocabulary on")
+            raise ValueError("the texts hold no word to train a vocabulary on")
         if len(alone) > vocab_size:
             raise ValueError(
                 f"vocab_size {vocab_size} is too small: special tokens and single characters alone are {len(alone)}"
@@ -253,5 +257,12 @@ def download_vocab(hub_id: str) -> Path:
 def alphabet(texts: Iterable[str]) -> tuple[list[str], list[str]]:
     """Characters that begin a word, and those that continue one (with `##`), each sorted."""
     normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-    words = {w for text in set(texts) for w, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))}
+    words: set[str] = set()
+    seen: set[str] = set()  # captions are often repeated
+    for text in texts:
+        if text not in seen:
+            words.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+            seen.add(text)
+        if len(seen) > MAX_SEEN:
+            seen.clear()
     return sorted({w[0] for w in words}), sorted({f"##{c}" for w in words for c in w[1:]})
