@@ -14,8 +14,11 @@ from allinone.checks import check_literals, did_you_mean, literals
 from allinone.objectives.vtm import VTM
 from fixed import Fixed
 
-NEEDED = {"num_steps": 10, "width": 32, "num_heads": 2, "depth": 1, "data": Fixed(())}
-"""What configs want that have no default for it."""
+NEEDED = {
+    "num_steps": 10, "width": 32, "num_heads": 2, "depth": 1, "data": Fixed(()), "input": "joint", "function": abs,
+    "meaning": {},
+}  # fmt: skip
+"""Arguments of configs that have no default."""
 
 
 def classes_in(owner: Any, module: str) -> Iterator[type]:
@@ -33,6 +36,8 @@ def choices() -> Iterator[tuple[type, str]]:
     """Every field of every dataclass of the package whose type has a `Literal` in it."""
     root = Path(allinone.__path__[0])
     for path in root.rglob("*.py"):
+        if path.parent.name == "cli":  # options, whose choices argparse checks
+            continue
         # Spelled in the file itself, or a name for one (`Control`) that only DataConfig and its heirs have.
         if "Literal[" in path.read_text() or "DataConfig" in path.read_text():
             module = ".".join(["allinone", *path.relative_to(root).with_suffix("").parts]).removesuffix(".__init__")

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from allinone.checks import check_literals
 from allinone.model.config import ModelConfig
 from allinone.model.init import initialize
 from allinone.model.layers import TwoLayerConfig, two_layers
@@ -36,6 +37,9 @@ class Export:
     input: Input
     function: Callable[[Tensor], Tensor]
     meaning: Mapping[str, Any]
+
+    def __post_init__(self):
+        check_literals(self)
 
 
 @dataclass(frozen=True, kw_only=True)
