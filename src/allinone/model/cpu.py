@@ -27,6 +27,7 @@ def attend_in_chunks(
     """
     if key_mask is not None and key_mask.all():
         key_mask = None
+    # Sequences in a chunk, at least one.
     size = max(1, LOGITS_IN_CHUNK // (query.shape[1] * query.shape[2] * key.shape[2]))
     masks = [None] * len(query) if key_mask is None else key_mask.split(size)
     chunks = zip(query.split(size), key.split(size), value.split(size), masks, strict=False)
@@ -83,7 +84,7 @@ class DropInPlace(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, kept: Tensor, scale: float) -> Tensor:
         ctx.save_for_backward(kept)
         ctx.scale = scale
-        ctx.mark_dirty(x)
+        ctx.mark_dirty(x)  # autograd has to know that the input is overwritten
         return x.mul_(kept.to(x.dtype)).mul_(scale)
 
     @staticmethod

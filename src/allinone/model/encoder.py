@@ -82,6 +82,7 @@ class VideoTextEncoder(nn.Module):
             patch_order = self.draw_order(batch, num_frames)
         # 1. Embed both modalities, and say which is which.
         words = (self.text(text_ids) + self.modality[self.TEXT])[:, None].expand(-1, num_frames, -1, -1)
+        # A copy of the text has the time of its frame too, if the config says so.
         if self.config.text_time:
             assert self.vision.time is not None
             words = words + self.vision.time[:num_frames, None]
@@ -126,6 +127,7 @@ class VideoTextEncoder(nn.Module):
             key_mask = key_mask[:, None].expand(-1, num_frames, -1).flatten(0, 1)  # [B x T, S]
         for i, block in enumerate(self.blocks):
             tokens = exchange(tokens, block=i)
+            # Only the last block may drop tokens, because all tokens are keys and values of the next one.
             num_out = num_out_tokens if i + 1 == len(self.blocks) else None
             if self.recompute and torch.is_grad_enabled():
                 flat = checkpoint(block, tokens.flatten(0, 1), key_mask, num_out, use_reentrant=False)
@@ -145,6 +147,7 @@ class VideoTextEncoder(nn.Module):
         `patch_seed` gives, so that a result depends neither on the batch nor on the call.
         """
         num_patches, device = self.config.num_patches, self.modality.device
+        # Ranks of random numbers are a random permutation.
         if self.training:
             return torch.rand(batch, num_frames, num_patches, device=device).argsort(dim=-1)
         generator = torch.Generator().manual_seed(self.config.patch_seed)

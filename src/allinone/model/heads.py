@@ -212,6 +212,7 @@ class ContrastiveHead(Head):
         super().__init__(config, model)
         self.text = nn.Linear(model.width, model.shared_dim)
         self.video = nn.Linear(model.width, model.shared_dim)
+        # As a logarithm, so that steps of the optimizer are relative. A fixed one is in the config and not saved.
         self.log_scale: Tensor
         log_scale = -torch.tensor(config.temperature, device="cpu").log()  # on the CPU as the encoder's `mean`
         if config.learn_temperature:

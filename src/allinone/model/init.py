@@ -34,11 +34,13 @@ def initialize(module: nn.Module, config: ModelConfig) -> None:
                 nn.init.zeros_(part.bias)
         elif isinstance(part, nn.Embedding):
             nn.init.normal_(part.weight, std=1.0 if scaled else 0.02)
+    # The order of these draws is part of what a seed means: another one gives other weights.
     parameters = dict(module.named_parameters())
     for name in SHARED:
         if name in parameters:
             nn.init.trunc_normal_(parameters[name], std=0.02)
     if "vision.time" in parameters:
+        # trunc_normal_ cuts at 2, whatever the std.
         nn.init.trunc_normal_(parameters["vision.time"], std=2.0 if scaled else 0.02)
     if scaled and "vision.position" in parameters:
         nn.init.trunc_normal_(parameters["vision.position"][config.num_special :], std=2.0)

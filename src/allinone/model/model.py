@@ -10,7 +10,7 @@ from torch import nn
 from allinone.model.config import ModelConfig
 from allinone.model.encoder import VideoTextEncoder
 from allinone.model.heads import Head, known_heads
-from allinone.model.weights import resize_time
+from allinone.model.weights import load_all, resize_time
 
 HeadType = TypeVar("HeadType", bound=Head)
 
@@ -84,10 +84,11 @@ class AllInOne(nn.Module):
             return self
         configs = {kind: head.config for kind, head in self.heads.items()}
         other = AllInOne.build(replace(self.config, num_frames=num_frames), configs)
+        # Of our tensors only the temporal embedding depends on the number of frames.
         tensors = dict(self.state_dict())
         if "encoder.vision.time" in tensors:
             tensors["encoder.vision.time"] = resize_time(tensors["encoder.vision.time"], num_frames)
-        other.load_state_dict(tensors)
+        load_all(other, tensors)
         other.source = self.source
         return other.to(next(self.parameters()).device).train(self.training)
 

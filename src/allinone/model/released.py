@@ -85,6 +85,7 @@ def convert_released(
     tensors = dict(tensors)
     config = released_config(tensors, num_heads)
     report, ours = Report(), {}
+    # Leading dimensions of size 1 go, and so do rows that the released code never reads.
     reshaped: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
         "text_embeddings.token_type_embeddings.weight": (lambda x: x[:1], " (row 0 of 2, since the text has one type)"),
         "token_type_embeddings.weight": (lambda x: x[:2], " (rows of text and vision)"),

@@ -36,6 +36,7 @@ def start_from(
             f"{source.source}: a vocabulary of {source.config.vocab_size} entries, wanted {model.config.vocab_size}; "
             "give both tokenizers, so that the same entries are found"
         )
+    # Without both tokenizers rows of tokens have no names, and are taken as they are.
     if tokenizer is None or source_tokenizer is None:
         old_names, new_names = row_names(source, ()), row_names(model, ())
     else:

@@ -72,6 +72,7 @@ def check_fits(config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
 
 def special_and_position(config: ModelConfig, tensors: Mapping[str, Tensor], report: Report) -> dict[str, Tensor]:
     """Return our special tokens and position embedding; adds lines to the report."""
+    # timm's position embedding begins with the class token, then the distillation token if there is one.
     has_dist = "dist_token" in tensors
     position = tensors["pos_embed"][0]
     special, special_position = [tensors["cls_token"][0]], [position[:1]]

@@ -45,6 +45,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         return without_wrappers(path, load_tensors(path))
     check_readable(path)
     loaded, inert = read_pickle(path)
+    # {"state_dict": {...}} and the like, also nested.
     for wrapper in WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping | Inert):
             loaded = loaded[wrapper]

@@ -46,6 +46,7 @@ class MLM(Objective):
         text_ids, text_mask = batch.text_ids[first], batch.text_mask[first]
         masked = mask_tokens(text_ids, text_mask, self.tokenizer, self.config.mask_prob, views.rng)
         encoded = views.encoder(batch.frames[first], masked.ids, text_mask, num_out_tokens=text_ids.shape[1])
+        # A position has as many logits as the vocabulary has tokens (30,522), so only masked ones get them.
         hidden = masked.labels != IGNORE  # [B, L]
         logits, labels = self.head(encoded.text[hidden]).float(), masked.labels[hidden]
         count = max(len(labels), 1)  # a batch of empty captions has no word to predict

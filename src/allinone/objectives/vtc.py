@@ -42,6 +42,7 @@ class VTC(Objective):
     def forward(self, views: Views) -> Losses:
         text, video = views.embedded
         all_text, all_video = gather(text), gather(video)
+        # Names of videos are not known to other ranks, so pairs are compared by hash.
         positive = same_pair(views.keys, gather_keys(views.keys))
         scale = self.head.scale
         t2v = scale * text @ all_video.T
@@ -71,6 +72,7 @@ class GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # Every rank has a loss over these rows: sum their gradients, and keep those of the own rows.
         grad = grad.contiguous()
         dist.all_reduce(grad)
         return grad.split(ctx.num_rows)[dist.get_rank()]
