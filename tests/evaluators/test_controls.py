@@ -1,14 +1,19 @@
 """What a score owes to the frames, to their order and to the question shows beside it."""
 
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from allinone.data import completeness
 from allinone.data.clip_reader import Control
+from allinone.data.completeness import Tables
+from allinone.data.example import Example
 from allinone.data.loader import DataConfig
+from allinone.data.table import ExampleTable
 from allinone.evaluators.base import Evaluation, EvaluatorConfig
 from allinone.evaluators.choice import ChoiceAccuracy
 from allinone.evaluators.controls import check_data, metric_values, run_evaluator
@@ -137,6 +142,31 @@ def test_training_gets_the_same_scores(clips: Path):
     assert values == metric_values({"test": run_evaluator(tiny, config, run.data)})
     assert values["test/chance"] == 50
     assert with_views(run, 3).evaluators["test"].num_views == 3
+
+
+@dataclass(frozen=True)
+class Counted(Fixed):
+    """Counts how often it is read."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def examples(self, root: Path) -> list[Example]:
+        self.counts["read"] += 1
+        return super().examples(root)
+
+
+def test_a_data_set_is_read_and_checked_once_a_run(clips: Path, monkeypatch: pytest.MonkeyPatch):
+    data = Counted(questions(longer_is_right=False).items)
+    config, tiny, tables = ChoiceAccuracy.Config(data=data), tiny_predictor(), Tables()
+    checked: list[ExampleTable] = []
+    monkeypatch.setattr(completeness, "missing", lambda examples: checked.append(examples) or {})
+    run = experiment(config, Data(root=str(clips), transform=tiny.data.transform))
+    check_data(config, run.data, tables)
+    for _ in range(2):  # as at each evaluation during a training
+        run_evaluators(tiny, run, CONTROLS, None, tables)
+    assert data.counts["read"] == len(checked) == 1
+    run_evaluators(tiny, run, (), None)  # another run
+    assert data.counts["read"] == len(checked) == 2
 
 
 def test_incomplete_data_is_told_before_anything_is_evaluated(clips: Path):
