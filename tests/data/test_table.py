@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allinone.data import table as tables
+from allinone.data import cached_table
+from allinone.data.cached_table import open_table
 from allinone.data.example import Example, Region
-from allinone.data.table import ExampleTable, open_table
+from allinone.data.table import ExampleTable
 from allinone.datasets.files import find
 from allinone.datasets.videos import Videos
 from allinone.text.tokenizer import Tokenizer
@@ -83,8 +84,8 @@ def caption(number: int, text: str = "a dog") -> Example:
 
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(tables, "SPILL", 5)
-    monkeypatch.setattr(tables, "CHUNK", 2)
+    monkeypatch.setattr(cached_table, "SPILL", 5)
+    monkeypatch.setattr("allinone.data.table.CHUNK", 2)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -140,8 +141,10 @@ def test_a_small_table_leaves_no_file(root: Path, tmp_path: Path):
 
 def test_of_processes_that_begin_together_one_writes_the_table(root: Path, monkeypatch: pytest.MonkeyPatch):
     written = root.with_name("written")
-    whole_folder = tables.whole_folder
-    monkeypatch.setattr(tables, "whole_folder", lambda folder: written.open("a").write("x") and whole_folder(folder))
+    whole_folder = cached_table.whole_folder
+    monkeypatch.setattr(
+        cached_table, "whole_folder", lambda folder: written.open("a").write("x") and whole_folder(folder)
+    )
     context = get_context("fork")
     barrier = context.Barrier(3)
 
@@ -192,10 +195,10 @@ def test_settings_code_and_format_are_a_part_of_what_a_table_is_made_of(root: Pa
     os.utime(root, ns=(OLD_NS, OLD_NS))
     assert len(open_table(Counted("more.txt"), root)) == 6
     assert len(READ) == 2
-    monkeypatch.setattr(tables, "code_digest", lambda dataset: "other")
+    monkeypatch.setattr(cached_table, "code_digest", lambda dataset: "other")
     open_table(Counted(), root)
     assert len(READ) == 3
-    monkeypatch.setattr(tables, "FORMAT", 0)
+    monkeypatch.setattr(cached_table, "FORMAT", 0)
     open_table(Counted(), root)
     assert len(READ) == 4
 
@@ -244,7 +247,7 @@ def test_tokens_are_counted_once_and_kept_with_the_table(root: Path, monkeypatch
     wanted = [len(ids) for ids in tokenizer.tokenize([example.text for example in table])]
     assert table.token_counts(tokenizer).tolist() == wanted
     assert ExampleTable.of(table[i] for i in range(20)).token_counts(tokenizer).tolist() == wanted
-    monkeypatch.setattr(tables, "count_tokens", lambda *_: pytest.fail("counted again"))
+    monkeypatch.setattr("allinone.data.table.count_tokens", lambda *_: pytest.fail("counted again"))
     assert open_table(Counted(), root).token_counts(tokenizer).tolist() == wanted
 
 

@@ -128,6 +128,7 @@ class BatchReader(Dataset[Read]):
         frames: list[Tensor] = []
         unreadable: dict[Any, str] = {}
         for index, source in sources:
+            # Training always gets full batches; in evaluation unreadable videos leave a gap that the loader reports.
             clips = self.try_read(planned.epoch, index, source, unreadable)
             if clips is None and self.seed is not None:
                 index, source, clips = self.substitute(planned.epoch, index, shown, unreadable)
@@ -161,12 +162,14 @@ class BatchReader(Dataset[Read]):
         self, epoch: int, index: int, shown: set[Any], unreadable: dict[Any, str]
     ) -> tuple[int, Any, list[UInt8[Tensor, "T C H W"]] | None]:
         """Read another example of the same kind, preferably of a video that the batch (`shown`) does not have yet."""
+        # The draws depend only on the example, so that a resumed run substitutes the same ones.
         rng = np.random.default_rng((self.seed or 0, epoch, index, 1))
         same_kind = next(rows for rows in self.kinds.values() if is_among(rows, index))
         for draw in range(MAX_DRAWS):
             other = int(same_kind[rng.integers(len(same_kind))])
             source = self.sources[other]
             name = name_of(other, source)
+            # After half of the draws any video will do: there may be none that is not in the batch.
             if name in shown and draw < MAX_DRAWS // 2:
                 continue
             clips = self.try_read(epoch, other, source, unreadable)

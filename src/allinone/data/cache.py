@@ -62,12 +62,13 @@ class FrameCache:
         with self.lock:
             state = self.table[slot]["state"]
         if state == NOT_TRIED:
+            # Decoding takes long, so it runs without the lock.
             self.fill(slot, video)
             state = self.table[slot]["state"]
         return self.view(slot) if state == READY else None
 
     def view(self, slot: int) -> WholeVideo:
-        """Return the video of a slot, whose arrays are views of the shared memory."""
+        """Return the video of a slot, as views of the shared memory."""
         entry = self.table[slot]
         offset, shape = int(entry["offset"]), tuple(entry["shape"].tolist())
         times = np.frombuffer(self.data, dtype="f8", count=shape[0], offset=offset)
@@ -80,7 +81,7 @@ class FrameCache:
         whole = self.decode(video)
         with self.lock:
             entry = self.table[slot : slot + 1]
-            if entry["state"] != NOT_TRIED:  # another worker was faster
+            if entry["state"] != NOT_TRIED:  # another worker was faster; both decode, which is rare
                 return
             num_bytes = 0 if whole is None else whole.times_sec.nbytes + whole.frames.nbytes
             if whole is None or self.used[0] + num_bytes > len(self.data):
@@ -91,7 +92,7 @@ class FrameCache:
                 whole.frames.shape,
                 whole.duration_sec,
             )
-            self.used[0] += -(-num_bytes // 8) * 8
+            self.used[0] += -(-num_bytes // 8) * 8  # the next one starts aligned for its doubles
             kept = self.view(slot)
             kept.times_sec[:], kept.frames[:] = whole.times_sec, whole.frames
             entry["state"] = READY

@@ -88,6 +88,7 @@ class ClipReader:
             tint(frames, [(region.polygons, region.color) for region in span.regions])
             for frames in self.shots(span, 1 if self.control == "single_frame" else num_frames, rng, view, num_views)
         ]
+        # All shots of a clip get generators of the same seed, so that they are cropped and flipped alike.
         is_random = rng is not None and self.transform.config.is_random
         seed = int(rng.integers(2**63)) if rng is not None and is_random else 0
         generators = (torch.Generator().manual_seed(seed) if is_random else None for _ in shots)
@@ -147,6 +148,7 @@ def bounds(span: Span, duration_sec: float) -> tuple[float, float]:
 def shuffled(num_frames: int, span: Span, rng: np.random.Generator | None) -> Int[Tensor, " T"]:
     """Return a permutation of the frames that is not the identity; without an `rng` it depends only on the span."""
     if rng is None:
+        # From the name and not the path: the same order on every machine.
         rng = np.random.default_rng(crc32(repr((span.start_sec, span.end_sec)).encode() + name_of(span).encode()))
     order = rng.permutation(num_frames)
     while num_frames > 1 and (order == np.arange(num_frames)).all():

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from allinone.data.cached_table import open_table
 from allinone.data.example import Dataset, HasPublishedSize, SplitSize
 from allinone.data.presence import missing
-from allinone.data.table import ExampleTable, open_table
+from allinone.data.table import ExampleTable
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Examples to batches, in worker processes: the same batches whatever the number of workers, and from any position."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -110,6 +110,7 @@ class Loader:
         return self.train(planned) if isinstance(self.plan, TrainingPlan) else self.evaluate(planned)
 
     def planned(self, endless: bool) -> Iterator[Planned]:
+        # Workers read ahead of the training, so this runs ahead of `self.epoch` and `self.batches_done`.
         epoch, done = self.epoch, self.batches_done
         while True:
             for indices in self.plan.epoch(epoch, self.rank)[done:]:
@@ -136,6 +137,7 @@ class Loader:
         for read in reads:
             self.unreadable |= read.unreadable
             if read.unreadable and not self.allow_missing:
+                # Read all the others too, so that one error lists every bad video.
                 for later in reads:
                     self.unreadable |= later.unreadable
                 raise unreadable_error(self.unreadable.values(), is_only=len(self.reader.sources) == 1)
@@ -214,9 +216,30 @@ def example_loader(
             EvaluationPlan(num_examples=len(table), batch_size=config.batch_size),
         )
         return Loader(reader, plan, num_workers=config.num_workers, allow_missing=allow_missing)
-    plan = TrainingPlan(
+    plan = training_plan(table, kinds, counts, max_text_len, config, group_size, world_size)
+    made_of = (table.digest, tokenizer.fingerprint, max_text_len, answers and answers.answers, tuple(classes))
+    return Loader(
+        BatchReader(table, clips, texts, seed=config.seed, kinds=kinds),
+        plan,
+        digest=blake2b(repr(made_of).encode(), digest_size=8).hexdigest(),
+        rank=rank,
+        num_workers=config.num_workers,
+    )
+
+
+def training_plan(
+    table: ExampleTable,
+    kinds: Mapping[str, np.ndarray],
+    token_counts: np.ndarray,
+    max_text_len: int,
+    config: DataConfig,
+    group_size: int,
+    world_size: int,
+) -> TrainingPlan:
+    """Return the plan of a table; `token_counts` are those of whole texts, which are cut to `max_text_len`."""
+    return TrainingPlan(
         videos=table.video_keys(),
-        lengths=table.longest(np.minimum(counts, max_text_len)),
+        lengths=table.longest(np.minimum(token_counts, max_text_len)),
         kinds=kinds,
         batch_size=config.batch_size,
         world_size=world_size,
@@ -225,14 +248,6 @@ def example_loader(
         unique_videos=config.unique_videos,
         drop_last=config.drop_last,
         group_size=group_size,
-    )
-    made_of = (table.digest, tokenizer.fingerprint, max_text_len, answers and answers.answers, tuple(classes))
-    return Loader(
-        BatchReader(table, clips, texts, seed=config.seed, kinds=kinds),
-        plan,
-        digest=blake2b(repr(made_of).encode(), digest_size=8).hexdigest(),
-        rank=rank,
-        num_workers=config.num_workers,
     )
 
 

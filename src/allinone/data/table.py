@@ -1,15 +1,10 @@
 """Examples as a table of columns: written once, memory-mapped by every process, and read as `Example`s by index.
 
 An `Example` is half a kilobyte of Python objects, so the 136 million captions of HowTo100M would be 66 GB in each
-process. Here a caption is about 100 bytes in files that all processes share. Small tables stay in memory.
-
-A table in the cache folder is used again while nothing has changed that its reader read: the annotation files, and
-the folders in which it looked for videos. Whether the videos exist is not stored; `completeness.py` checks it in every
-run.
+process. Here a caption is about 130 bytes, in files that all processes share. Small tables stay in memory.
+`cached_table.py` keeps large tables between runs.
 """
 
-import dataclasses
-import inspect
 import json
 import logging
 import operator
@@ -21,25 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from allinone.data.columns import ABSENT, ENCODING, Columns, ColumnWriter, Strings, StringWriter, map_columns
-from allinone.data.example import Dataset, Example, Region, option_texts
-from allinone.files.cache import cache_folder
-from allinone.files.inputs import are_unchanged, recorded_inputs
+from allinone.data.columns import ABSENT, Columns, ColumnWriter, Strings, StringWriter, map_columns
+from allinone.data.example import Example, Region, option_texts
 from allinone.files.lock import only_process
-from allinone.files.whole import whole_file, whole_folder, write_json
+from allinone.files.whole import whole_file
 from allinone.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
-"""Raise it when the columns change; tables of another format are made again."""
-
 ABOUT = "table.json"
+"""The file that completes a table: its digest, and what it was made of."""
+
 CHUNK = 4096
 """Examples that are turned into columns at a time."""
-
-SPILL = 1 << 17
-"""A table of more rows goes to the cache folder. A smaller one is read in a second or two, so it is not kept."""
 
 NO_INT = -(2**63)
 MAX_COUNT = 2**16 - 1
@@ -77,7 +66,7 @@ class ExampleTable(Sequence[Example]):
         if isinstance(examples, ExampleTable):
             return examples
         writer = TableWriter(ColumnWriter())
-        for chunk in chunks(examples):
+        for chunk in chunks(examples):  # column by column: much faster than example by example
             writer.write(chunk)
         return writer.finish()
 
@@ -101,7 +90,7 @@ class ExampleTable(Sequence[Example]):
         row = operator.index(index)
         if not -self.length <= row < self.length:
             raise IndexError(f"no example {index} among {self.length}")
-        row %= self.length
+        row %= self.length  # negative indices count from the end
         video, regions = self.columns["video"][row], self.text_at("regions", row)
         paths = self.list_at("videos", row) if video == ABSENT else [video]
         files = tuple(Path(self.paths[code]) for code in paths)
@@ -163,6 +152,7 @@ class ExampleTable(Sequence[Example]):
         video = self.columns["video"]
         needs = np.append(is_chosen, False)[np.minimum(video, len(is_chosen))]  # `ABSENT` becomes the False at the end
         if "videos.ends" in self.columns:  # clips of several images
+            # A row needs a chosen path if the running count of these grows between start and end of its list.
             starts = self.columns["videos.ends"] - self.list_lengths("videos")
             counts = np.append(0, np.cumsum(is_chosen[self.columns["videos.values"]]))
             needs |= counts[self.columns["videos.ends"]] > counts[starts]
@@ -213,7 +203,7 @@ class ExampleTable(Sequence[Example]):
         num_options = self.list_lengths("options")
         if num_options is None:
             return text_lengths
-        num_texts = np.maximum(num_options, 1)
+        num_texts = np.maximum(num_options, 1)  # without options there is one text
         return np.maximum.reduceat(text_lengths, np.cumsum(num_texts) - num_texts)
 
     def token_counts(self, tokenizer: Tokenizer) -> np.ndarray:
@@ -256,11 +246,9 @@ class TableWriter:
         for name in TEXTS:
             self.put(name, self.strings.write(getattr(e, name) for e in examples), ABSENT)
         for name in SECONDS:
-            values = [np.nan if (value := getattr(e, name)) is None else value for e in examples]
-            self.put(name, np.array(values, "f8"), np.nan)
+            self.put(name, numbers(examples, name, "f8", np.nan), np.nan)
         for name in INTEGERS:
-            values = [NO_INT if (value := getattr(e, name)) is None else value for e in examples]
-            self.put(name, np.array(values, "i8"), NO_INT)
+            self.put(name, numbers(examples, name, "i8", NO_INT), NO_INT)
         for name in LISTS:
             self.put_lists(name, [getattr(e, name) for e in examples], self.strings.write)
         regions = (encode_regions(e.regions) if e.regions else None for e in examples)
@@ -302,66 +290,9 @@ class TableWriter:
         return ExampleTable(columns, digest_of(columns, folder), folder)
 
 
-def open_table(dataset: Dataset, root: str | Path) -> ExampleTable:
-    """Read the examples of a data set under a folder, or map the table that was made of the same files before."""
-    folder = table_folder(dataset, root)
-    if folder and (table := unchanged_table(folder, dataset)):
-        log.info("%s: %s examples from %s", dataset, f"{len(table):,}", folder)
-        return table
-    writer = TableWriter(ColumnWriter())
-    with recorded_inputs() as inputs:
-        parts = chunks(dataset.examples(Path(root)))
-        for part in parts:
-            writer.write(part)
-            if folder and writer.num_rows > SPILL:
-                break
-        if folder is None or writer.num_rows <= SPILL:
-            return writer.finish()
-        # This is a large one. Of several processes that begin at the same time, the first to get here writes it.
-        with only_process(folder, wait=True):
-            if table := unchanged_table(folder, dataset):
-                return table
-            with whole_folder(folder) as new:
-                writer.columns.spill(new)
-                for part in parts:
-                    writer.write(part)
-                about = {"format": FORMAT, "of": repr(dataset), "reader": code_digest(dataset)}
-                # Files in the cache folder are no inputs.
-                about["inputs"] = {path: at for path, at in inputs.items() if not path.startswith(str(folder.parent))}
-                write_json(new / ABOUT, about | {"digest": writer.finish().digest})
-            return ExampleTable.open(folder)
-
-
-def table_folder(dataset: Dataset, root: str | Path) -> Path | None:
-    """Return the folder for a large table of this reader with its settings.
-
-    None if it is made again in each process: a reader that is no dataclass has no settings that could be compared.
-    """
-    if not dataclasses.is_dataclass(dataset):
-        return None
-    identity = f"{type(dataset).__module__}.{type(dataset).__qualname__} {dataset!r} {Path(root).resolve()}"
-    try:
-        return cache_folder("examples") / blake2b(identity.encode(*ENCODING), digest_size=12).hexdigest()
-    except OSError as error:
-        log.warning("examples stay in memory, since the cache folder cannot be made (set XDG_CACHE_HOME): %s", error)
-        return None
-
-
-def unchanged_table(folder: Path, dataset: Dataset) -> ExampleTable | None:
-    """Return the table in a folder, if nothing that it was made of has changed."""
-    try:
-        about = json.loads((folder / ABOUT).read_text())
-        is_same = about["format"] == FORMAT and about["reader"] == code_digest(dataset)
-        return ExampleTable.open(folder) if is_same and are_unchanged(about["inputs"]) else None
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
-
-
-def code_digest(dataset: Dataset) -> str:
-    """Return a hash of the code that reads: the module of the reader, and all readers of this package."""
-    own = inspect.getsourcefile(type(dataset))
-    shared = sorted((Path(__file__).parents[1] / "datasets").glob("*.py"))
-    return blake2b(b"".join(path.read_bytes() for path in (*shared, Path(own or __file__)))).hexdigest()[:16]
+def numbers(examples: Sequence[Example], name: str, kind: str, none: float) -> np.ndarray:
+    """Return a field of all examples as an array, with `none` instead of None."""
+    return np.array([none if (value := getattr(example, name)) is None else value for example in examples], kind)
 
 
 def digest_of(columns: Columns, folder: Path | None) -> str:

@@ -50,7 +50,7 @@ def as_list(videos: Sources) -> list[Source]:
 
 
 def for_evaluation(data: DataConfig, image_size: int) -> DataConfig:
-    """Return `data` without what is for training. ValueError if its frames do not have the model's size."""
+    """Return `data` without settings for training. ValueError if its frames do not have the model's size."""
     if data.transform.crop != image_size:
         raise ValueError(
             f"the transform cuts out squares of {data.transform.crop} pixels, but the model takes {image_size}; "
@@ -72,7 +72,7 @@ def read_clips(
 ) -> Iterator[tuple[list[int], UInt8[Tensor, "G V T C H W"]]]:
     """Read videos batch by batch; yield the indices of the sources in a batch, and their clips.
 
-    Files come first, then what is in memory.
+    Files come first, then frames in memory.
 
     Args:
         allow_missing: log videos that cannot be read and go on without them.

@@ -146,7 +146,7 @@ class Evaluator(ABC):
 
     @abstractmethod
     def score(self, predictor: Predictor, clips: "Clips") -> tuple[dict[str, Score], list[Prediction]]:
-        """Return the scores, and a prediction for each example whose clips can be read."""
+        """Return the scores, and predictions for the examples with readable clips."""
 
 
 class Clips:
@@ -172,6 +172,7 @@ class Clips:
         self.num_missing_records = checked.num_missing_records
         if not self.examples:
             raise ValueError(f"{root}: {config.data} has no examples to evaluate on")
+        # Clips of all examples in one list, made distinct, and dealt back to the examples.
         shown = [example.clips or (example,) for example in self.examples]
         self.firsts, indices = unique_clips(chain.from_iterable(shown))
         following = iter(indices)
@@ -182,6 +183,7 @@ class Clips:
         """Yield the indices of the clips in a batch, and their frames."""
         config, to_read = self.config, [c for c in range(len(self.firsts)) if c not in self.missing]
         done: set[int] = set()
+        # The predictor counts positions in the list that it gets, without the skipped clips.
         batches = predictor.clips(
             [self.firsts[c] for c in to_read],
             num_views=config.num_views,
@@ -233,7 +235,7 @@ class Clips:
             yield questions, outputs[torch.tensor([row_of_pair[asked[q]] for q in questions])]
 
     def covered(self) -> list[int]:
-        """Return the indices of the examples whose clips could all be read."""
+        """Return the indices of the examples with only readable clips."""
         return [e for e, clips in enumerate(self.of_example) if self.missing.isdisjoint(clips)]
 
     def skipped(self) -> frozenset[str]:

@@ -76,6 +76,7 @@ class ChoiceAccuracy(Evaluator):
         for questions, outputs in clips.ask(predictor, asked, function):
             scores[questions] = outputs
 
+        # A softmax over the options of each question; equal scores are lost.
         predictions = []
         for e in clips.covered():
             own = scores[(ends[e - 1] if e else 0) : ends[e]]
@@ -151,6 +152,7 @@ def summary(answers: Sequence[Graded]) -> dict[str, Score]:
 
 def joined(first: Evaluation, second: Evaluation) -> Evaluation:
     """Return both stages as one evaluation."""
+    # Questions that could be read in both stages.
     then = {question_of(row): graded(row) for row in second.predictions}
     both = [
         Graded(one.video_id, None, one.correct and other.correct, one.chance * other.chance)

@@ -67,6 +67,7 @@ class RecognitionAccuracy(Evaluator):
         for indices, frames in clips.read(predictor):
             logits[indices] = self.logits(predictor, frames, token_ids, text)
 
+        # From clips to examples, of which several may show the same clip.
         covered = clips.covered()
         examples = [clips.examples[e] for e in covered]
         labels = torch.tensor([index_of[truths[e]] for e in covered])

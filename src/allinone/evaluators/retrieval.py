@@ -100,10 +100,12 @@ class Retrieval(Evaluator):
         v2t_shortlist = top_k_indices(similarity.T, relevant.T, self.config.top_k)
         is_scored = torch.zeros_like(relevant).scatter(1, t2v_shortlist, True)
         is_scored |= torch.zeros_like(relevant.T).scatter(1, v2t_shortlist, True).T
+        # Pairs (clip, text): the similarity has texts in rows.
         scores = predictor.log_odds(frames, token_ids, is_scored.nonzero().flip(1), on_progress=on_progress)
         if self.config.add_cosine:
             scale = predictor.model.require(ContrastiveHead).scale.detach().float().cpu()
             scores = scores + scale * similarity[is_scored]
+        # Back to a matrix: `nonzero` and `masked_scatter` go through the pairs in the same order.
         matched = torch.zeros_like(similarity).masked_scatter(is_scored, scores)
         t2v = shortlist_first(similarity, matched, t2v_shortlist)
         return t2v, shortlist_first(similarity.T, matched.T, v2t_shortlist)

@@ -40,7 +40,7 @@ def recorded_inputs() -> Iterator[dict[str, Stamp]]:
 
 
 def note_input(path: str | os.PathLike[str]) -> None:
-    """Record a file or folder whose existence decides a result, or that was read before and is remembered."""
+    """Record a file or folder that no event reports: one that is only tested for existence, or was read before."""
     for inputs in _recordings:
         name = os.path.abspath(path)
         if name not in inputs:

@@ -1,0 +1,90 @@
+"""Large tables of examples kept in the cache folder, and used again while nothing has changed that their readers read.
+
+That is: the annotation files, the folders in which a reader looked for videos, its settings, and its code. Whether the
+videos exist is not stored; `completeness.py` checks it in every run.
+"""
+
+import dataclasses
+import inspect
+import json
+import logging
+from hashlib import blake2b
+from pathlib import Path
+
+from allinone.data.columns import ENCODING, ColumnWriter
+from allinone.data.example import Dataset
+from allinone.data.table import ABOUT, ExampleTable, TableWriter, chunks
+from allinone.files.cache import cache_folder
+from allinone.files.inputs import are_unchanged, recorded_inputs
+from allinone.files.lock import only_process
+from allinone.files.whole import whole_folder, write_json
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Raise it when the columns change; tables of another format are made again."""
+
+SPILL = 1 << 17
+"""A table of more rows goes to the cache folder. A smaller one is read in a second or two, so it is not kept."""
+
+
+def open_table(dataset: Dataset, root: str | Path) -> ExampleTable:
+    """Read the examples of a data set under a folder, or map the table that was made of the same files before."""
+    folder = table_folder(dataset, root)
+    if folder and (table := unchanged_table(folder, dataset)):
+        log.info("%s: %s examples from %s", dataset, f"{len(table):,}", folder)
+        return table
+    writer = TableWriter(ColumnWriter())
+    with recorded_inputs() as inputs:
+        parts = chunks(dataset.examples(Path(root)))
+        for part in parts:
+            writer.write(part)
+            if folder and writer.num_rows > SPILL:
+                break
+        if folder is None or writer.num_rows <= SPILL:
+            return writer.finish()
+        # This is a large one. Of several processes that begin at the same time, the first to get here writes it.
+        with only_process(folder, wait=True):
+            if table := unchanged_table(folder, dataset):
+                return table
+            with whole_folder(folder) as new:
+                writer.columns.spill(new)
+                for part in parts:
+                    writer.write(part)
+                about = {"format": FORMAT, "of": repr(dataset), "reader": code_digest(dataset)}
+                # Files in the cache folder are no inputs.
+                about["inputs"] = {path: at for path, at in inputs.items() if not path.startswith(str(folder.parent))}
+                write_json(new / ABOUT, about | {"digest": writer.finish().digest})
+            return ExampleTable.open(folder)
+
+
+def table_folder(dataset: Dataset, root: str | Path) -> Path | None:
+    """Return the folder for a large table of this reader with its settings.
+
+    None if it is made again in each process: a reader that is no dataclass has no settings that could be compared.
+    """
+    if not dataclasses.is_dataclass(dataset):
+        return None
+    identity = f"{type(dataset).__module__}.{type(dataset).__qualname__} {dataset!r} {Path(root).resolve()}"
+    try:
+        return cache_folder("examples") / blake2b(identity.encode(*ENCODING), digest_size=12).hexdigest()
+    except OSError as error:
+        log.warning("examples stay in memory, since the cache folder cannot be made (set XDG_CACHE_HOME): %s", error)
+        return None
+
+
+def unchanged_table(folder: Path, dataset: Dataset) -> ExampleTable | None:
+    """Return the table in a folder, if nothing that it was made of has changed."""
+    try:
+        about = json.loads((folder / ABOUT).read_text())
+        is_same = about["format"] == FORMAT and about["reader"] == code_digest(dataset)
+        return ExampleTable.open(folder) if is_same and are_unchanged(about["inputs"]) else None
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def code_digest(dataset: Dataset) -> str:
+    """Return a hash of the code that reads: the module of the reader, and all readers of this package."""
+    own = inspect.getsourcefile(type(dataset))
+    shared = sorted((Path(__file__).parents[1] / "datasets").glob("*.py"))
+    return blake2b(b"".join(path.read_bytes() for path in (*shared, Path(own or __file__)))).hexdigest()[:16]
