@@ -176,10 +176,10 @@ def edit(folder: Path, **changes) -> None:
     [
         ({"format": 3}, "format 3, but this version of allinone reads 1 to 2"),
         ({"format": None}, "format None"),
-        ({"model": None}, "model: expected an object, got NoneType"),
+        ({"model": None}, "model: expected ModelConfig, got None"),
         ({"model": {"width": 32}}, "model: .*missing"),
         ({"model": {"time": {"kind": ["rolling"]}}}, r"time: unknown kind \['rolling'\]; there are: rolling, none"),
-        ({"model": {"time": {"kind": "rolling", "video": 1}}}, "model: time: video: expected bool, got 1"),
+        ({"model": {"time": {"kind": "rolling", "video": 1}}}, "model.time.video: expected bool, got 1"),
         (
             {"model": {"width": 32, "num_heads": 2, "depth": 1, "time": "rolling"}},
             "time must be the Config of",

@@ -105,7 +105,7 @@ def test_the_same_seed_gives_the_same_losses(root, tmp_path):
     ("setting", "message"),
     [
         ("optim.learning_rate=1", r"optim\.learning_rate: no such key as 'learning_rate'; there are: .*lr"),
-        ("optim.lr=fast", r"optim\.lr: needs float, got 'fast'"),
+        ("optim.lr=fast", r"optim\.lr: expected float, got 'fast'"),
         ("optim.warmpu=1", r"no such key as 'warmpu'; did you mean warmup\? there are: "),
         ("batch_size=4", r"did you mean train_data\.captions\.batch_size or data\.batch_size\? there are: "),
         (

@@ -23,7 +23,7 @@ CORE = {
     "objectives": {"types", "model", "text"},
     "own_code": set(),
     "settings": {"own_code"},
-    "checkpoint_config": {"files", "model"},
+    "checkpoint_config": {"files", "model", "own_code", "settings"},
     "checkpoint": {"checkpoint_config", "files", "model", "text", "own_code"},
     "text_side": {"checkpoint", "checkpoint_config", "files", "model"},
     "scoring": {"model", "text"},

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from allinone import own_code
-from allinone.checkpoint import load_checkpoint
+from allinone.checkpoint import first_whole, load_checkpoint
 from allinone.cli import main
 from allinone.experiment import Experiment, describe_experiment, override, train
 from allinone.experiments import experiment_of, find, read_experiment
@@ -154,11 +154,15 @@ def test_a_checkpoint_has_the_names_and_the_hash_of_the_users_code(checkpoint: P
     assert written["code"] == {"my_idea.py": own_code.sha256(idea)}
 
 
-def test_it_is_evaluated_as_it_was_trained_where_the_file_is_named(checkpoint: Path, idea: Path, tmp_path, caplog):
+def test_it_is_evaluated_as_it_was_trained_where_the_file_is_named(
+    checkpoint: Path, idea: Path, tmp_path, caplog, capsys
+):
     forget()
     with pytest.raises(ValueError, match=r"experiment\.json: made with code of your own; name .* --code my_idea\.py"):
         experiment_of(checkpoint)
-    with pytest.raises(ValueError, match=r"unknown kind 'reverse'; .* import my_idea\.py before loading"):
+    with pytest.raises(
+        ValueError, match=r"unknown kind 'reverse'; .* import my_idea\.py first; for a command: --code my_idea\.py"
+    ):
         load_checkpoint(checkpoint)
     elsewhere = shutil.copytree(idea.parent, idea.parent.parent / "elsewhere") / "my_idea.py"
     main(["evaluate", str(checkpoint), "--code", str(elsewhere), "--to", str(tmp_path / "scores")])
@@ -168,10 +172,22 @@ def test_it_is_evaluated_as_it_was_trained_where_the_file_is_named(checkpoint: P
     found = find(f"{elsewhere}:frame_order")
     assert (experiment.objectives, experiment.evaluators) == (found.objectives, found.evaluators)
     assert not [line for line in caplog.messages if "another version" in line]
+    forget()
+    asked = ["classify", str(idea.parent / "clips" / "00.mp4"), "--labels", "a dog,a cat", "--model", str(checkpoint)]
+    main([*asked, "--code", str(elsewhere)])
+    assert "a dog" in capsys.readouterr().out
     elsewhere.write_text(IDEA + "# changed")
     own_code.load_code(str(elsewhere))
     experiment_of(checkpoint)
     assert f"experiment.json was made with another version of {elsewhere}" in caplog.text
+
+
+def test_missing_code_is_no_damage_that_an_older_checkpoint_could_repair():
+    def read(folder: Path) -> None:
+        raise own_code.CodeNotLoaded(folder.name)
+
+    with pytest.raises(own_code.CodeNotLoaded, match="newest"):
+        first_whole([Path("newest"), Path("older")], read)
 
 
 def test_a_run_goes_on_after_its_file_was_changed(checkpoint: Path, idea: Path):

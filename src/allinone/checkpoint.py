@@ -27,7 +27,7 @@ from allinone.model.config import ModelConfig
 from allinone.model.model import AllInOne
 from allinone.model.start import heads_of
 from allinone.model.weights import load_all
-from allinone.own_code import warn_of_other_code
+from allinone.own_code import CodeNotLoaded, warn_of_other_code
 from allinone.text.tokenizer import FILE_NAME as TOKENIZER
 from allinone.text.tokenizer import Tokenizer
 
@@ -225,11 +225,13 @@ def first_whole(folders: Sequence[Path], read: Callable[[Path], Read]) -> tuple[
     Each damaged one is a warning.
 
     Raises:
-        ValueError: all are damaged; the error of the last.
+        ValueError: all are damaged; the error of the last. Or code of the user's is needed, which is no damage.
     """
     for i, folder in enumerate(folders):
         try:
             return read(folder), i
+        except CodeNotLoaded:
+            raise
         except ValueError as error:
             if i + 1 == len(folders):
                 raise

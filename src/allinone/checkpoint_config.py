@@ -1,19 +1,18 @@
 """`config.json` of a checkpoint: configs of the model and its heads, checked against the shapes of the weights."""
 
 import math
-import reprlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
-from allinone.checks import fits
 from allinone.files.reading import read_json
 from allinone.model.config import ModelConfig
 from allinone.model.heads import HEADS, known_heads
 from allinone.model.model import AllInOne
 from allinone.model.start import heads_of
 from allinone.model.time import TIMES, Rolling
+from allinone.own_code import CodeNotLoaded
+from allinone.settings import describe, restore
 
 CONFIG, WEIGHTS, EXPERIMENT = "config.json", "model.safetensors", "experiment.json"
 
@@ -33,15 +32,14 @@ SIZE_TENSORS = {
 }
 """Tensors whose shapes give the sizes of a model, and their numbers of dimensions."""
 
-Built = TypeVar("Built")
-
 
 def config_values(model: AllInOne) -> dict[str, Any]:
     """Return what `config.json` says of a model and its heads."""
-    heads = {kind: asdict(head.config) for kind, head in heads_of(model).items()}
+    heads = {kind: describe(head.config, type(head.config)) for kind, head in heads_of(model).items()}
+    time = describe(model.config.time, type(model.config.time))
     return {
         "format": FORMAT,
-        "model": asdict(model.config) | {"time": {"kind": model.encoder.time.kind, **asdict(model.config.time)}},
+        "model": describe(model.config, ModelConfig) | {"time": {"kind": model.encoder.time.kind, **time}},
         "heads": {kind: fields for kind, fields in heads.items() if kind in HEADS},
         OWN: {kind: fields for kind, fields in heads.items() if kind not in HEADS},
     }
@@ -62,7 +60,7 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any], list[str]]:
     if unknown:
         raise ValueError(f"{path}: unknown heads {', '.join(unknown)}; there are: {', '.join(HEADS)}")
     configs = {
-        kind: from_json(known[kind].Config, fields, f"{path}: head {kind}")
+        kind: restore(fields, known[kind].Config, f"{path}: head {kind}")
         for kind, fields in (heads | own).items()
         if kind in known
     }
@@ -85,35 +83,13 @@ def _model_from_json(fields: Any, written: int, path: Path) -> ModelConfig:
         time = dict(fields["time"])
         kind = time.pop("kind", None)
         if not isinstance(kind, str) or kind not in TIMES:
-            files = ", ".join(code_of(path.parent)) or "the file that defines it"
-            raise ValueError(
-                f"{where}: time: unknown kind {kind!r}; there are: {', '.join(TIMES)}. If it is your own, import "
-                f"{files} before loading the checkpoint"
+            files = " ".join(code_of(path.parent)) or "the file that defines it"
+            raise CodeNotLoaded(
+                f"{where}.time: unknown kind {kind!r}; there are: {', '.join(TIMES)}. If it is your own, import "
+                f"{files} first; for a command: --code {files}"
             )
-        fields["time"] = from_json(TIMES[kind].Config, time, f"{where}: time")
-    return from_json(ModelConfig, fields, where)
-
-
-def from_json(kind: Callable[..., Built], fields: Any, where: str) -> Built:
-    """Build a frozen config from its JSON; lists become tuples.
-
-    Raises:
-        ValueError: a key is unknown, or its value has the wrong type or range; the message begins with `where`.
-    """
-    if not isinstance(fields, Mapping):
-        raise ValueError(f"{where}: expected an object, got {type(fields).__name__}")
-    types = get_type_hints(kind)
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
-    for name, value in values.items():
-        if name not in types:
-            raise ValueError(f"{where}: no such key as {name!r}; there are: {', '.join(types) or 'none'}")
-        if not fits(value, types[name]):
-            expected = types[name].__name__ if isinstance(types[name], type) else str(types[name])
-            raise ValueError(f"{where}: {name}: expected {expected.replace('typing.', '')}, got {reprlib.repr(value)}")
-    try:
-        return kind(**values)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: {error}") from error
+        fields["time"] = restore(time, TIMES[kind].Config, f"{where}.time")
+    return restore(fields, ModelConfig, where)
 
 
 def check_sizes(

@@ -59,17 +59,9 @@ def _is(value: Any, kind: Any) -> bool:
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a value read from JSON is of a type; a whole number is a float too, and has 64 bits at most."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return any(value == one and type(value) is type(one) for one in inner)
-    if origin in (Union, types.UnionType):
-        return any(fits(value, one) for one in inner)
-    if origin is tuple:
-        kinds = inner[:1] * len(value) if isinstance(value, tuple) and inner[1:] == (...,) else inner
-        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(fits, value, kinds))
-    if origin is dict:
-        return isinstance(value, dict) and all(fits(one, inner[1]) for one in value.values())
+    """Return whether a single value from JSON is of a type. A whole number is a float too, and has 64 bits at most."""
+    if get_origin(kind) is Literal:
+        return any(value == one and type(value) is type(one) for one in get_args(kind))
     if kind in (int, float) and type(value) is int:
         return abs(value) < 2**63
     return kind is Any or type(value) is kind or (kind is type(None) and value is None)

@@ -28,6 +28,10 @@ LOADED: dict[Path, tuple[str, ModuleType]] = {}
 """The files that were loaded, with their SHA-256 at that time."""
 
 
+class CodeNotLoaded(ValueError):
+    """Something was made with a user's own code, which has not been loaded."""
+
+
 def load_code(where: str) -> ModuleType:
     """Load a file (`my_idea.py`) or an importable module (`my_idea`); a file may import others in its folder.
 
@@ -94,7 +98,7 @@ def find_class(name: str) -> type:
         module = loaded_file(where)
         if module is None:
             way = "define it here first" if where == "__main__" else f"name its file with --code {where}"
-            raise ValueError(f"{name} is code of your own; {way}")
+            raise CodeNotLoaded(f"{name} is code of your own; {way}")
     found: Any = module
     for part in qualname.split("."):
         found = vars(found).get(part) if isinstance(found, type | ModuleType) else None

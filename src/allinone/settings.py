@@ -9,8 +9,6 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import jsonargparse
-
 from allinone.checks import did_you_mean, fits
 from allinone.own_code import class_name, find_class
 
@@ -101,16 +99,18 @@ def is_branch(value: Any) -> bool:
 
 def parse_value(key: str, kind: Any, text: str) -> Any:
     """Return the value of type `kind` that a user typed."""
+    import jsonargparse  # slow to import, and checkpoints are read with this module too
+
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--value", type=kind)
     try:
         return parser.parse_args([f"--value={text}"]).value
     except jsonargparse.ArgumentError as error:
-        raise ValueError(f"{key}: needs {type_name(kind)}, got {text!r}") from error
+        raise ValueError(f"{key}: expected {type_name(kind)}, got {text!r}") from error
 
 
 def type_name(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+    return kind.__qualname__ if isinstance(kind, type) else str(kind).replace("typing.", "")
 
 
 def describe(value: Any, declared: Any = None, where: str = "") -> Any:
@@ -148,7 +148,7 @@ def restore(value: Any, kind: Any, where: str) -> Any:
         ValueError: an unknown key or class, a value of the wrong type, or one that its config refuses.
     """
     origin, inner = get_origin(kind) or kind, get_args(kind)
-    wrong = ValueError(f"{where}: needs {type_name(kind)}, got {reprlib.repr(value)}")
+    wrong = ValueError(f"{where}: expected {type_name(kind)}, got {reprlib.repr(value)}")
     if origin in (Union, UnionType):
         return restore_one_of(value, inner, where, wrong)
     if isinstance(value, list):
@@ -193,7 +193,7 @@ def restore_config(value: Mapping[str, Any], kind: Any, where: str) -> Any:
     fields = dict(value)
     name = fields.pop("class", None)
     if name is None and not dataclasses.is_dataclass(kind):
-        raise ValueError(f"{where}: needs the name of its class")
+        raise ValueError(f"{where}: expected the name of a class")
     try:
         config: Any = kind if name is None else find_class(str(name))
     except ValueError as error:
@@ -210,7 +210,7 @@ def restore_config(value: Mapping[str, Any], kind: Any, where: str) -> Any:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
     if not is_a(made, kind):
-        raise ValueError(f"{where}: needs {type_name(kind)}, got {name}")
+        raise ValueError(f"{where}: expected {type_name(kind)}, got {name}")
     return made
 
 

@@ -134,7 +134,7 @@ def test_a_config_changed_by_hand_is_one_line_on_the_command_line(pretrained, tm
     with pytest.raises(SystemExit, match="2"):
         main(["export", str(folder), str(tmp_path / "x")])
     [line] = capsys.readouterr().err.splitlines()
-    assert line == f"allinone export: {folder / 'config.json'}: model: width: expected int, got 96.0"
+    assert line == f"allinone export: {folder / 'config.json'}: model.width: expected int, got 96.0"
 
 
 @pytest.mark.parametrize("content", ["", "{", "3", "[1, 2]", '{"red": "0"}', '{"red": null}', "[" * 9999, '"red"'])

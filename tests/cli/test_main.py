@@ -115,7 +115,7 @@ def test_convert_names_what_it_cannot_read(tmp_path, capsys):
 def test_errors_are_one_line_that_names_the_choices(tmp_path, capsys):
     assert "world_joint" in fails(capsys, "train", "nothing")
     assert "no such key" in fails(capsys, "train", "captioned", "--set", "optim.learning_rate=1")
-    assert "needs float" in fails(capsys, "train", "captioned", "--set", "optim.lr=fast")
+    assert "expected float" in fails(capsys, "train", "captioned", "--set", "optim.lr=fast")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "notes.txt").write_text("mine")
     assert "holds notes.txt" in fails(capsys, "evaluate", "run", "captioned", "--to", str(tmp_path / "taken"))

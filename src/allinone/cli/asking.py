@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from allinone.cli.own_code import OwnCode
 from allinone.cli.show import print_json, progress_bars, show_notes, show_table
 from allinone.progress import clock
 
@@ -51,7 +52,7 @@ class Asking:
             show_table(("from", "to", "answer", "probability"), rows, title=title)
 
 
-def ask(video: str, question: str, *, asking: Asking) -> None:
+def ask(video: str, question: str, *, asking: Asking, own: OwnCode) -> None:
     """Ask a question about a video. Prints the most probable answers of the model's list. A text with a [MASK] is
     filled in: "the man is [MASK] a ball".
 
@@ -59,16 +60,18 @@ def ask(video: str, question: str, *, asking: Asking) -> None:
         video: a video or image file
         question: an open question, or a text with one [MASK]
     """
+    own.load()
     asking.run(video, question, title=question)
 
 
-def classify(video: str, *, labels: str, asking: Asking) -> None:
+def classify(video: str, *, labels: str, asking: Asking, own: OwnCode) -> None:
     """Choose which of some labels describes a video best. The model needs no training for these labels.
 
     Args:
         video: a video or image file
         labels (A,B,C): texts, separated by commas
     """
+    own.load()
     asking.run(video, labels.split(","), title=video)
 
 
@@ -90,6 +93,7 @@ def serve(
     password_file: str | None = None,
     password: str | None = None,
     no_password: bool = False,
+    own: OwnCode,
 ) -> None:
     """Search and ask in a browser or over HTTP. By default only this machine can connect.
 
@@ -108,6 +112,7 @@ def serve(
     from allinone.apps.serve.limits import Limits
     from allinone.apps.serve.server import find_password, serve
 
+    own.load()
     serve(
         index,
         model,

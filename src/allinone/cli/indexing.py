@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from allinone.cli.own_code import OwnCode
 from allinone.cli.show import progress_bars, show_table
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def index(
     verbose: bool = False,
     adding: Adding,
     maintenance: Maintenance,
+    own: OwnCode,
 ) -> None:
     """Embed videos into a searchable index, and maintain it.
 
@@ -134,6 +136,7 @@ def index(
     if not (videos or maintenance):
         raise ValueError("nothing to do: give VIDEOS to add, or --verify, --remove, --compact, --check-recall, --stats")
     cluster = adding.cluster()
+    own.load()
     opened = VideoIndex.open(to, model, adding.segmentation())
     if videos:
         add(opened, videos, adding.threads, cluster, verbose)

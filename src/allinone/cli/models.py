@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from allinone.cli.own_code import OwnCode
+
 
 def convert(
     weights: str,
@@ -46,7 +48,7 @@ def convert(
     print("\n".join(report.abilities))
 
 
-def export(model: str, to: Path) -> None:
+def export(model: str, to: Path, *, own: OwnCode) -> None:
     """Export a model to ONNX files that work without torch. The outputs of each file are compared with torch's.
 
     Args:
@@ -55,5 +57,6 @@ def export(model: str, to: Path) -> None:
     """
     from allinone.apps.export import export
 
+    own.load()
     for exported in export(model, to):
         print(f"{exported.path}: differs from torch by {exported.difference:.1e} at most")

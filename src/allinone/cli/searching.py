@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from allinone.cli.own_code import OwnCode
 from allinone.cli.show import show_notes, show_table
 from allinone.progress import clock
 
@@ -65,6 +66,7 @@ def search(
     save_clips: Path | None = None,
     exact: bool = False,
     filters: Filters,
+    own: OwnCode,
 ) -> None:
     """Find the moments that a sentence describes.
 
@@ -94,6 +96,7 @@ def search(
     if bool(words) == (like is not None):
         raise ValueError("give words to search for, or --like EXAMPLE, and not both")
     where = filters.parsed()
+    own.load()
     opened = VideoIndex.open(index, model, text_only=like is None and not rerank)
     page: dict[str, Any] = {"top_k": top_k, "offset": offset, "where": where, "merge": not no_merge}
     if like is not None:

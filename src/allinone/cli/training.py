@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from allinone.cli.own_code import OwnCode
 from allinone.cli.show import progress_bars, show_comparisons, show_numbers, show_settings, show_tables
 from allinone.progress import is_first_process
 
@@ -30,11 +31,11 @@ def train(
     *,
     config: Path | None = None,
     set: Sequence[str] = (),
-    code: Sequence[str] = (),
     to: str | None = None,
     resume: bool = False,
     show: bool = False,
     show_json: bool = False,
+    own: OwnCode,
 ) -> None:
     """Train a named experiment. Under torchrun the same command trains on many GPUs:
 
@@ -46,7 +47,6 @@ def train(
         config (FILE): instead of a name: JSON of `--show-json`, or the experiment.json of a checkpoint
         set (KEY=VALUE): change settings, for example optim.lr=3e-5 data.root=my_clips model.num_frames=8; an unknown
             key lists all
-        code (FILE.py): with --config: your own code that it uses
         to (DIR): folder of the run (default: runs/EXPERIMENT)
         resume: continue from the newest checkpoint in that folder
         show: print all settings instead of training
@@ -55,14 +55,12 @@ def train(
     from allinone.experiment import describe_experiment, override, train
     from allinone.experiments import find, read_experiment, short_name
     from allinone.files.reading import read_json
-    from allinone.own_code import load_code
     from allinone.train.run import TrainingDiverged
     from allinone.train.signals import TrainingInterrupted
 
     if (experiment is None) == (config is None):
         raise ValueError("name one experiment, or the JSON of one with --config")
-    for file in code:
-        load_code(file)
+    own.load()
     if config is not None:
         made, name = read_experiment(read_json(config), config), config.stem
     else:
@@ -89,7 +87,6 @@ def evaluate(
     experiment: str | None = None,
     *,
     set: Sequence[str] = (),
-    code: Sequence[str] = (),
     only: Sequence[str] = (),
     frames: int | None = None,
     views: int | None = None,
@@ -98,6 +95,7 @@ def evaluate(
     blind: bool = False,
     single_frame: bool = False,
     shuffle_frames: bool = False,
+    own: OwnCode,
 ) -> None:
     """Evaluate a checkpoint with the evaluators of a named experiment. Writes a folder with scores and their
     confidence intervals, the prediction for each sample, and files for the servers of public benchmarks.
@@ -109,7 +107,6 @@ def evaluate(
         checkpoint: checkpoint folder, run folder or hub id
         experiment: as for `allinone train` (default: the one that made the checkpoint, with its settings)
         set (KEY=VALUE): change settings, as for `allinone train`
-        code (FILE.py): your own code that the checkpoint uses
         only (NAME): some of the evaluators, for example `test` (default: all)
         frames: frames of a clip (default: as in the experiment)
         views: clips of each video, over which scores are averaged (default: as in the experiment)
@@ -124,10 +121,8 @@ def evaluate(
     from allinone.evaluators.results import default_folder
     from allinone.experiment import evaluate, override, with_evaluators, with_views
     from allinone.experiments import experiment_of, find, short_name
-    from allinone.own_code import load_code
 
-    for file in code:
-        load_code(file)
+    own.load()
     made = experiment_of(checkpoint) if experiment is None else find(experiment)
     name = "as_trained" if experiment is None else experiment
     settings = [*set] if frames is None else [*set, f"model.num_frames={frames}"]

@@ -12,7 +12,7 @@ from allinone.checkpoint_config import EXPERIMENT
 from allinone.checks import did_you_mean
 from allinone.experiment import Experiment
 from allinone.files.reading import read_json
-from allinone.own_code import load_code, loaded_file, warn_of_other_code
+from allinone.own_code import CodeNotLoaded, load_code, loaded_file, warn_of_other_code
 from allinone.settings import restore
 
 MODULES = ("captioned", "pretrain", "questions", "recognition", "retrieval", "world", "zero_shot")
@@ -59,7 +59,7 @@ def read_experiment(description: Mapping[str, Any], where: str | Path) -> Experi
     code: Any = description.get("code", {})
     missing = [name for name in code if loaded_file(name) is None]
     if missing:
-        raise ValueError(f"{where}: made with code of your own; name its file with --code {missing[0]}")
+        raise CodeNotLoaded(f"{where}: made with code of your own; name its file with --code {missing[0]}")
     warn_of_other_code(code, str(where))
     return restore(fields, Experiment, str(where))
 

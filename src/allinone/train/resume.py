@@ -21,11 +21,11 @@ from allinone.checkpoint import (
     read_checkpoint,
     step_folders,
 )
-from allinone.checkpoint_config import CONFIG, EXPERIMENT, from_json
+from allinone.checkpoint_config import CONFIG, EXPERIMENT
 from allinone.files.reading import read_json
 from allinone.files.tensors import CHECKSUM, load_tensors
 from allinone.files.whole import recover, set_aside, write_json
-from allinone.settings import flatten
+from allinone.settings import flatten, restore
 from allinone.train.world import World
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class State:
         written = fields.pop(CHECKSUM, None)
         if written not in (None, checksum(fields)) or "step" not in fields:
             raise ValueError(f"{path}: damaged: differs from the file that was saved")
-        return from_json(cls, fields, str(path))
+        return restore(fields, cls, str(path))
 
 
 def checksum(fields: Mapping[str, Any]) -> str:
