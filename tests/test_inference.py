@@ -304,7 +304,7 @@ def test_what_is_no_video_text_view_or_device_is_one_error(predictor: Predictor,
             predictor.embed_video(videos[0], num_views=num_views)
     for text in ("a \ud800", "caf\udce9"):  # of JSON; of a command line that is no UTF-8
         for read in (predictor.embed_text, predictor.notes):
-            with pytest.raises(ValueError, match="a text is wanted, got one with halves of characters"):
+            with pytest.raises(ValueError, match="expected a text, got one with halves of characters"):
                 read([text])
     for device in ("tpux", "cuda:99"):
         with pytest.raises(ValueError, match=device):

@@ -1,4 +1,4 @@
-"""What all configs and all names that users type are checked with: `Literal` fields, types, and "did you mean"."""
+"""Check configs and names that users type: `Literal` fields, types from JSON, "did you mean"."""
 
 import difflib
 import types
@@ -8,10 +8,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
 def check_literals(config: Any) -> None:
-    """Check every field of a dataclass whose type has a `Literal` in it; call it in `__post_init__`.
+    """Check every field of a dataclass with a `Literal` in its type; call it in `__post_init__`.
 
-    Python does not look at annotations, so `Config(mode="Joint")` would pass, and whatever is compared with "joint"
-    would take the other way.
+    Python does not check annotations: `Config(mode="Joint")` would pass, and every `mode == "joint"` would be False.
 
     Raises:
         ValueError: the value is none of the choices.
@@ -26,14 +25,14 @@ def check_literals(config: Any) -> None:
 
 
 def literals(kind: Any) -> tuple[Any, ...]:
-    """Every choice of every `Literal` inside a type."""
+    """Return every choice of every `Literal` inside a type."""
     if get_origin(kind) is Literal:
         return get_args(kind)
     return tuple(choice for part in get_args(kind) for choice in literals(part))
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is one of the choices of a type; types without a `Literal` are not looked at."""
+    """Return whether a value is one of the choices of a type; types without a `Literal` are not checked."""
     if not literals(kind):
         return True
     parts = get_args(kind)
@@ -41,7 +40,7 @@ def _fits(value: Any, kind: Any) -> bool:
         case origin if origin is Literal:
             return value in parts
         case origin if origin in (Union, types.UnionType):
-            # Here the other types count too: None is no choice of `Literal["a"] | int`.
+            # The other types count too: None is no choice of `Literal["a"] | int`.
             return any(_fits(value, part) if literals(part) else _is(value, part) for part in parts)
         case origin if isinstance(value, Mapping):
             return all(_fits(k, parts[0]) and _fits(v, parts[1]) for k, v in value.items())
@@ -68,9 +67,9 @@ def fits(value: Any, kind: Any) -> bool:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """A hint for an error about an unknown name: "did you mean captioned? ", or nothing where none is close.
+    """Return a hint for an error about an unknown name, "did you mean captioned? ", or "" if none is close.
 
-    Capitals, hyphens and the like do not matter.
+    Capitals, hyphens and other marks do not matter.
     """
     plainly = {plain(known): known for known in names}
     near = difflib.get_close_matches(plain(name), plainly, n=1)
@@ -78,11 +77,12 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def plain(name: str) -> str:
+    """Return the letters and digits of a name in lower case."""
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def is_whole(text: str) -> bool:
-    """Whether it can be written: JSON and command lines may hold halves of characters (surrogates)."""
+    """Return whether a text can be encoded; JSON and command lines may hold halves of characters (surrogates)."""
     if text.isascii():
         return True
     try:

@@ -52,11 +52,8 @@ def load(
     """
     digest, place = None, choose_device(device)
     if text_only and num_frames is None:
-        (checkpoint, digest), place, precision = (
-            load_text_side(source),
-            None,
-            "float32",
-        )  # on the CPU
+        checkpoint, digest = load_text_side(source)
+        place, precision = None, "float32"  # stays on the CPU
     else:
         checkpoint = load_checkpoint(source, num_frames)
     resize: Any = checkpoint.experiment

@@ -1,13 +1,13 @@
-"""How our processes start.
+"""Start processes that do not import from the current folder.
 
 Python puts the current folder first on the import path of `python -c` and `python -m`, and multiprocessing starts its
-servers like this. A file called `random.py` in a folder of downloads would run there. No process of ours has that
+servers like this. A file called `random.py` in a folder of downloads would run there. So no process of ours has that
 folder on its path, unless PYTHONPATH names it.
 """
 
 from __future__ import annotations
 
-# What is imported before `leave_current_folder` is called may come from there: only what Python itself starts with.
+# Imports before the call of `leave_current_folder` may come from that folder, so only modules that Python has loaded.
 import os
 import sys
 from contextlib import contextmanager
@@ -18,17 +18,19 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
 OWN_FOLDERS = {os.path.dirname(os.path.dirname(__file__)), os.path.dirname(os.__file__)}
-"""Where this package and the standard library are: one may be the current folder."""
+"""Folders of this package and of the standard library; one of them may be the current folder."""
 
 
 def named_folders() -> list[str]:
-    """The entries of PYTHONPATH. An empty one, as in `PYTHONPATH=$PYTHONPATH:/mine`, means the current folder by
-    accident and is left out."""
+    """Return the entries of PYTHONPATH, without empty ones.
+
+    An empty entry means the current folder, mostly by accident, as in `PYTHONPATH=$PYTHONPATH:/mine`.
+    """
     return [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
 
 
 def leave_current_folder() -> None:
-    """Take the current folder off the import path of this process."""
+    """Remove the current folder from the import path of this process."""
     try:
         here = os.getcwd()
     except FileNotFoundError:
@@ -39,7 +41,7 @@ def leave_current_folder() -> None:
 
 @contextmanager
 def without_current_folder() -> Iterator[None]:
-    """Python processes that are started inside do not have the current folder on their import path."""
+    """Keep the current folder off the import path of Python processes that are started meanwhile."""
     path, names = sys.path.copy(), ("PYTHONSAFEPATH", "PYTHONPATH")
     before = {name: os.environ.get(name) for name in names}
     try:
@@ -55,7 +57,7 @@ def without_current_folder() -> Iterator[None]:
 
 
 def forkserver(preload: Sequence[str] = ()) -> BaseContext:
-    """Start processes by a server that has imported `preload`: they inherit no threads and no pipes of others."""
+    """Return a context that starts processes by a server with `preload` imported: they inherit no threads and pipes."""
     from multiprocessing import get_context
     from multiprocessing.forkserver import ensure_running
 
@@ -67,10 +69,10 @@ def forkserver(preload: Sequence[str] = ()) -> BaseContext:
 
 
 def worker_context(preload: Sequence[str] = ()) -> BaseContext:
-    """How processes that need much of this one's memory start.
+    """Return the context for processes that need much of this one's memory.
 
-    On Linux they are forked, and share it. LanceDB's threads do not survive a fork, so once it is loaded, and
-    elsewhere, they are started anew, by a server that has imported `preload`.
+    On Linux they are forked, and share the memory. LanceDB's threads do not survive a fork, so once it is loaded, and
+    on other systems, a server with `preload` imported starts them.
     """
     from multiprocessing import get_context
 

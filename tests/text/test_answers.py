@@ -60,7 +60,7 @@ def test_a_vocabulary_survives_json():
 
 @pytest.mark.parametrize(
     ("answers", "message"),
-    [((), "at least one"), (("Blue",), "not normalised: 'Blue'"), (("a", "a"), "twice: 'a'"), (("",), "normalised")],
+    [((), "at least one"), (("Blue",), "not normalized: 'Blue'"), (("a", "a"), "twice: 'a'"), (("",), "normalized")],
 )
 def test_a_vocabulary_that_could_confuse_labels_is_refused(answers: tuple[str, ...], message: str):
     with pytest.raises(ValueError, match=message):

@@ -217,7 +217,7 @@ def test_files_that_are_no_wordpiece_tokenizer_are_refused(tmp_path: Path):
 
 
 def test_one_text_instead_of_a_list_is_refused(small: Tokenizer):
-    with pytest.raises(TypeError, match="a list of texts is wanted"):
+    with pytest.raises(TypeError, match="expected a list of texts"):
         small.tokenize("a dog")
     with pytest.raises(ValueError, match="max_len must leave room"):
         small.tokenize(["a"], max_len=1)

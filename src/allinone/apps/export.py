@@ -1,10 +1,14 @@
-"""A model to a folder that works without torch and without us: what `allinone export` does.
+"""Export a model to a folder that works without torch and this package (`allinone export`).
 
-`video.onnx` embeds clips and `text.onnx` texts (unit vectors of the shared space); `joint_<head>.onnx` says what a head
-on the pooled feature says of pairs of a clip and a text. Each is checked against torch. Frames go in as uint8; a batch
-may have any size and texts any length that the model has positions for. Beside them lie `tokenizer.json`,
-`preprocess.json` (what is done to videos and texts, and what comes out: answers, classes, temperature) and
-`example.py`, which does it.
+video.onnx           embeds clips: unit vectors of the shared space
+text.onnx            embeds texts in the same space
+joint_<head>.onnx    a head's output for pairs of a clip and a text, from the pooled feature
+tokenizer.json       the vocabulary
+preprocess.json      how videos and texts become inputs, and the meaning of outputs (answers, classes, temperature)
+example.py           a script that does it
+
+Each ONNX file is checked against torch. Frames are uint8; a batch may have any size, and texts any length that the
+model has positions for.
 """
 
 import json
@@ -31,7 +35,7 @@ from allinone.video.source import TOLERANCE_SEC
 
 TOLERANCE = 1e-4
 INPUTS = {"frames": {0: "batch"}, "text_ids": {0: "batch", 1: "length"}, "text_mask": {0: "batch", 1: "length"}}
-"""What goes in, and the names of its sizes that are free."""
+"""Inputs, and the names of their dimensions of any size."""
 EXAMPLE = Path(__file__).with_name("export_example.py")
 
 Function = Callable[[Tensor], Tensor]
@@ -39,7 +43,7 @@ Function = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Exported:
-    """A file, and the largest difference of its output from torch's, on a batch of another size than it was made on."""
+    """A file, and the largest difference of its output from torch's, on a batch of another size than the traced one."""
 
     path: Path
     difference: float
@@ -72,7 +76,7 @@ class OnText(nn.Module):
 class OnPairs(nn.Module):
     """A function of the pooled joint feature.
 
-    The random order of patches, if the model has one, is that of evaluation, and is written into the file.
+    A random order of patches, if the model has one, is that of evaluation, and a constant of the file.
     """
 
     def __init__(self, model: AllInOne, function: Function):
@@ -99,12 +103,13 @@ WRAPPERS: dict[Input, Callable[[AllInOne, Function], nn.Module]] = {"video": OnV
 
 
 def export(model: AllInOne | Predictor | str | Path, folder: str | Path) -> list[Exported]:
-    """Write a file for each thing that the heads of a model (or checkpoint) can say. Float32, on the CPU.
+    """Write a file for each output of the heads of a model (or checkpoint), in float32 for any CPU.
 
-    A model alone has no tokenizer, so the folder has none either.
+    A bare `AllInOne` has no tokenizer, so the folder has none either.
 
     Raises:
-        ValueError: a file does not say what torch says, or no head of the model can be exported.
+        ValueError: the outputs of a file differ from torch's, or no head of the model can be exported.
+        ImportError: the extra `export` is not installed.
     """
     try:
         runtime: Any = import_module("onnxruntime")
@@ -136,7 +141,7 @@ def export(model: AllInOne | Predictor | str | Path, folder: str | Path) -> list
 
 
 def preprocessing(predictor: Predictor) -> dict[str, Any]:
-    """What is done to videos and texts before the model, and what its outputs are, as data."""
+    """Return how videos and texts become inputs of the model, and the meaning of its outputs, as data."""
     config, transform, tokenizer = predictor.model.config, predictor.data.transform, predictor.tokenizer
     return {
         "frames": {
@@ -191,6 +196,7 @@ def parts(model: AllInOne) -> dict[str, tuple[nn.Module, tuple[str, ...]]]:
 
 
 def write(model: AllInOne, part: nn.Module, names: Sequence[str], path: Path) -> None:
+    """Trace a module and write it as ONNX."""
     traced = some_inputs(model, batch=2, length=5)
     with quiet():
         program = torch.onnx.export(
@@ -208,7 +214,7 @@ def write(model: AllInOne, part: nn.Module, names: Sequence[str], path: Path) ->
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what the exporter says of its own insides: packages that are not needed, constants that it leaves."""
+    """Silence messages of the exporter about itself: optional packages, constants that it does not fold."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -223,7 +229,7 @@ def quiet() -> Iterator[None]:
 
 
 def difference(runtime: Any, model: AllInOne, part: nn.Module, names: Sequence[str], path: Path) -> float:
-    """The largest one between what a file says and what torch says; ValueError where it is above TOLERANCE."""
+    """Return the largest difference between a file's outputs and torch's. ValueError if it is above TOLERANCE."""
     inputs = some_inputs(model, batch=3, length=8)
     with torch.inference_mode():
         wanted = part(*(inputs[name] for name in names))
@@ -236,7 +242,7 @@ def difference(runtime: Any, model: AllInOne, part: nn.Module, names: Sequence[s
 
 
 def some_inputs(model: AllInOne, batch: int, length: int) -> dict[str, Tensor]:
-    """Random ones; the first text is shorter than the others."""
+    """Return random inputs; the first text is shorter than the others."""
     config, rng = model.config, torch.Generator().manual_seed(batch)
     length = min(length, config.max_text_len)
     shape = (batch, config.num_frames, 3, config.image_size, config.image_size)

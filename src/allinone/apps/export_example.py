@@ -1,6 +1,6 @@
 """Embed a video and texts with the files of this folder: python example.py clip.mp4 "a dog catches a ball" ...
 
-Needs onnxruntime, av, numpy and tokenizers. `preprocess.json` says what is done to videos and texts.
+Needs onnxruntime, av, numpy and tokenizers. `preprocess.json` describes the steps below.
 """
 
 import json
@@ -18,12 +18,13 @@ SPEC = json.loads((FOLDER / "preprocess.json").read_text(encoding="utf-8"))
 
 
 def run(name: str, **inputs: np.ndarray) -> np.ndarray:
+    """Run one of the ONNX files."""
     session = onnxruntime.InferenceSession(FOLDER / name, providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, inputs)[0])
 
 
 def read_clip(path: str) -> np.ndarray:
-    """Of each equal part of the video the frame shown in its middle: uint8 [1, count, 3, crop, crop]."""
+    """Return the frame in the middle of each equal part of the video: uint8 [1, count, 3, crop, crop]."""
     with av.open(path) as film:
         stream: Any = film.streams.best("video")
         start = (film.start_time or 0) / av.time_base
@@ -41,7 +42,7 @@ def read_clip(path: str) -> np.ndarray:
 
 
 def square(frame: av.VideoFrame, pixel_aspect: float) -> np.ndarray:
-    """The upright central square of a frame, as the model takes it."""
+    """Return the upright central square of a frame, as the model takes it."""
     short_side, crop = SPEC["resize"]["short_side"], SPEC["resize"]["crop"]
     width, height = round(frame.width * max(1, pixel_aspect)), round(frame.height / min(1, pixel_aspect))
     if (short := min(width, height)) > short_side:
@@ -53,7 +54,7 @@ def square(frame: av.VideoFrame, pixel_aspect: float) -> np.ndarray:
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Bilinear with antialiasing, in whole numbers: columns first, then rows, each rounded to 8 bits."""
+    """Resize (bilinear, antialiased) in integers as Pillow and torch do: columns, then rows, each rounded to 8 bits."""
     for axis in (1, 0) if pixels.shape[0] != size else ():
         scale = pixels.shape[axis] / size
         support = max(1.0, scale)
@@ -68,7 +69,7 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def read_texts(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids [N, L], padded to the longest text, and the mask that is True where a token is real."""
+    """Return token ids [N, L], padded to the longest text, and the mask that is True where a token is real."""
     spec, tokenizer = SPEC["text"], Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
     rows = [tokenizer.encode(text).ids for text in texts]
     rows = [row if len(row) <= spec["max_len"] else [*row[: spec["max_len"] - 1], spec["sep_id"]] for row in rows]

@@ -1,4 +1,4 @@
-"""One process at a time writes to a folder: a lock that the kernel releases when its holder ends, however it ends."""
+"""A lock for folders that one process at a time may write; the kernel releases it when its process ends."""
 
 import errno
 import logging
@@ -11,7 +11,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
-"""Answers of file systems without locks, for example Lustre mounted without `flock`."""
+"""Errors of file systems without locks, for example Lustre mounted without `flock`."""
 
 _held: set[int] = set()
 """Descriptors of the locks that this process holds."""
@@ -22,24 +22,24 @@ def only_process(folder: str | Path, lock: Path | None = None, wait: bool = Fals
     """Hold the lock of an output folder.
 
     Args:
-        folder: named in errors. It need not exist, and may be replaced meanwhile.
-        lock: the lock file; `.NAME.lock` beside the folder by default. It is removed at the end; the file that a
-            killed process left does not hold the next one up.
+        folder: named in errors. It may be missing, and may be replaced meanwhile.
+        lock: the lock file; by default `.NAME.lock` in the folder above. It is removed at the end; a file that a
+            killed process left does not block the next process.
         wait: wait for other processes instead of raising.
 
     Raises:
-        ValueError: someone else holds it, in another process or in this one; the message names the process.
+        ValueError: it is held, by another process or in this one; the message names the process.
     """
     if os.name != "posix":
         yield
         return
-    folder = Path(os.path.realpath(folder))  # by whatever link it was named
+    folder = Path(os.path.realpath(folder))  # the same lock for every link to it
     lock = lock or folder.with_name(f".{folder.name}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _acquire(folder, lock, wait)
     _held.add(descriptor)
     try:
-        with suppress(OSError):  # on a full disk the lock holds all the same
+        with suppress(OSError):  # on a full disk it is locked without a name in it
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield
@@ -67,7 +67,7 @@ def _acquire(folder: Path, lock: Path, wait: bool) -> int:
                 return descriptor
             os.close(descriptor)
             raise
-        # The holder before may have removed the file after it was opened here: then what is locked has no name.
+        # The holder before may have removed the file after it was opened here. Then nobody else would see this lock.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
                 return descriptor
@@ -75,7 +75,7 @@ def _acquire(folder: Path, lock: Path, wait: bool) -> int:
 
 
 def _close_in_child() -> None:
-    """A lock belongs to the open file, which a forked child shares: a child that outlives us would keep it."""
+    """Close the locks in a forked child: it shares the open file, and would keep the lock after its parent ends."""
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()

@@ -1,4 +1,4 @@
-"""Answers of open questions: the closed list that a classifier chooses from, and when two answers are the same."""
+"""Answers of open questions: the closed list that a classifier chooses from, and how answers are compared."""
 
 import re
 import unicodedata
@@ -11,9 +11,9 @@ from allinone.types import IGNORE
 
 
 def normalize_answer(answer: str) -> str:
-    """Lower case, compatible characters unified (NFKC), single spaces, no full stop or other mark at the end.
+    """Return an answer in lower case, with compatible characters unified (NFKC), single spaces and no mark at the end.
 
-    Articles and number words stay: data sets disagree about them, and their scorers see to it.
+    Articles and number words stay, because data sets disagree about them; their own scorers handle these.
     """
     words = unicodedata.normalize("NFKC", answer).lower().split()
     return " ".join(words).rstrip(" .,;:!?")
@@ -38,22 +38,22 @@ VQA_SPELLING = {"somebody'd": "somebodyd"} | {
     for word in VQA_CONTRACTIONS.split()
     for mark in re.finditer("'", word)
 }
-"""Each contraction that lacks one apostrophe, and what it should be."""
+"""Contractions without one of their apostrophes, and the right spelling."""
 
 
 def normalize_vqa_answer(answer: str) -> str:
-    """An answer as the official evaluation of VQAv2 compares it (vqaEval.py), with its peculiarities.
+    """Normalize an answer as the official evaluation of VQAv2 does (vqaEval.py), with its peculiarities.
 
-    A mark becomes a space, or nothing where it stands beside a space or the answer has a comma between digits. Full
-    stops before anything but a digit go, as do articles; `none` to `ten` become digits; contractions get their
-    apostrophe. The evaluation normalises people's answers too, where these differ (old versions: marks).
+    A mark becomes a space, or nothing if it is next to a space or if the answer has a comma between digits. Full stops
+    are removed unless a digit follows, and so are articles; `none` to `ten` become digits; contractions get their
+    apostrophe. The evaluation also normalizes the annotators' answers if they differ (old versions: only marks).
     """
     answer = answer.replace("\n", " ").replace("\t", " ").strip()
     has_number = re.search(r"\d,\d", answer) is not None
     text = answer
     for mark in VQA_MARKS:
-        beside_space = f"{mark} " in answer or f" {mark}" in answer
-        text = text.replace(mark, "" if beside_space or has_number else " ")
+        is_at_space = f"{mark} " in answer or f" {mark}" in answer
+        text = text.replace(mark, "" if is_at_space or has_number else " ")
     words = re.sub(r"\.(?!\d)", "", text).lower().split()
     words = [VQA_NUMBERS.get(word, word) for word in words]
     return " ".join(VQA_SPELLING.get(word, word) for word in words if word not in ("a", "an", "the"))
@@ -61,7 +61,7 @@ def normalize_vqa_answer(answer: str) -> str:
 
 @dataclass(frozen=True)
 class AnswerVocabulary:
-    """Normalised answers, each once; the place of an answer is its label."""
+    """Normalized answers, each once; the index of an answer is its label."""
 
     answers: tuple[str, ...]
 
@@ -71,7 +71,7 @@ class AnswerVocabulary:
         odd = [a for a in self.answers if a != normalize_answer(a) or not a]
         if odd:
             raise ValueError(
-                f"answers that are not normalised: {', '.join(map(repr, odd[:5]))}; use AnswerVocabulary.build"
+                f"answers that are not normalized: {', '.join(map(repr, odd[:5]))}; use AnswerVocabulary.build"
             )
         if len(set(self.answers)) < len(self.answers):
             twice = [a for a, count in Counter(self.answers).items() if count > 1]
@@ -79,7 +79,7 @@ class AnswerVocabulary:
 
     @classmethod
     def build(cls, answers: Iterable[str], max_size: int | None = None) -> "AnswerVocabulary":
-        """The most frequent answers first, equally frequent ones by alphabet; at most `max_size` of them."""
+        """Collect at most `max_size` answers, the most frequent first, equally frequent ones in alphabetical order."""
         counts = Counter(filter(None, map(normalize_answer, answers)))
         if not counts:
             raise ValueError("no answers to build a vocabulary from")
@@ -91,8 +91,9 @@ class AnswerVocabulary:
 
     @cached_property
     def labels(self) -> dict[str, int]:
+        """The label of each answer."""
         return {answer: label for label, answer in enumerate(self.answers)}
 
     def index(self, answer: str) -> int:
-        """The label of an answer; `IGNORE` if the vocabulary does not have it."""
+        """Return the label of an answer; `IGNORE` if it is out of vocabulary."""
         return self.labels.get(normalize_answer(answer), IGNORE)

@@ -1,22 +1,22 @@
-"""What a model cannot read of a text: words that its vocabulary lacks, and the end of a text that is too long."""
+"""Notes on texts that a model cannot read in full: words out of its vocabulary, and ends that are cut off."""
 
 import unicodedata
 
 from allinone.text.tokenizer import Tokenizer, check_text
 
 MAX_WORDS, MAX_CHARS = 8, 40
-"""So many unknown words are named, and of a word or text so many characters are shown."""
+"""Limits of a note: unknown words that are listed, and characters shown of a word or text."""
 
 
 def notes_on(tokenizer: Tokenizer, text: str, max_len: int) -> list[str]:
-    """Sentences about a text of which a model that reads `max_len` tokens misses something; none where it reads all.
+    """Return sentences about what a model that reads `max_len` tokens misses of a text; none if it reads everything.
 
-    Punctuation does not count as words: a vocabulary without "!" loses little.
+    Punctuation does not count as words, because a vocabulary without "!" loses little.
     """
     check_text(text)
     encoded, notes = tokenizer.backend.encode(text), []
     is_cut = len(encoded.ids) > max_len
-    # The last token that is read of a cut text is [SEP].
+    # Of a cut text, the last token that is read is [SEP].
     num_read = max_len - 1 if is_cut else len(encoded.ids)
     words: dict[int, str] = {}
     unknown: set[int] = set()
@@ -49,4 +49,5 @@ def notes_on(tokenizer: Tokenizer, text: str, max_len: int) -> list[str]:
 
 
 def short(text: str) -> str:
+    """Return the beginning of a long text, followed by dots."""
     return text if len(text) <= MAX_CHARS else f"{text[: MAX_CHARS - 3]}..."

@@ -1,7 +1,7 @@
-"""Text to tokens as BERT makes them: `[CLS] words [SEP]`, in lower case, without accents, rare words in pieces.
+"""Text to BERT's tokens: `[CLS] words [SEP]`, in lower case, without accents, rare words in pieces (WordPiece).
 
-The vocabulary is a released one (`vocab.txt`) or a WordPiece trained on the user's captions; a checkpoint keeps it as
-`tokenizer.json`.
+The vocabulary is a released one (`vocab.txt`) or one trained on the user's captions. A checkpoint keeps it as
+`tokenizer.json`. Source: https://arxiv.org/abs/1810.04805, section 3.
 """
 
 import os
@@ -22,7 +22,7 @@ from torch import Tensor
 from allinone.checks import is_whole
 from allinone.files.reading import check_readable
 
-# The backend's own threads do not go together with the processes that a loader forks; one thread is fast enough.
+# The backend's threads would not survive the forks of a data loader; one thread is fast enough.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -32,15 +32,18 @@ MAX_SEEN = 100_000
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(?<!\.txt)")
 PROBE = f"a dog, {MASK} \u0416\u72d7 " + "x" * 1000
-"""A text with words that are known, unknown and too long."""
+"""A text to check tokenizer files with: words that are known, unknown and too long."""
 
 
 class Tokenizer:
-    """A WordPiece vocabulary at work. Make one with `from_vocab`, `train` or `load`.
+    """A WordPiece tokenizer. Make one with `from_vocab`, `train` or `load`.
 
-    A special token spelled out in a text (`a [MASK] barks`) is that token, as in BERT. `tokens` is the vocabulary in
-    the order of its ids; `special_ids` stand for no piece of text (the five special tokens, and BERT's unused ones);
-    `is_word_start` [V] is True where a word begins: pieces without `##` that are not special.
+    A special token spelled out in a text (`a [MASK] barks`) becomes that token, as in BERT.
+
+    Attributes:
+        tokens: the vocabulary in the order of its ids.
+        special_ids: ids that are no piece of text: the five special tokens, and BERT's unused ones.
+        is_word_start: True for tokens that begin a word: pieces without `##` that are not special.
     """
 
     tokens: tuple[str, ...]
@@ -65,7 +68,7 @@ class Tokenizer:
 
     @classmethod
     def from_vocab(cls, vocab: str | Path) -> "Tokenizer":
-        """From an uncased BERT vocabulary: a `vocab.txt`, a folder that holds one, or a hub id.
+        """Read an uncased BERT vocabulary: a `vocab.txt`, a folder with one, or a hub id.
 
         The network is used only for a string such as `google-bert/bert-base-uncased` that is no local path.
         """
@@ -80,7 +83,7 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int = 8000) -> "Tokenizer":
-        """Train a vocabulary of at most `vocab_size` words and pieces of words of these texts.
+        """Train a vocabulary of at most `vocab_size` words and pieces of words on these texts.
 
         The same texts give the same vocabulary, in any order and on any machine. They are read twice; anything but an
         iterator is not kept in memory, since there may be millions of texts.
@@ -92,10 +95,10 @@ class Tokenizer:
             raise ValueError("the texts hold no word to train a vocabulary on")
         if len(alone) > vocab_size:
             raise ValueError(
-                f"vocab_size {vocab_size} is too small: special tokens and single characters alone are {len(alone)}"
+                f"vocab_size {vocab_size} is too small: the special tokens and single characters are {len(alone)}"
             )
-        # The trainer numbers characters inside words in an order that changes from run to run, and breaks ties by
-        # number; naming them in order, as if special, fixes both. A clean backend then takes over the vocabulary.
+        # The trainer gives characters inside words ids in an order that changes from run to run, and breaks ties by
+        # id. Listing them in order as if they were special fixes both; a clean backend then takes the vocabulary.
         trainer = trainers.WordPieceTrainer(
             vocab_size=vocab_size, special_tokens=list(alone), min_frequency=2, show_progress=False
         )
@@ -105,7 +108,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """From a `tokenizer.json`, or the checkpoint folder that holds it."""
+        """Read a `tokenizer.json`, or that of a checkpoint folder. ValueError if it is none that can be used."""
         path = Path(path)
         path = path / FILE_NAME if path.is_dir() else path
         if not path.is_file():
@@ -125,7 +128,7 @@ class Tokenizer:
         return tokenizer
 
     def check(self) -> None:
-        """ValueError where texts do not become `[CLS] tokens of the vocabulary [SEP]`: a file can ask for anything."""
+        """Raise ValueError unless texts become `[CLS] tokens of the vocabulary [SEP]`; a file can ask for anything."""
         try:
             empty, some = (e.ids for e in self.backend.encode_batch_fast(["", PROBE]))
         except Exception as error:  # the backend raises plain Exception
@@ -153,9 +156,9 @@ class Tokenizer:
         return self.backend.get_vocab_size()
 
     def tokenize(self, texts: Sequence[str], max_len: int | None = None) -> list[list[int]]:
-        """Ids of each text, unpadded: all of them, or at most `max_len` (`cut`). An empty text is [CLS] [SEP]."""
+        """Return the token ids of each text, unpadded, at most `max_len` (see `cut`). An empty text is [CLS] [SEP]."""
         if isinstance(texts, str):
-            raise TypeError(f"a list of texts is wanted, got the text {texts!r}")
+            raise TypeError(f"expected a list of texts, got the text {texts!r}")
         texts = list(texts)
         for text in texts:
             check_text(text)
@@ -163,7 +166,7 @@ class Tokenizer:
         return list(encoded) if max_len is None else [self.cut(ids, max_len) for ids in encoded]
 
     def cut(self, ids: list[int], max_len: int) -> list[int]:
-        """The first ids of a text that is longer than `max_len`; it keeps its [SEP]."""
+        """Return at most `max_len` ids of a text; a longer one keeps its [SEP] at the end."""
         if max_len < 2:
             raise ValueError(f"max_len must leave room for [CLS] and [SEP], got {max_len}")
         return ids if len(ids) <= max_len else [*ids[: max_len - 1], self.sep_id]
@@ -171,22 +174,22 @@ class Tokenizer:
     def encode(
         self, texts: Sequence[str], max_len: int | None = None
     ) -> tuple[Int[Tensor, "B L"], Bool[Tensor, "B L"]]:
-        """Ids and mask (True where a token is real), padded to the longest of these texts."""
+        """Return ids and mask (True where a token is real), padded to the longest of these texts."""
         return pad(self.tokenize(texts, max_len), self.pad_id)
 
     def decode(self, ids: Int[Tensor, "B L"]) -> list[str]:
-        """Texts in lower case; padding, [CLS] and [SEP] left out, [MASK] and [UNK] shown."""
+        """Return texts in lower case, without padding, [CLS] and [SEP]; [MASK] and [UNK] are shown."""
         frame = {self.pad_id, self.cls_id, self.sep_id}
         rows = [[i for i in row if i not in frame] for row in ids.tolist()]
         return self.backend.decode_batch(rows, skip_special_tokens=False)
 
 
 def check_text(text: object) -> None:
-    """ValueError where it is no text that a tokenizer reads."""
+    """Raise ValueError unless this is a text that a tokenizer reads."""
     if not isinstance(text, str):
-        raise ValueError(f"a text is wanted, got {type(text).__name__} {reprlib.repr(text)}")
+        raise ValueError(f"expected a text, got {type(text).__name__} {reprlib.repr(text)}")
     if not is_whole(text):
-        raise ValueError(f"a text is wanted, got one with halves of characters: {reprlib.repr(text)}")
+        raise ValueError(f"expected a text, got one with halves of characters: {reprlib.repr(text)}")
 
 
 def cut_note(lengths: Sequence[int] | np.ndarray, max_len: int) -> str:
@@ -205,7 +208,7 @@ def cut_note(lengths: Sequence[int] | np.ndarray, max_len: int) -> str:
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Int[Tensor, "B L"], Bool[Tensor, "B L"]]:
-    """Rows of different lengths as one tensor, and the mask of what is real."""
+    """Return token ids of different lengths as one tensor, and the mask that is True where a token is real."""
     lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
     longest = int(lengths.max()) if len(rows) else 0
     mask = torch.arange(longest) < lengths[:, None]
@@ -215,7 +218,7 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Int[Tensor, "B L"],
 
 
 def wordpiece(vocab: dict[str, int]) -> Backend:
-    """BERT's uncased text pipeline around a vocabulary."""
+    """Build BERT's uncased text pipeline around a vocabulary."""
     backend = Backend(models.WordPiece(vocab, unk_token=UNK, max_input_chars_per_word=100))
     backend.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True, handle_chinese_chars=True)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -227,7 +230,7 @@ def wordpiece(vocab: dict[str, int]) -> Backend:
 
 
 def read_vocab(path: Path) -> dict[str, int]:
-    """The tokens of a `vocab.txt`, one a line, the line number being the id."""
+    """Read a `vocab.txt`: one token per line; the line number, from 0, is the id."""
     try:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
@@ -237,7 +240,7 @@ def read_vocab(path: Path) -> dict[str, int]:
         token = line.removesuffix("\r")
         if not token or token in vocab:
             problem = f"repeats line {vocab[token] + 1}" if token else "is empty"
-            raise ValueError(f"{path}: line {number + 1} {problem}; each line of a vocabulary is another token")
+            raise ValueError(f"{path}: line {number + 1} {problem}; each line must be another token")
         if token != token.lower() and not token.startswith("["):
             raise ValueError(f"{path}: {token!r} has capitals; only uncased vocabularies are supported")
         vocab[token] = number
@@ -245,17 +248,17 @@ def read_vocab(path: Path) -> dict[str, int]:
 
 
 def download_vocab(hub_id: str) -> Path:
-    """`vocab.txt` of a model on the Hugging Face hub, from its local cache where it is there."""
-    import huggingface_hub  # imported here: nobody else needs it, and it is slow to import
+    """Return the `vocab.txt` of a model on the Hugging Face hub, downloaded if it is not in the local cache."""
+    import huggingface_hub  # imported here: only hub ids need it, and it is slow to import
 
     try:
         return Path(huggingface_hub.hf_hub_download(hub_id, "vocab.txt"))
-    except (OSError, ValueError) as error:  # the hub's own errors are kinds of these
+    except (OSError, ValueError) as error:  # base classes of the hub's errors
         raise ValueError(f"{hub_id}: no such local file, and no vocab.txt from the hub ({error})") from error
 
 
 def alphabet(texts: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Characters that begin a word, and those that continue one (with `##`), each sorted."""
+    """Return the characters that begin a word, and those inside words (with `##`), each sorted."""
     normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
     words: set[str] = set()
     seen: set[str] = set()  # captions are often repeated

@@ -1,7 +1,7 @@
-"""Files that lie packed in tar files, found by path where there is no such file on disk.
+"""Files packed in tar files, found by path if there is no such file on disk.
 
-`S/videos/a.mp4` is looked up in the index (`shards.index`) of the nearest folder above it that holds one, and
-`S/00003.tar/000030012.mp4` in that tar. A file on disk always wins: an index is asked for what is missing there.
+`S/videos/a.mp4` is looked up in the index (`shards.index`) of the nearest folder above it that has one, and
+`S/00003.tar/000030012.mp4` in that tar. A file on disk comes first; an index is used only for missing files.
 """
 
 import io
@@ -18,36 +18,39 @@ __all__ = [
 ]  # fmt: skip
 
 _known: dict[str, Index] = {}
-"""The indexes that were found, by the folders that were asked about."""
+"""Indexes by the folders for which they were looked up."""
 
 
 def index_of(folder: str | Path) -> Index | None:
-    """The index that tells what is packed of this folder, which need not be on disk; None where there is none."""
+    """Return the index of the packed files of this folder, which need not exist; None if there is no index."""
     asked = above = os.path.abspath(folder)
     while above not in _known:
         if above.endswith(".tar") and os.path.isfile(above):
             return index_of_tar(above)
         if os.path.isfile(path := os.path.join(above, INDEX)):
             _known[above] = Index(path, above)
-        elif above == (above := os.path.dirname(above)):
-            return None
+        else:
+            parent = os.path.dirname(above)
+            if parent == above:
+                return None
+            above = parent
     _known[asked] = _known[above]
     return _known[asked]
 
 
 def forget_indexes() -> None:
-    """For whoever wrote one anew."""
+    """Forget the opened indexes, after one was written again."""
     _known.clear()
 
 
 def find_packed(path: str | Path) -> Entry | None:
-    """Where the bytes of this path are packed; None where they are not."""
+    """Return where the file of this path is packed; None if it is not."""
     index = index_of(os.path.dirname(path) or ".")
     return index.find(path) if index else None
 
 
 def open_file(path: str | Path) -> io.BufferedReader:
-    """The file, from disk or from where it is packed."""
+    """Open a file, from disk or from the tar in which it is packed."""
     try:
         return open(path, "rb")
     except (FileNotFoundError, NotADirectoryError):
@@ -57,24 +60,26 @@ def open_file(path: str | Path) -> io.BufferedReader:
 
 
 class Tree:
-    """What lies below a folder, on disk or packed."""
+    """The files below a folder, on disk or packed."""
 
     def __init__(self, root: str | Path):
         self.index = index_of(root)
         if self.index is not None:
             note_input(self.index.path)
 
-    # `os.path` says False of a name that is too long and of a folder that may not be entered, where `pathlib` raises.
+    # `os.path` returns False for a name that is too long and for a folder that may not be entered; `pathlib` raises.
     def is_file(self, path: Path) -> bool:
+        """Return whether there is such a file, on disk or packed."""
         note_input(os.path.dirname(path))
         return os.path.isfile(path) or (self.index is not None and self.index.find(path) is not None)
 
     def is_dir(self, path: Path) -> bool:
+        """Return whether there is such a folder, on disk or packed."""
         note_input(os.path.dirname(path))
         return os.path.isdir(path) or (self.index is not None and self.index.has_folder(path))
 
     def children(self, folder: Path) -> list[tuple[Path, bool]]:
-        """What lies in a folder, by name, and whether it is a folder itself."""
+        """Return the files and folders in a folder, by name, and whether each is a folder."""
         found = dict(self.index.children(folder)) if self.index else {}
         if not found or folder.is_dir():
             with os.scandir(folder) as entries:

@@ -3,7 +3,7 @@
     ["videos/video7.mp4", "shards/00000.tar", 512, 81234]       name, tar, where its bytes begin, how many
     ["000030012.mp4", null, 1536, 77001, "a cat jumps"]         of a tar that is the folder itself; with a caption
 
-The first name of every few kilobytes is kept; the rest is a map of the file, which processes share.
+The first name of every few kilobytes is kept in memory. The rest is a memory map, which processes share.
 """
 
 import io
@@ -23,11 +23,11 @@ HEADER = b"index of packed files 1\n"
 BLOCK = 4096
 
 Record = tuple[Any, ...]
-"""A line: name, tar (from the folder, or None), offset, size, and the caption where there is one."""
+"""A line: name, tar (relative to the folder, or None), offset, size, and the caption if there is one."""
 
 
 class Entry(NamedTuple):
-    """Where the bytes of a file are: `size` of them in this tar, from `offset` on."""
+    """The place of a file: `size` bytes of this tar from `offset` on."""
 
     name: str
     tar: str
@@ -36,11 +36,12 @@ class Entry(NamedTuple):
     caption: str = ""
 
     def open(self) -> io.BufferedReader:
+        """Open the file in its tar."""
         return open_window(self.tar, self.offset, self.size)
 
 
 class Index:
-    """The files that are packed of `folder`, by the paths that they would have there."""
+    """The packed files of `folder`, by the paths that they would have there."""
 
     def __init__(self, path: str | Path, folder: str | Path):
         self.path = path
@@ -56,9 +57,11 @@ class Index:
         self.seen: dict[str, bool] = {}
 
     def damaged(self, at: int) -> ValueError:
-        return ValueError(f"{self.path}: damaged at byte {at:,}; remove it, and have it made again")
+        """Return the error of an index that cannot be read at this byte."""
+        return ValueError(f"{self.path}: damaged at byte {at:,}; remove it; it is made again")
 
     def record_at(self, start: int) -> Record:
+        """Read the line that begins at this byte."""
         try:
             name, tar, offset, size, *caption = json.loads(self.lines[start : self.lines.find(b"\n", start)])
             if leads_out(name) or (tar is not None and leads_out(tar)) or offset < 0 or size < 0:
@@ -68,7 +71,7 @@ class Index:
         return name, tar, offset, size, *caption
 
     def records(self, name: str = "") -> Iterator[Record]:
-        """Every line, or those from this name on."""
+        """Yield every line, or those from this name on."""
         block = max(bisect_left(self.names, name) - 1, 0)
         start = self.starts[block] if self.starts else len(self.lines)
         while start < len(self.lines):
@@ -78,21 +81,23 @@ class Index:
             start = self.lines.find(b"\n", start) + 1
 
     def entry(self, record: Record) -> Entry:
+        """Return the place of a line's file."""
         name, tar, *rest = record
         return Entry(name, self.folder if tar is None else os.path.join(self.folder, tar), *rest)
 
     def __iter__(self) -> Iterator[Entry]:
         return map(self.entry, self.records())
 
-    def place(self, path: str | Path) -> str | None:
-        """What a path is called here; None where it lies elsewhere."""
+    def relative(self, path: str | Path) -> str | None:
+        """Return a path relative to the folder; None if it is outside."""
         path, above = os.path.abspath(path), self.folder.rstrip(os.sep) + os.sep
         if path == self.folder:
             return ""
         return path[len(above) :] if path.startswith(above) else None
 
     def find(self, path: str | Path) -> Entry | None:
-        place = self.place(path)
+        """Return the place of a file; None if it is not packed here."""
+        place = self.relative(path)
         block = bisect_right(self.names, place) - 1 if place else -1
         if block < 0:
             return None
@@ -101,11 +106,12 @@ class Index:
         return self.entry(self.record_at(at + 1)) if at >= 0 else None
 
     def has_folder(self, folder: str | Path) -> bool:
+        """Return whether there is a file in or below this folder."""
         return next(self.children(folder), None) is not None
 
     def children(self, folder: str | Path) -> Iterator[tuple[str, bool]]:
-        """The names in a folder, and whether each is a folder; no files of tars that are not there."""
-        place = self.place(folder)
+        """Yield the names in a folder, and whether each is a folder, without files of missing tars."""
+        place = self.relative(folder)
         if place is None:
             return
         above = f"{place}/" if place else ""
@@ -115,9 +121,10 @@ class Index:
             if self.has_tar(record):
                 yield name, bool(is_folder)
                 if is_folder:
-                    records = self.records(f"{above}{name}0")  # "0" comes after "/": the rest of it is passed over
+                    records = self.records(f"{above}{name}0")  # skips the rest of it, since "0" comes after "/"
 
     def has_tar(self, record: Record) -> bool:
+        """Return whether the tar of a line is on disk."""
         tar = self.entry(record).tar
         if tar not in self.seen:
             self.seen[tar] = os.path.isfile(tar)
@@ -125,12 +132,12 @@ class Index:
 
 
 def leads_out(name: str) -> bool:
-    """Whether a name, joined to a folder, may be that of a file outside of it."""
+    """Return whether a name, joined to a folder, may be a path outside of it."""
     return name.startswith("/") or "\0" in name or (".." in name and ".." in name.split("/"))
 
 
 def write_index(path: str | Path, records: Iterable[Record]) -> None:
-    """Write it anew; it appears under its name when it is complete."""
+    """Write an index, sorted by name, whole or not at all."""
     with whole_file(path) as unfinished, unfinished.open("wb") as file:
         file.write(HEADER)
         file.writelines(json.dumps(record).encode() + b"\n" for record in sorted(records, key=lambda r: r[0]))

@@ -1,8 +1,8 @@
-"""Tar files in the layout of WebDataset and video2dataset: the files of a sample lie together and share a key.
+"""Tar files in the layout of WebDataset and video2dataset: the files of a sample are neighbors and share a key.
 
-    000030012.mp4   000030012.txt   000030012.json      a video, its caption, and what else is known of it
+    000030012.mp4   000030012.txt   000030012.json      a video, its caption, and its metadata
 
-Headers of tars that others made are read once; what was found is kept in the user's cache folder.
+Headers of tars without an index are read once; an index of them is kept in the user's cache folder.
 """
 
 import hashlib
@@ -19,16 +19,16 @@ from allinone.files.shards.index import Index, Record, leads_out, write_index
 TEXT, JSON = ".txt", ".json"
 MAX_TEXT_BYTES = 1 << 24
 CAPTION_RULE = 2
-"""To be raised when captions are found by another rule, so that indexes made by the old one are not used."""
+"""Raise this when captions are found by another rule, so that indexes made by the old rule are not used."""
 
 
 class BrokenTar(ValueError):
-    """A tar file that cannot be read to its end, or whose files cannot be told apart."""
+    """A tar file that cannot be read to its end, or with several files of one name."""
 
 
 @lru_cache(maxsize=128)  # each holds a file open
 def index_of_tar(path: str) -> Index:
-    """The files in a tar that are no text and no JSON, each with the caption of its sample."""
+    """Return the index of a tar: its files that are no text and no JSON, each with the caption of its sample."""
     facts = os.stat(path)
     state = f"{CAPTION_RULE} {os.path.abspath(path)} {facts.st_size} {facts.st_mtime_ns}".encode()
     kept = cache_folder("shards") / f"{Path(path).stem}-{hashlib.sha256(state).hexdigest()[:16]}.index"
@@ -39,7 +39,7 @@ def index_of_tar(path: str) -> Index:
 
 
 def scan(path: str) -> Iterator[Record]:
-    """The records of a tar. Hidden members are skipped: `._name` holds what a Mac notes of the file `name`."""
+    """Yield the records of a tar. Hidden members are skipped: `._name` has a Mac's metadata of the file `name`."""
     media: dict[str, tarfile.TarInfo] = {}
     texts: dict[str, tarfile.TarInfo] = {}
     for member in members(path):
@@ -59,7 +59,7 @@ def scan(path: str) -> Iterator[Record]:
 
 
 def read_captions(path: str, texts: Mapping[str, tarfile.TarInfo]) -> dict[str, str]:
-    """Captions by the names of their files without the ending: the text, or where it says nothing the JSON's."""
+    """Return captions by the names of their files without the ending: the text, or if it is empty the JSON's."""
     captions: dict[str, str] = {}
     with open(path, "rb") as file:
         for name, member in sorted(texts.items(), key=lambda named: named[0].lower().endswith(TEXT)):
@@ -76,7 +76,7 @@ def read_captions(path: str, texts: Mapping[str, tarfile.TarInfo]) -> dict[str, 
 
 
 def decode(content: bytes) -> str:
-    """Text as UTF-8, with or without BOM, or else as Windows-1252."""
+    """Decode text as UTF-8, with or without BOM, or else as Windows-1252."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -84,7 +84,7 @@ def decode(content: bytes) -> str:
 
 
 def caption_in(content: str) -> str:
-    """`caption` of a JSON object; nothing where there is none."""
+    """Return `caption` of a JSON object; "" if there is none."""
     try:
         values = json.loads(content)
     except (ValueError, RecursionError):
@@ -94,10 +94,10 @@ def caption_in(content: str) -> str:
 
 
 def caption_for(name: str, captions: Mapping[str, str]) -> str:
-    """The caption of the longest name that the file's own goes on from at a dot.
+    """Return the caption with the longest name that is the beginning of the file's name, up to a dot.
 
-    `clip.v1.mp4` takes `clip.v1.txt`, as video2dataset names files, and else `clip.txt`, since in WebDataset a sample's
-    key ends at the first dot; it never takes `clip.v2.txt`.
+    `clip.v1.mp4` takes `clip.v1.txt`, as video2dataset names files, or else `clip.txt`, because in WebDataset the key
+    of a sample ends at the first dot. It never takes `clip.v2.txt`.
     """
     stem = PurePosixPath(name)
     while str(stem) not in captions and stem.suffix:
@@ -106,7 +106,7 @@ def caption_for(name: str, captions: Mapping[str, str]) -> str:
 
 
 def members(path: str) -> Iterator[tarfile.TarInfo]:
-    """The files in a tar; BrokenTar where it does not go on as a tar does, nor ends as one."""
+    """Yield the files in a tar. BrokenTar if it is cut off or damaged."""
     whole = 0
     try:
         with tarfile.open(path, "r:") as tar, open(path, "rb") as file:
@@ -116,7 +116,7 @@ def members(path: str) -> Iterator[tarfile.TarInfo]:
                     yield member
             whole = tar.offset
             file.seek(whole)
-            if file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE):  # tarfile ends without a word at any block
+            if file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE):  # tarfile ends silently at any odd block
                 return
     except tarfile.TarError:
         pass

@@ -1,11 +1,11 @@
-"""A part of a file, read as a file of its own."""
+"""A part of a file, read as if it were a file."""
 
 import io
 import os
 
 
 class Window(io.RawIOBase):
-    """`size` bytes of a file from `offset` on."""
+    """The `size` bytes of a file from `offset` on, as a raw stream."""
 
     def __init__(self, file: io.FileIO, offset: int, size: int):
         self.file = file
@@ -42,7 +42,7 @@ class Window(io.RawIOBase):
 
 
 def open_window(path: str, offset: int, size: int) -> io.BufferedReader:
-    """These bytes of a file; OSError, which names it, where it is not there or cut off before their end."""
+    """Open these bytes of a file. OSError, with its name, if it is missing or ends before them."""
     try:
         file = io.FileIO(path)
     except OSError as error:
