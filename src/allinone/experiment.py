@@ -232,12 +232,9 @@ def adopt(experiment: Experiment, start: Checkpoint) -> Experiment:
     # The default way of time gives way to the checkpoint's, so that fine-tuning keeps the one of pre-training.
     has_own_time = own.time != Rolling.Config() or any(key.startswith("model.time") for key in experiment.chosen)
     model = replace(
-        model,
-        num_frames=own.num_frames,
-        dropout=own.dropout,
+        model, num_frames=own.num_frames, dropout=own.dropout, time=own.time if has_own_time else model.time,
         max_text_len=max(model.max_text_len, own.max_text_len),
-        time=own.time if has_own_time else model.time,
-    )
+    )  # fmt: skip
     replaced = refuse_chosen(experiment, model, transform, experiment.init)
     if replaced:
         log.info("as in %s, where this run starts: %s", experiment.init, ", ".join(replaced))
@@ -391,17 +388,13 @@ def circumstances(predictor: Predictor, experiment: Experiment) -> dict[str, Any
     }
 
 
-def with_evaluators(experiment: Experiment, names: Sequence[str]) -> Experiment:
-    """Return the experiment with only the evaluators of these names."""
-    unknown = [name for name in names if name not in experiment.evaluators]
-    if unknown:
-        there = ", ".join(experiment.evaluators) or "none"
-        hint = did_you_mean(unknown[0], experiment.evaluators)
-        raise ValueError(f"no evaluator {', '.join(unknown)}; {hint}there are: {there}")
-    return replace(experiment, evaluators={name: experiment.evaluators[name] for name in names})
-
-
-def with_views(experiment: Experiment, num_views: int) -> Experiment:
-    """Return the experiment with evaluations on `num_views` clips of each video."""
-    evaluators = {name: replace(config, num_views=num_views) for name, config in experiment.evaluators.items()}
+def with_evaluators(experiment: Experiment, names: Sequence[str] = (), num_views: int | None = None) -> Experiment:
+    """Return the experiment with only the evaluators of these names, if any, and on `num_views` clips of each video."""
+    all_evaluators = experiment.evaluators
+    if unknown := [name for name in names if name not in all_evaluators]:
+        hint, listed = did_you_mean(unknown[0], all_evaluators), ", ".join(all_evaluators) or "none"
+        raise ValueError(f"no evaluator {', '.join(unknown)}; {hint}there are: {listed}")
+    evaluators = {name: config for name, config in all_evaluators.items() if not names or name in names}
+    if num_views is not None:
+        evaluators = {name: replace(config, num_views=num_views) for name, config in evaluators.items()}
     return replace(experiment, evaluators=evaluators)

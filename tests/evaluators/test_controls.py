@@ -18,7 +18,7 @@ from allinone.evaluators.base import Evaluation, EvaluatorConfig
 from allinone.evaluators.choice import ChoiceAccuracy
 from allinone.evaluators.controls import check_data, metric_values, run_evaluator
 from allinone.evaluators.retrieval import Retrieval
-from allinone.experiment import Data, Experiment, run_evaluators, with_views
+from allinone.experiment import Data, Experiment, run_evaluators, with_evaluators
 from allinone.inference import Predictor
 from allinone.model.config import NANO
 from allinone.train.optim import Optim
@@ -141,7 +141,7 @@ def test_training_gets_the_same_scores(clips: Path):
     values = metric_values(run_evaluators(tiny, run, (), None))
     assert values == metric_values({"test": run_evaluator(tiny, config, run.data)})
     assert values["test/chance"] == 50
-    assert with_views(run, 3).evaluators["test"].num_views == 3
+    assert with_evaluators(run, num_views=3).evaluators["test"].num_views == 3
 
 
 @dataclass(frozen=True)

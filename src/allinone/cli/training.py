@@ -119,18 +119,14 @@ def evaluate(
         shuffle_frames: the frames in another order
     """
     from allinone.evaluators.results import default_folder
-    from allinone.experiment import evaluate, override, with_evaluators, with_views
+    from allinone.experiment import evaluate, override, with_evaluators
     from allinone.experiments import experiment_of, find, short_name
 
     own.load()
     made = experiment_of(checkpoint) if experiment is None else find(experiment)
     name = "as_trained" if experiment is None else experiment
     settings = [*set] if frames is None else [*set, f"model.num_frames={frames}"]
-    changed = override(made, settings)
-    if only:
-        changed = with_evaluators(changed, only)
-    if views is not None:
-        changed = with_views(changed, views)
+    changed = with_evaluators(override(made, settings), only, views)
     flags = {"blind": blind, "single_frame": single_frame, "shuffle_frames": shuffle_frames}
     controls: list[Any] = [name for name, is_on in flags.items() if is_on]
     folder = to or default_folder(checkpoint, short_name(name))
