@@ -205,6 +205,7 @@ def test_a_run_goes_on_after_its_file_was_changed(checkpoint: Path, idea: Path):
         ("os:environ", r"os:environ is code of your own; name its file with --code os"),
         ("subprocess.py:Popen", "name its file with --code subprocess.py"),
         ("allinone.__main__:main", "name its file"),
+        ("allinone.apps.export_example:read_clip", "name its file"),
         ("allinone.nothing:Config", "this version of allinone has no module allinone.nothing"),
         ("allinone.experiment:Path", "defines no such config"),
         ("allinone.experiment:train", "defines no such config"),

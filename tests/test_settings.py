@@ -34,6 +34,7 @@ def test_every_experiment_is_read_back_from_json_as_it_was(name: str):
         ("optim.lr", "fast", r"run\.json\.optim\.lr: expected float, got 'fast'"),
         ("optim.lr", True, r"optim\.lr: expected float"),
         ("optim.lr", -1.0, r"run\.json\.optim: lr must be positive"),
+        ("optim.warmup", float("inf"), r"run\.json\.optim: cannot convert float infinity"),
         ("optim.rate", 1.0, r"optim: no such key as 'rate'; there are: num_steps, lr"),
         ("optim", 3, r"optim: expected Optim\.Config, got 3"),
         ("train.precision", "float16", r"train\.precision: expected Literal"),
@@ -45,6 +46,8 @@ def test_every_experiment_is_read_back_from_json_as_it_was(name: str):
             r"expected Dataset, got ",
         ),
         ("model", {"width": 3}, r"run\.json\.model: .*missing.* required"),
+        ("code", None, r"run\.json\.code: expected hashes by the names of files, got None"),
+        ("code", ["my_idea.py"], r"code: expected hashes"),
         ("extra", 1, r"run\.json: no such key as 'extra'; .*there are: model"),
     ],
 )

@@ -18,8 +18,8 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-OURS = re.compile(r"allinone(\.[a-z]\w*)+")
-"""Modules of this package that configs may come from; this excludes `allinone.__main__`, which runs a command."""
+OURS = re.compile(r"allinone(?!\.(?:apps|cli)\b)(\.[a-z]\w*)+")
+"""Modules of this package that configs may come from. `allinone.__main__` and some of `apps` are scripts, which run."""
 
 NAMED_FOLDERS: set[Path] = set()
 """Folders of the files that were loaded. Their classes, and those of files next to them, can be found by name."""

@@ -77,7 +77,7 @@ def changed(owner: Any, tree: Tree, derived: Mapping[str, str], known: Sequence[
             new[name] = parse_value(key, type(old[name]) if is_named else get_type_hints(type(owner))[name], value)
     try:
         return new if isinstance(owner, Mapping) else dataclasses.replace(owner, **new)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueError(f"{prefix}: {error}") from error
 
 
@@ -207,7 +207,7 @@ def restore_config(value: Mapping[str, Any], kind: Any, where: str) -> Any:
     values = {key: restore(part, kinds[key], f"{where}.{key}") for key, part in fields.items()}
     try:
         made = config(**values)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:  # `warmup` of infinity, for example
         raise ValueError(f"{where}: {error}") from error
     if not is_a(made, kind):
         raise ValueError(f"{where}: expected {type_name(kind)}, got {name}")

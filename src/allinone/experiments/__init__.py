@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -57,6 +58,8 @@ def read_experiment(description: Mapping[str, Any], where: str | Path) -> Experi
     """
     fields = {name: value for name, value in description.items() if name not in ("code", "num_processes")}
     code: Any = description.get("code", {})
+    if not (isinstance(code, dict) and all(isinstance(sha256, str) for sha256 in code.values())):
+        raise ValueError(f"{where}.code: expected hashes by the names of files, got {reprlib.repr(code)}")
     missing = [name for name in code if loaded_file(name) is None]
     if missing:
         raise CodeNotLoaded(f"{where}: made with code of your own; name its file with --code {missing[0]}")
