@@ -88,6 +88,7 @@ class Optim:
         self.adamw.step()
 
     def zero_grad(self) -> None:
+        """Set all gradients to None, so that a parameter without one is not updated."""
         self.adamw.zero_grad(set_to_none=True)
 
     def gradients(self) -> list[Tensor]:

@@ -185,10 +185,12 @@ def check_unchanged(checkpoint: Checkpoint, describe: Mapping[str, Any]) -> None
 
 
 def shorten(text: str | None) -> str:
+    """Return the text of a value for an error."""
     if text is None:
         return "not there"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def is_free(key: str) -> bool:
+    """Return whether a key, or a part of the experiment that it is in, may change."""
     return any(key == free or key.startswith(free + ".") for free in FREE_TO_CHANGE)

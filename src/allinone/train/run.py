@@ -216,6 +216,7 @@ class Run:
     # Steps and their log
 
     def open_log(self) -> AbstractContextManager[RunLog | None]:
+        """Return the log as a context; None in all processes but the main one."""
         if not self.world.is_main:
             return nullcontext()
         return RunLog(self.run_dir, self.state.step, self.state.evaluated, self.num_steps, self.config.tensorboard)
@@ -260,6 +261,7 @@ class Run:
         log.warning("step %d skipped: %s", state.step, ", ".join(update.not_finite()))
 
     def why_diverged(self) -> str:
+        """Say how many steps failed, where the last weights are, and what may help."""
         state = self.state
         weights = f"The weights before are in {self.newest}" if self.newest else "No checkpoint was saved yet"
         return (

@@ -42,6 +42,7 @@ class StopSignals:
         return self
 
     def note(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
         if self.received is None:
             self.received, self.since = signal.Signals(number), time.monotonic()
         elif time.monotonic() - self.since >= SAME_SIGNAL_SEC:

@@ -39,11 +39,17 @@ class BatchStream(Protocol):
 
     unreadable: dict[str, str]
 
-    def forever(self) -> Iterator[Batch]: ...
+    def forever(self) -> Iterator[Batch]:
+        """Yield batches, epoch after epoch, from the current position on."""
+        ...
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position, ready for JSON."""
+        ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a position, so that the batches after it come next; ValueError if it is one in other data."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -248,4 +254,5 @@ def mean(values: list[Tensor]) -> Tensor:
 
 
 def as_row(values: list[Tensor], device: torch.device) -> Float64[Tensor, " M"]:
+    """Return scalars as one tensor, which the processes can average in one exchange."""
     return torch.stack([value.detach().to(device, torch.float64) for value in values])
