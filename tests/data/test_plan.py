@@ -185,7 +185,7 @@ def test_batches_found_by_numpy_are_those_of_looking_at_every_example(videos: li
         made = plan(videos, batch_size=size, drop_last=False).plan
         assert isinstance(made, TrainingPlan)
         order = np.random.default_rng(len(videos)).permutation(len(videos))
-        found = made.spread(order).tolist()
+        found = made.spread(order.copy()).tolist()
     wanted = dealt_one_by_one(order.tolist(), videos, size)
     assert [found[start : start + size] for start in range(0, len(found), size)] == wanted
 

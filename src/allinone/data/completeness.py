@@ -118,6 +118,6 @@ def name_of(dataset: Dataset) -> str:
 def num_videos(examples: ExampleTable) -> int:
     """Return how many distinct videos are shown, including those that questions choose between."""
     of_choices = examples.list_lengths("clips")
-    own = examples.video_keys() if of_choices is None else examples.video_keys()[of_choices == 0]
-    clips = np.empty(0, "u8") if examples.clips is None else examples.clips.video_keys()
+    own = examples.video_keys()[slice(None) if of_choices is None else of_choices == 0]
+    clips = np.empty(0, "u8") if examples.clips is None else examples.clips.video_keys()[:]
     return len(np.unique(np.concatenate([own, clips])))

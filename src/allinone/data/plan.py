@@ -3,11 +3,19 @@
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 CHUNK = 1 << 16
 """Examples that are looked at together: the working memory of a plan does not grow with the number of examples."""
+
+
+@runtime_checkable
+class Indexable(Protocol):
+    """An array, or values that are looked up when an array of indices asks for them."""
+
+    def __getitem__(self, indices: np.ndarray, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,7 +35,7 @@ class TrainingPlan:
     the indices of each kind, ascending.
     """
 
-    videos: np.ndarray
+    videos: Indexable
     lengths: np.ndarray
     kinds: Mapping[str, np.ndarray]
     batch_size: int
@@ -90,33 +98,32 @@ class TrainingPlan:
         return self.spread(order) if self.unique_videos else order
 
     def spread(self, order: np.ndarray) -> np.ndarray:
-        """Return the order with examples moved back until no batch has a video more than its share of times.
+        """Move examples back in this order until no batch has a video more than its share of times, and return it.
 
         Batches without a repeat stay as they are; so do all of them for most collections from the web, and numpy
         finds that out in a second for millions. Only from a batch with a repeat on, examples are dealt one by one,
         until none waits; at that point as many were dealt as were taken, so the following batches are as before.
         """
-        videos = self.videos[order]
-        num_videos = len(np.unique(videos[:CHUNK]))
+        num_videos = len(np.unique(self.videos[order[:CHUNK]]))
         if num_videos < self.size:  # else each video is in a batch once, however many there are
-            num_videos = len(np.unique(videos))
-        share = -(-self.size // num_videos)
-        dealt, done = order.copy(), 0
-        for start in self.repeats(videos, share):
+            num_videos = len(np.unique(self.videos[order]))
+        share, done = -(-self.size // num_videos), 0
+        for start in self.repeats(order, share):
             if start >= done:
                 done = start
-                for batch in self.deal(order[start:], videos[start:], share):
-                    dealt[done : done + len(batch)] = batch
+                # In place: what is dealt goes to positions whose examples were taken before.
+                for batch in self.deal(order[start:], share):
+                    order[done : done + len(batch)] = batch
                     done += len(batch)
-        return dealt
+        return order
 
-    def repeats(self, videos: np.ndarray, share: int) -> Iterator[int]:
+    def repeats(self, order: np.ndarray, share: int) -> Iterator[int]:
         """Find the batches that have a video more than `share` times: where they begin."""
         if share >= self.size:
             return
         step = max(1, CHUNK // self.size) * self.size
-        for start in range(0, len(videos), step):
-            part = videos[start : start + step]
+        for start in range(0, len(order), step):
+            part = self.videos[order[start : start + step]]
             full = part[: len(part) // self.size * self.size].reshape(-1, self.size)
             for batches in (full, part[full.size :][None]):  # the second is the rest at the end
                 ordered = np.sort(batches, axis=1)
@@ -124,12 +131,12 @@ class TrainingPlan:
                 first = start if batches is full else start + full.size
                 yield from (first + self.size * np.flatnonzero(is_repeat)).tolist()
 
-    def deal(self, order: np.ndarray, videos: np.ndarray, share: int) -> Iterator[list[int]]:
+    def deal(self, order: np.ndarray, share: int) -> Iterator[list[int]]:
         """Cut an order into batches with each video at most `share` times, until no example waits.
 
         When nothing is left but examples that wait, they share batches in spite of the rule.
         """
-        stream = pairs(order, videos, self.size)
+        stream = pairs(order, self.videos, self.size)
         waiting: dict[int, deque[int]] = {}  # by video, in the order of arrival
         for num_left in range(len(order), 0, -self.size):
             room = min(self.size, num_left)
@@ -161,14 +168,15 @@ class TrainingPlan:
                 return
 
 
-def pairs(order: np.ndarray, videos: np.ndarray, num_first: int) -> Iterator[tuple[int, int]]:
-    """Yield examples with their videos as Python's integers, made of a part of the arrays at a time.
+def pairs(order: np.ndarray, videos: Indexable, num_first: int) -> Iterator[tuple[int, int]]:
+    """Yield examples with their videos as Python's integers, made of a part of the order at a time.
 
     The parts double from `num_first` on: mostly a few batches are asked for, sometimes all of an epoch.
     """
     start, step = 0, num_first
     while start < len(order):
-        yield from zip(order[start : start + step].tolist(), videos[start : start + step].tolist(), strict=True)
+        part = order[start : start + step]
+        yield from zip(part.tolist(), videos[part].tolist(), strict=True)
         start, step = start + step, min(2 * step, CHUNK)
 
 

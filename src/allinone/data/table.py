@@ -9,6 +9,7 @@ import json
 import logging
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b, file_digest
 from itertools import islice
 from pathlib import Path
@@ -175,9 +176,9 @@ class ExampleTable(Sequence[Example]):
         own = self.paths.keys[np.append(codes[codes != ABSENT], several)]
         return np.append(own, self.clips.file_keys())
 
-    def video_keys(self) -> np.ndarray:
-        """Return a hash of each example's `video_id`: equal for equal ids."""
-        return self.names.keys[self.video_ids]
+    def video_keys(self) -> "VideoKeys":
+        """Return a hash of each example's `video_id`, equal for equal ids; looked up when it is indexed."""
+        return VideoKeys(self.names.keys, self.video_ids)
 
     def by_kind(self) -> dict[str, np.ndarray]:
         """Return the indices of each kind, by name in alphabetical order. Examples of one kind may share a batch."""
@@ -219,6 +220,17 @@ class ExampleTable(Sequence[Example]):
                     with whole_file(path) as unfinished:
                         count_tokens(self.texts(), tokenizer).tofile(unfinished)
         return np.asarray(np.memmap(path, "<u2", mode="r"))
+
+
+@dataclass(frozen=True)
+class VideoKeys:
+    """Hashes of videos by example. As an array of 10 million they would be 80 MB in each process."""
+
+    keys: np.ndarray
+    codes: np.ndarray
+
+    def __getitem__(self, indices: Any) -> np.ndarray:
+        return self.keys[self.codes[indices]]
 
 
 class TableWriter:

@@ -78,7 +78,8 @@ class EvaluatorConfig(ABC):
         return {control: replace(self, num_views=1) if control == "single_frame" else self}
 
     @abstractmethod
-    def build(self) -> "Evaluator": ...
+    def build(self) -> "Evaluator":
+        """Return the evaluator of this config."""
 
 
 class Evaluator(ABC):

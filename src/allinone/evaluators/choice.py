@@ -44,6 +44,8 @@ class ChoiceAccuracy(Evaluator):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(EvaluatorConfig):
+        """How options are scored, and the second stage, if there is one."""
+
         mode: Literal["joint", "dual"] = "joint"
         with_question: bool = True
         followup: Dataset | None = None

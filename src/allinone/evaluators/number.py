@@ -22,6 +22,8 @@ class Number(Evaluator):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(EvaluatorConfig):
+        """The range of counts, to which predictions are clamped."""
+
         low: int = 1
         high: int = 10
 

@@ -34,6 +34,8 @@ class RecognitionAccuracy(Evaluator):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(EvaluatorConfig):
+        """`template` is for the modes without training, `dual` and `joint`."""
+
         mode: Literal["dual", "joint", "head"] = "dual"
         template: str = "{}"
 
@@ -52,13 +54,8 @@ class RecognitionAccuracy(Evaluator):
     def score(self, predictor: Predictor, clips: Clips) -> tuple[dict[str, Score], list[Prediction]]:
         truths = [example.text if example.label is None else example.label for example in clips.examples]
         names = self.names(predictor, clips, truths)
+        self.check_known(truths, names)
         index_of = {name: index for index, name in enumerate(names)}
-        unknown = sorted(set(truths) - set(index_of))
-        if unknown:
-            raise ValueError(
-                f"{len(unknown)} classes of {self.config.data} are not among the {len(names)} to choose from: "
-                f"{', '.join(unknown[:5])}; is this checkpoint's head of another data set?"
-            )
         logits = torch.full((len(clips.firsts), len(names)), torch.nan)
         token_ids = (
             [] if self.config.mode == "head" else predictor.tokenize([self.config.template.format(n) for n in names])
@@ -100,6 +97,14 @@ class RecognitionAccuracy(Evaluator):
             return list(predictor.model.require(LabelHead).config.classes)
         listed = data.classes(clips.root) if isinstance(data, HasClasses) else ()
         return list(listed or dict.fromkeys(truths))
+
+    def check_known(self, truths: list[str], names: list[str]) -> None:
+        """Raise ValueError if examples are of classes that cannot be chosen."""
+        if unknown := sorted(set(truths) - set(names)):
+            raise ValueError(
+                f"{len(unknown)} classes of {self.config.data} are not among the {len(names)} to choose from: "
+                f"{', '.join(unknown[:5])}; is this checkpoint's head of another data set?"
+            )
 
     def logits(
         self, predictor: Predictor, frames: Tensor, token_ids: list[list[int]], text: Float[Tensor, "A E"] | None

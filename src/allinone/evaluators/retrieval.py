@@ -33,6 +33,8 @@ class Retrieval(Evaluator):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(EvaluatorConfig):
+        """`top_k` and `add_cosine` are for mode `two_stage`."""
+
         mode: Literal["dual", "joint", "two_stage"] = "dual"
         top_k: int = 32
         add_cosine: bool = False

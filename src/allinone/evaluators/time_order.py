@@ -34,6 +34,8 @@ class Order(Evaluator):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(EvaluatorConfig):
+        """`control=False` saves the passes over still clips, as many as a clip has frames."""
+
         mode: Literal["dual", "joint"] = "joint"
         control: bool = True
 
@@ -51,14 +53,7 @@ class Order(Evaluator):
             order += indices
             kept.append(frames)
         frames = torch.cat(kept)  # [G, V, T, C, H, W]
-        row_of_clip = {clip: row for row, clip in enumerate(order)}
-        pairs = [
-            (2 * i, row_of_clip[one], row_of_clip[other])
-            for i, ((one,), (other,)) in enumerate(zip(clips.of_example[::2], clips.of_example[1::2], strict=True))
-            if one in row_of_clip and other in row_of_clip
-        ]
-        if not pairs:
-            raise ValueError(f"of none of the {len(clips.examples) // 2} pairs can both videos be read")
+        pairs = complete_pairs(clips, order)
         # Two rows of `frames`, two examples and two texts for each pair that is complete.
         chosen = torch.tensor([[one, other] for _, one, other in pairs])
         examples = [clips.examples[i] for first, _, _ in pairs for i in (first, first + 1)]
@@ -77,6 +72,7 @@ class Order(Evaluator):
             ]
             stills = [torch.stack(some).mean(dim=0) for some in zip(*halves, strict=True)]
             scores |= {f"single_frame/{name}": share for name, share in shares(stills, kinds).items()}
+        # Rows of a prediction alternate as the examples do: 2i, 2i + 1.
         t2v, v2t = ((preferred.flatten() == 1).tolist() for preferred in own)
         return scores, [
             row_of(example)
@@ -114,6 +110,23 @@ class Order(Evaluator):
         clips = chosen[:, None, :].expand(-1, 2, 2)
         asked = torch.stack([clips, texts], dim=-1).flatten(0, 2)
         return predictor.log_odds(frames, token_ids, asked, on_progress=on_progress).reshape(-1, 2, 2)
+
+
+def complete_pairs(clips: Clips, order: list[int]) -> list[tuple[int, int, int]]:
+    """Return the pairs of which both clips were read, in this `order`: index of the first example, rows of the clips.
+
+    Raises:
+        ValueError: there are none.
+    """
+    row_of_clip = {clip: row for row, clip in enumerate(order)}
+    pairs = [
+        (2 * i, row_of_clip[one], row_of_clip[other])
+        for i, ((one,), (other,)) in enumerate(zip(clips.of_example[::2], clips.of_example[1::2], strict=True))
+        if one in row_of_clip and other in row_of_clip
+    ]
+    if not pairs:
+        raise ValueError(f"of none of the {len(clips.examples) // 2} pairs can both videos be read")
+    return pairs
 
 
 def check_pairs(examples: list[Example], dataset: Dataset) -> None:
