@@ -157,7 +157,7 @@ def check_saved(folder: Path, name: str) -> None:
     A file without a checksum may have been added later: a converted model is given its vocabulary so.
 
     Raises:
-        ValueError: the file is missing, or is not the one that was saved.
+        ValueError: the file is missing or another one.
     """
     files = read_json(folder / CONFIG).get(FILES, {})
     saved = files.get(name) if isinstance(files, dict) else None

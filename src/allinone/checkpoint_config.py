@@ -30,7 +30,7 @@ SIZE_TENSORS = {
     "encoder.vision.patch.weight": 4,
     "encoder.blocks.0.mlp.fc1.weight": 2,
 }
-"""Tensors whose shapes give the sizes of a model, and their numbers of dimensions."""
+"""Tensors that have the sizes of a model in their shapes, and their numbers of dimensions."""
 
 
 def config_values(model: AllInOne) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def config_values(model: AllInOne) -> dict[str, Any]:
 
 
 def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any], list[str]]:
-    """Return the config of the model, those of its heads by kind, and the kinds whose code is not imported."""
+    """Return the config of the model, those of its heads by kind, and the kinds of heads without imported code."""
     config = read_json(path)
     written = config.get("format")
     if type(written) is not int or not 1 <= written <= FORMAT:

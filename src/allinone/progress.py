@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""A callback for long work: what is counted ("clips", "pairs", ...), how many are done, how many there are."""
+"""A callback for long work, with the name of the items ("clips", "pairs", ...), the number done, and the total."""
 
 RATE_SEC = 1.0
 """A rate is shown after this time. Before, the first few items would make it thousands a second."""

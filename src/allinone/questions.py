@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 MAX_PARTS = 100_000
-"""Most parts of a video to ask about. More would be an error in the file's header or in what was asked."""
+"""Most parts of a video to ask about. More would be an error in the file's header or in the question."""
 
 
 @dataclass(frozen=True)
