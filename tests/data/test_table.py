@@ -1,5 +1,8 @@
+import errno
 import os
 import pickle
+import sys
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -165,6 +168,12 @@ def change_annotations(root: Path) -> None:
     (root / "lines.txt").write_text("".join(f"LINE {n}\n" for n in range(20)))
 
 
+def set_time_back(root: Path) -> None:
+    """Change them to other ones of the same size and time."""
+    change_annotations(root)
+    settle(root)
+
+
 def touch(root: Path) -> None:
     os.utime(root / "lines.txt", ns=(OLD_NS + 10**9, OLD_NS + 10**9))
 
@@ -177,7 +186,7 @@ def add_file(root: Path) -> None:
     (root / "other.txt").touch()
 
 
-@pytest.mark.parametrize("change", [change_annotations, touch, add_video, add_file])
+@pytest.mark.parametrize("change", [change_annotations, set_time_back, touch, add_video, add_file])
 def test_whatever_a_reader_looked_at_makes_a_new_table_when_it_changes(root: Path, change):
     before = open_table(Counted(), root)
     texts = [example.text for example in before]
@@ -222,6 +231,59 @@ def test_without_a_cache_folder_examples_stay_in_memory(root: Path, monkeypatch,
     monkeypatch.setenv("XDG_CACHE_HOME", str(root / "file"))
     assert len(open_table(Counted(), root)) == 20
     assert "XDG_CACHE_HOME" in caplog.text
+
+
+def test_on_a_full_disk_examples_and_token_counts_stay_in_memory(root: Path, monkeypatch, caplog):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "cache")
+
+    tokenizer = Tokenizer.train([f"line {n}" for n in range(20)] * 2, vocab_size=60)
+    stored = open_table(Counted(), root)
+    monkeypatch.setattr("allinone.data.table.whole_file", full)
+    counts = stored.token_counts(tokenizer)
+    monkeypatch.setattr(cached_table, "whole_folder", full)
+    change_annotations(root)
+    table = open_table(Counted(), root)
+    assert table.folder is None
+    assert list(table) == list(Counted().examples(root))
+    assert len(counts) == len(table.token_counts(tokenizer)) == 20
+    assert "examples stay in memory, since the cache folder cannot be written: cache: " in caplog.text
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-8])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("text.u4", truncate),
+        ("strings.ends.i8", truncate),
+        ("strings.bytes.u1", lambda file: file.write_bytes(b"")),
+        ("text.u4", lambda file: file.rename(file.with_suffix(".i8"))),
+        ("video.u4", Path.unlink),
+        ("table.json", truncate),
+        ("table.json", lambda file: file.write_text("[]")),
+        ("table.json", lambda file: file.write_text(file.read_text().replace('"sizes"', '"lengths"'))),
+    ],
+)
+def test_a_damaged_table_is_made_again(root: Path, caplog, name: str, damage):
+    folder = open_table(Counted(), root).folder
+    assert folder is not None
+    damage(folder / name)
+    assert list(open_table(Counted(), root)) == list(Counted().examples(root))
+    assert "damaged, so the examples are read again" in caplog.text
+    assert len(READ) == 3
+    open_table(Counted(), root)
+    assert len(READ) == 3
+
+
+def test_a_reader_of_a_notebook_is_read_by_each_process(root: Path, monkeypatch):
+    monkeypatch.setattr(Counted, "__module__", "__main__")
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+    for _ in range(2):
+        assert open_table(Counted(), root).folder is None
+    assert len(READ) == 2
 
 
 def test_the_digest_notices_every_change_but_another_folder():

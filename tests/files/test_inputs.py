@@ -27,14 +27,14 @@ def test_what_is_read_or_listed_is_recorded_and_what_is_written_is_not(folder: P
         assert not (folder / "absent").exists()
         note_input(folder / "absent")
     (folder / "other.txt").read_text()
-    assert {Path(path).name: stamp for path, stamp in inputs.items()} == {
+    assert {Path(path).name: stamp and stamp[:2] for path, stamp in inputs.items()} == {
         "read.txt": (4, OLD_NS),
         "inner": (0, OLD_NS),
         "absent": None,
     }
 
 
-@pytest.mark.parametrize("change", ["write", "touch", "remove", "add"])
+@pytest.mark.parametrize("change", ["write", "set time back", "touch", "remove", "add"])
 def test_a_change_of_what_was_read_is_noticed(folder: Path, change: str):
     with recorded_inputs() as inputs:
         (folder / "read.txt").read_text()
@@ -43,6 +43,9 @@ def test_a_change_of_what_was_read_is_noticed(folder: Path, change: str):
     match change:
         case "write":
             (folder / "read.txt").write_text("longer")
+        case "set time back":
+            (folder / "read.txt").write_text("TEXT")
+            os.utime(folder / "read.txt", ns=(OLD_NS, OLD_NS))
         case "touch":
             os.utime(folder / "read.txt", ns=(OLD_NS + 1000, OLD_NS + 1000))
         case "remove":

@@ -5,9 +5,9 @@ videos exist is not stored; `completeness.py` checks it in every run.
 """
 
 import dataclasses
-import inspect
 import json
 import logging
+import sys
 from hashlib import blake2b
 from pathlib import Path
 
@@ -15,13 +15,14 @@ from allinone.data.columns import ENCODING, ColumnWriter
 from allinone.data.example import Dataset
 from allinone.data.table import ABOUT, ExampleTable, TableWriter, chunks
 from allinone.files.cache import cache_folder
+from allinone.files.faults import explain
 from allinone.files.inputs import are_unchanged, recorded_inputs
 from allinone.files.lock import only_process
 from allinone.files.whole import whole_folder, write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when the columns change; tables of another format are made again."""
 
 SPILL = 1 << 17
@@ -44,26 +45,37 @@ def open_table(dataset: Dataset, root: str | Path) -> ExampleTable:
         if folder is None or writer.num_rows <= SPILL:
             return writer.finish()
         # This is a large one. Of several processes that begin at the same time, the first to get here writes it.
-        with only_process(folder, wait=True):
-            if table := unchanged_table(folder, dataset):
-                return table
-            with whole_folder(folder) as new:
-                writer.columns.spill(new)
-                for part in parts:
-                    writer.write(part)
-                about = {"format": FORMAT, "of": repr(dataset), "reader": code_digest(dataset)}
-                # Files in the cache folder are no inputs.
-                about["inputs"] = {path: at for path, at in inputs.items() if not path.startswith(str(folder.parent))}
-                write_json(new / ABOUT, about | {"digest": writer.finish().digest})
-            return ExampleTable.open(folder)
+        try:
+            with only_process(folder, wait=True):
+                if table := unchanged_table(folder, dataset):
+                    return table
+                with whole_folder(folder) as new:
+                    writer.columns.spill(new)
+                    for part in parts:
+                        writer.write(part)
+                    about = {"format": FORMAT, "of": repr(dataset), "reader": code_digest(dataset)}
+                    about["digest"] = writer.finish().digest
+                    about["sizes"] = {path.name: path.stat().st_size for path in new.iterdir()}
+                    # Files in the cache folder are no inputs.
+                    about["inputs"] = {path: at for path, at in inputs.items() if not is_inside(path, folder.parent)}
+                    write_json(new / ABOUT, about)
+                return ExampleTable.open(folder)
+        except OSError as error:
+            log.warning("examples stay in memory, since the cache folder cannot be written: %s", explain(error))
+    return ExampleTable.of(dataset.examples(Path(root)))
+
+
+def is_inside(path: str, folder: Path) -> bool:
+    return Path(path).is_relative_to(folder)
 
 
 def table_folder(dataset: Dataset, root: str | Path) -> Path | None:
     """Return the folder for a large table of this reader with its settings.
 
-    None if it is made again in each process: a reader that is no dataclass has no settings that could be compared.
+    None if it is made again in each process: a reader that is no dataclass has no settings that could be compared, and
+    one that was defined in a notebook has no code that could be.
     """
-    if not dataclasses.is_dataclass(dataset):
+    if not dataclasses.is_dataclass(dataset) or source_of(dataset) is None:
         return None
     identity = f"{type(dataset).__module__}.{type(dataset).__qualname__} {dataset!r} {Path(root).resolve()}"
     try:
@@ -74,17 +86,31 @@ def table_folder(dataset: Dataset, root: str | Path) -> Path | None:
 
 
 def unchanged_table(folder: Path, dataset: Dataset) -> ExampleTable | None:
-    """Return the table in a folder, if nothing that it was made of has changed."""
+    """Return the table in a folder, if nothing that it was made of has changed, and all of it is there."""
+    if not (folder / ABOUT).exists():
+        return None
     try:
         about = json.loads((folder / ABOUT).read_text())
-        is_same = about["format"] == FORMAT and about["reader"] == code_digest(dataset)
-        return ExampleTable.open(folder) if is_same and are_unchanged(about["inputs"]) else None
-    except (FileNotFoundError, ValueError, KeyError):
+        if not (about["format"] == FORMAT and about["reader"] == code_digest(dataset)):
+            return None
+        if not are_unchanged(about["inputs"]):
+            return None
+        for name, size in about["sizes"].items():
+            if (folder / name).stat().st_size != size:
+                raise ValueError(f"{name} has another size")
+        return ExampleTable.open(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("%s: damaged, so the examples are read again: %s", folder, error)
         return None
 
 
 def code_digest(dataset: Dataset) -> str:
     """Return a hash of the code that reads: the module of the reader, and all readers of this package."""
-    own = inspect.getsourcefile(type(dataset))
-    shared = sorted((Path(__file__).parents[1] / "datasets").glob("*.py"))
-    return blake2b(b"".join(path.read_bytes() for path in (*shared, Path(own or __file__)))).hexdigest()[:16]
+    own, shared = source_of(dataset), sorted((Path(__file__).parents[1] / "datasets").glob("*.py"))
+    return blake2b(b"".join(path.read_bytes() for path in (*shared, own or Path(__file__)))).hexdigest()[:16]
+
+
+def source_of(dataset: Dataset) -> Path | None:
+    """Return the file that a reader is defined in; None of a notebook."""
+    file = getattr(sys.modules.get(type(dataset).__module__), "__file__", None)
+    return Path(file) if file else None

@@ -19,6 +19,7 @@ import numpy as np
 
 from allinone.data.columns import ABSENT, Columns, ColumnWriter, Strings, StringWriter, map_columns
 from allinone.data.example import Example, Region, option_texts
+from allinone.files.faults import explain
 from allinone.files.lock import only_process
 from allinone.files.whole import whole_file
 from allinone.text.tokenizer import Tokenizer
@@ -211,14 +212,18 @@ class ExampleTable(Sequence[Example]):
         """Return how many tokens each of the `texts` has. For a table in a folder this is stored there."""
         name = f"tokens-{tokenizer.fingerprint}"
         path = None if self.folder is None else self.folder / f"{name}.bin"
-        if path is None or not path.exists():
-            if path is None:
+        if path is None:
+            return count_tokens(self.texts(), tokenizer)
+        if not path.exists():
+            try:
+                with only_process(path, wait=True):  # another process may count them right now
+                    if not path.exists():
+                        log.info("counting the tokens of %s texts", f"{self.length:,}")
+                        with whole_file(path) as unfinished:
+                            count_tokens(self.texts(), tokenizer).tofile(unfinished)
+            except OSError as error:
+                log.warning("token counts stay in memory, since the cache folder cannot be written: %s", explain(error))
                 return count_tokens(self.texts(), tokenizer)
-            with only_process(path, wait=True):  # another process may count them right now
-                if not path.exists():
-                    log.info("counting the tokens of %s texts", f"{self.length:,}")
-                    with whole_file(path) as unfinished:
-                        count_tokens(self.texts(), tokenizer).tofile(unfinished)
         return np.asarray(np.memmap(path, "<u2", mode="r"))
 
 

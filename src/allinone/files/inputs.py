@@ -14,10 +14,13 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-Stamp = tuple[int, int] | None
-"""Size and time of change (ns) of a file or folder; None if there was none."""
+Stamp = tuple[int, int, int] | None
+"""Size, time of change (ns) and time of change of the entry of a file or folder; None if there was none.
 
-MOVING: Stamp = (-1, -1)
+The last one is set by the system, so a file of the same size whose time was set back is noticed too.
+"""
+
+MOVING: Stamp = (-1, -1, -1)
 """The stamp of what changed just before it was read: it could change again within the same tick of the clock."""
 
 SETTLED_NS = 2_000_000_000
@@ -61,7 +64,7 @@ def stamp(path: str) -> Stamp:
         return None
     if time.time_ns() - info.st_mtime_ns < SETTLED_NS:
         return MOVING
-    return (0 if stat.S_ISDIR(info.st_mode) else info.st_size), info.st_mtime_ns
+    return (0 if stat.S_ISDIR(info.st_mode) else info.st_size), info.st_mtime_ns, info.st_ctime_ns
 
 
 @cache
