@@ -1,6 +1,7 @@
 """What may import what: data flows one way (the layout in the README)."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,19 @@ def test_data_sets_know_neither_torch_nor_the_decoder():
 def test_torch_is_not_loaded_before_it_is_needed(statement):
     code = f"{statement}; import sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+PUBLIC = {
+    "allinone": ["load", "VideoIndex", "Predictor", "VideoError"],
+    "allinone.video": ["read_frames", "probe", "VideoError"],
+    "allinone.text": ["Tokenizer"],
+    "allinone.model": ["AllInOne", "ModelConfig"],
+}
+"""Short names that stay, wherever their modules move."""
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names_are_short(module: str):
+    for name in PUBLIC[module]:
+        assert name in importlib.import_module(module).__all__
+        assert callable(getattr(importlib.import_module(module), name))

@@ -357,6 +357,9 @@ class Predictor(Scorer):
         With both a video and a text the mode is joint; several videos have a text each. With one of the two it is the
         video-only or the text-only mode.
         """
+        for given in (video, text):
+            if isinstance(given, list | tuple) and not given:
+                raise ValueError("features of an empty list")
         clips, token_ids = None, None
         if video is not None:
             batches = list(self.clips(as_list(video)))
