@@ -83,6 +83,13 @@ def test_torch_is_not_loaded_before_it_is_needed(statement):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_picture_of_the_architecture_shows_the_imports(monkeypatch):
+    monkeypatch.syspath_prepend(SRC.parents[1] / "docs")
+    architecture = importlib.import_module("draw_architecture")
+    drawn = architecture.draw(architecture.import_graph())
+    assert architecture.PICTURE.read_text() == drawn, "run python docs/draw_architecture.py"
+
+
 PUBLIC = {
     "allinone": ["load", "VideoIndex", "Predictor", "VideoError"],
     "allinone.video": ["read_frames", "probe", "VideoError"],

@@ -7,18 +7,15 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from allinone.apps.search.embedding import Embedded, segment_id
 from allinone.apps.search.files import Listing, VideoFile, printable
 from allinone.apps.search.filters import sql_in
-from allinone.apps.search.records import AddReport, Unreadable
+from allinone.apps.search.records import AddReport, IndexInfo, Unreadable
 from allinone.apps.search.table import FILE_COLUMNS, Store, schema
 from allinone.files.faults import explain
 from allinone.progress import Progress
-
-if TYPE_CHECKING:
-    from allinone.apps.search.index import VideoIndex
 
 WRITE_SEC = 10
 """Longest time that rows wait to be written, because a killed process loses them."""
@@ -30,14 +27,21 @@ Embed = Callable[..., Iterable[Embedded]]
 """Embeds `videos`, except those with one of the `contents`, and reports to `on_segments`; in any order."""
 
 
-def add(index: "VideoIndex", listing: Listing, embed: Embed, rows_per_write: int, report: Progress) -> AddReport:
-    """Add the listed files to an index; see `VideoIndex.add`."""
-    store, info = index.store, index.info
+def add(
+    store: Store,
+    info: IndexInfo,
+    shared_dim: int,
+    listing: Listing,
+    embed: Embed,
+    rows_per_write: int,
+    report: Progress,
+) -> AddReport:
+    """Add the listed files to an index of vectors with `shared_dim` numbers; see `VideoIndex.add`."""
     with store.only_writer():
         existing = store.info()
         if existing is not None and (existing.model, existing.cut) != (info.model, info.cut):
             raise ValueError(f"{store}: made by another process meanwhile, with another model or cut; open it again")
-        columns = schema(info, index.predictor.model.config.shared_dim)
+        columns = schema(info, shared_dim)
         adding = Adding(store, columns, rows_per_write, listing)
         todo, contents = adding.new_files(), frozenset(adding.path_of)
         report("videos", adding.num_done, len(listing.files))
@@ -49,7 +53,7 @@ def add(index: "VideoIndex", listing: Listing, embed: Embed, rows_per_write: int
             adding.flush()
             todo, contents, adding.lost = adding.lost, frozenset(), []
         adding.remember()
-        if len(index):
+        if store.num_rows():
             store.tidy()
     return adding.report()
 

@@ -113,8 +113,7 @@ class VideoIndex:
         return str(self.store)
 
     def __len__(self) -> int:
-        table = self.store.table()
-        return 0 if table is None else table.count_rows()
+        return self.store.num_rows()
 
     # Writing
 
@@ -148,7 +147,9 @@ class VideoIndex:
             raise no_videos(listing)
         report = on_progress or (lambda what, done, total: None)
         embed = engine.embed_videos if engine else partial(embed_videos, num_threads=num_threads or default_threads())
-        return add(self, listing, partial(embed, predictor=self.predictor, cut=self.info.cut), rows_per_write, report)
+        embed = partial(embed, predictor=self.predictor, cut=self.info.cut)
+        shared_dim = self.predictor.model.config.shared_dim
+        return add(self.store, self.info, shared_dim, listing, embed, rows_per_write, report)
 
     def remove(self, paths: str | Path | Sequence[str | Path]) -> int:
         """Remove videos, given as files or folders that may no longer exist; return the number of videos removed.

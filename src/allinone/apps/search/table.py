@@ -118,6 +118,11 @@ class Store:
             raise ValueError(f"{self}: no index there yet; add videos first")
         return table
 
+    def num_rows(self) -> int:
+        """Return the number of segments."""
+        table = self.table()
+        return 0 if table is None else table.count_rows()
+
     def info(self) -> IndexInfo | None:
         """Return how the index was made; None if there is none. ValueError if something else is in the folder."""
         with self.explained():
