@@ -33,6 +33,7 @@ def labeled(clips: Iterable[Clip], videos: Videos, source: object) -> Iterator[E
 
 def words(name: str) -> str:
     """Return the name of a class in words: `ApplyEyeMakeup` and `apply_eye_makeup` become 'apply eye makeup'."""
+    # UCF101 writes classes in camel case. A name with spaces or underscores already has its words apart.
     if name.isalpha() and name[0].isupper():
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
     return collapse_spaces(name.replace("_", " "))
@@ -72,8 +73,12 @@ def listed(file: Annotation, classes: Sequence[str], source: Annotation | None =
         folder = PurePosixPath(name).parent.name
         of_folder = index_of.get(key(folder))
         if first is None and number is not None and of_folder is not None:
+            # UCF101's lists count from 1, mmaction2's from 0. Any other difference is a wrong number, counted as 0 or 1
+            # here, so that the check below reports it.
             first = min(max(number - of_folder, 0), 1)
         index = of_folder if number is None else number - (first or 0)
+        # The list of classes lacks a class, or line and list contradict each other: the error names the file to
+        # correct.
         if source and ((folder and of_folder is None) or (index or 0) >= len(classes)):
             wrong = described(name, number)
             raise source.error(f"{len(classes)} classes, without that of {wrong} in {file}: line {line}")
@@ -104,6 +109,7 @@ def split_number(line: str) -> tuple[str, int | None]:
     """Split a line into its text and the number at its end; None if there is none."""
     name = line.rstrip("0123456789")
     number = line[len(name) :]
+    # Only after a separator, because names of videos may end in digits, too.
     if not number or len(number) > 9 or not name or name[-1] not in " \t,":
         return line, None
     return name.rstrip(" \t,"), int(number)

@@ -15,9 +15,11 @@ from allinone.datasets.fields import collapse_spaces, shown
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+# A paragraph ends at an empty line, at the next heading or at the end of the text; its final period is left out.
 HEADED = re.compile(r"^(License|Get|Scored by): (.+?)\.?(?=\n\n|\n(?:License|Get|Scored by): |\Z)", re.M | re.S)
 """The paragraphs of a module docstring that a card needs."""
 
+# ` (Xu et al., CVPR 2016)` at the end of a title: parentheses with a comma in them.
 CITATION = re.compile(r" \([^()]+, [^()]+\)$")
 
 
@@ -95,6 +97,8 @@ def distinct(records: Iterable[T], source: object, key: Callable[[T], Any] = att
     seen: dict[Any, int] = {}
     num_repeats = 0
     for record in records:
+        # By repr, because records are dicts, which have no hash, and a field with repr=False does not count (the line
+        # number of `lsmdc.Row`).
         name, content = key(record), hash(repr(record))
         if name not in seen:
             seen[name] = content

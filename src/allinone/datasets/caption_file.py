@@ -62,13 +62,16 @@ class Row:
 
 def caption_file(root: Path, name: str | None) -> Path:
     """Return the caption file of a folder: `name`, else one of `FILE_NAMES`, else the only `.csv` or `.jsonl` file."""
+    # 1. The named file, or one with a usual name.
     root, names = on_disk(root), FILE_NAMES if name is None else (name,)
     files = [path for path in (on_disk(root / name) for name in names) if path.is_file()]
+    # 2. The only table in the folder, whatever it is called (clips.csv, labels.csv). Of several, none is guessed.
     if name is None and not files and root.is_dir():
         files = [p for p in root.iterdir() if p.suffix in (".csv", ".jsonl") and not p.name.startswith(".")]
         files = files if len(files) == 1 else []
     if len(files) == 1 and files[0].suffix in (".csv", ".jsonl"):
         return files[0]
+    # 3. Otherwise say why not: another kind of file, two candidates, or none.
     if len(files) == 1:
         raise ValueError(f"{files[0]}: captions are read from a .csv or .jsonl file")
     if files:
@@ -88,15 +91,17 @@ def read_rows(path: Path, allow_missing: bool) -> tuple[list[Row], bool]:
     """
     text = read_text(path)
     lines = list(csv_lines(text, path) if path.suffix == ".csv" else json_lines(text))
+    # One row with a split makes it required in all rows: a forgotten one would silently be in no split.
     has_splits = any("split" in fields for _, fields in lines if isinstance(fields, dict))
     rows, problems = [], []
     videos = Videos(path.parent)
     exists: dict[Path, bool] = {}
     for line, fields in lines:
         try:
-            if isinstance(fields, str):
+            if isinstance(fields, str):  # not parsed: `fields` is the problem
                 raise ValueError(fields)
             row = parse_row(fields, videos, has_splits)
+            # Looked up once for each video, because a video may have many captions.
             if row.path not in exists:
                 exists[row.path] = videos.tree.is_file(row.path)
             if not exists[row.path] and not allow_missing:
@@ -120,6 +125,7 @@ def read_text(path: Path) -> str:
     try:
         return content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError as error:
+        # The file as a whole was decoded, so count the lines before the bad byte.
         line = error.object[: error.start].count(b"\n") + 1
         raise ValueError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from error
 
@@ -134,6 +140,8 @@ def csv_lines(text: str, path: Path) -> Iterator[NumberedLine]:
     if first.lower().startswith("sep="):  # a line with which files name the delimiter to Excel
         text, num_before = rest, 1
     delimiter = delimiter_of(text.partition("\n")[0][:MAX_HEADER])
+    # strict: a stray or unclosed quote is an error, and not a part of the text. newline="" keeps line breaks in quoted
+    # texts.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
         columns = next(reader, [])
@@ -141,6 +149,7 @@ def csv_lines(text: str, path: Path) -> Iterator[NumberedLine]:
         raise ValueError(f"{path}: header: not CSV ({error})") from error
     header = checked_header(columns, path)
     while True:
+        # Before the row is read, because a quoted text may go on for several lines.
         line = num_before + reader.line_num + 1
         try:
             values = next(reader, None)
@@ -153,8 +162,9 @@ def csv_lines(text: str, path: Path) -> Iterator[NumberedLine]:
             values.pop()
         if len(values) == len(header) and any(values):
             fields: dict[str, object] = dict(zip(header, values, strict=True))
+            # Excel writes decimal commas where it separates columns by semicolons.
             yield line, fields if delimiter == "," else fields | with_points(fields)
-        elif any(values):
+        elif any(values):  # an empty row is no problem
             hint = f"a text with {DELIMITERS[delimiter]} needs quotes"
             yield line, f"{len(values)} fields, but the header has {len(header)} ({hint})"
 
@@ -169,6 +179,7 @@ def checked_header(columns: list[str], path: Path) -> list[str]:
     problems = []
     if unknown := [name for name in header if name not in COLUMNS]:
         problems.append(f"unknown column {listing(map(repr, unknown))}")
+    # An unknown column that occurs twice is one problem and not two.
     problems += [f"column {name!r} twice" for name, count in Counter(header).items() if count > 1 and name in COLUMNS]
     if not {"video", "video_name"} & set(header):
         problems.append("no column 'video'")
@@ -187,7 +198,7 @@ def delimiter_of(header: str) -> str:
         names = (name.strip().strip('"').lower() for name in header.split(delimiter))
         return sum(ALIASES.get(name, name) in COLUMNS for name in names)
 
-    return max(DELIMITERS, key=num_known)
+    return max(DELIMITERS, key=num_known)  # of equals the first: a single column counts as separated by commas
 
 
 def with_points(fields: Mapping[str, object]) -> dict[str, object]:
@@ -197,6 +208,7 @@ def with_points(fields: Mapping[str, object]) -> dict[str, object]:
 
 def json_lines(text: str) -> Iterator[NumberedLine]:
     """Yield the objects of a JSON Lines file."""
+    # Not `splitlines`, which also splits at U+2028 and other characters that JSON allows in texts.
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
             continue
@@ -206,7 +218,7 @@ def json_lines(text: str) -> Iterator[NumberedLine]:
             yield line, f"not JSON ({error.msg} at character {error.colno})"
         except RecursionError:
             yield line, "not JSON of captions: lists or objects are nested hundreds deep"
-        except ValueError as error:
+        except ValueError as error:  # from `unaliased`; JSONDecodeError is a ValueError, too, so it comes first
             yield line, str(error)
         else:
             unknown = [name for name in fields if name not in COLUMNS] if isinstance(fields, dict) else []
@@ -236,6 +248,7 @@ def parse_row(fields: dict[str, object], videos: Videos, has_splits: bool) -> Ro
     Raises:
         ValueError: everything that is wrong with the row.
     """
+    # Collect everything that is wrong with the row, so that one run shows all there is to correct.
     problems: list[str] = []
     texts = {name: read_field(name, fields.get(name), problems) for name in TEXTS}
     start, end = (read_time(name, fields.get(name), problems) for name in ("start", "end"))
@@ -283,13 +296,16 @@ def locate(video: str, name: str, videos: Videos) -> tuple[Path, str]:
 
     A missing file is replaced by the one called `name` in any folder, or by its copy from `allinone data prepare`.
     """
+    # 1. The path that the row gives (with backslashes on Windows), as the disk spells it.
     video = (video or name).replace("\\", "/")
     wanted = videos.root / video
     path = spelled(wanted, videos)
     if path != wanted:
         video = str(path.relative_to(videos.root) if path.is_relative_to(videos.root) else path)
+    # 2. A file of that name in any folder.
     if name and not videos.tree.is_file(path):
         path = videos.path(name)
+    # 3. Its copy by `allinone data prepare`, which has the ending .mp4.
     if not videos.tree.is_file(path) and videos.tree.is_file(mp4 := spelled(as_mp4(path), videos)):
         path = mp4
     return path, str(PurePosixPath(video))

@@ -82,6 +82,7 @@ def chosen_rows(dataset: Captions, root: Path) -> list[Row]:
     """Return the rows of the data set's split."""
     path = caption_file(root, dataset.file)
     rows, has_splits = read_rows(path, dataset.allow_missing)
+    # 1. Splits that are made here: by video, so that the captions of a video are never in both.
     if dataset.hold_out is not None:
         if has_splits:
             raise ValueError(f"{path} has a column `split`; leave out hold_out={dataset.hold_out}, or the column")
@@ -90,8 +91,10 @@ def chosen_rows(dataset: Captions, root: Path) -> list[Row]:
         if not held_out:
             raise ValueError(f"{path}: hold_out={dataset.hold_out} leaves none of {len(videos)} videos to hold out")
         return [row for row in rows if (row.video in held_out) == (dataset.split == "val")]
+    # 2. All rows, whatever their split.
     if dataset.split is None:
         return rows
+    # 3. The splits of the file.
     if not has_splits:
         raise ValueError(
             f"{path} has no column `split` to take {dataset.split!r} from; add it, use split=None for all rows, "
@@ -114,6 +117,7 @@ def nonempty(examples: list[Example], dataset: Captions, root: Path, wanted: str
 
 def every_nth(videos: Iterable[str], n: int) -> set[str]:
     """Return the n-th, 2n-th, ... of the videos, in the order of their paths."""
+    # Sorted, so that the split does not depend on the order of the rows.
     return set(sorted(videos)[n - 1 :: n])
 
 

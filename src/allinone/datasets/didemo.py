@@ -66,6 +66,7 @@ def paragraphs(root: Path, split: str) -> tuple[Annotation, Iterator[tuple[str, 
     records = file.objects("annotation_id", "video", "description", "times")
     for record in distinct(records, file, key=lambda record: record.name("annotation_id")):
         moments.setdefault(record.text("video"), []).append(moment(record))
+    # Whole names, with extension: another extension is another video here.
     listed = set(distinct(names.lines(), names, key=str))
     if missing := sorted(listed - moments.keys()):
         raise file.error(f"no description of {len(missing)} videos of {names}: {listing(missing[:3])}")

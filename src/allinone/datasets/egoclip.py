@@ -38,8 +38,8 @@ from allinone.datasets.spans import part
 from allinone.datasets.videos import Videos
 
 KINDS = {"1": "inter", "2": "intra"}
-PIECE_SEC = 600
-SHORTEST_SEC = 0.1
+PIECE_SEC = 600  # EgoVLP cuts the videos into pieces of ten minutes
+SHORTEST_SEC = 0.1  # some clips end where they begin, and a span needs a length
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ class Clips:
     """Makes examples of clips, which are parts of whole videos or of pieces of ten minutes."""
 
     def __init__(self, root: Path):
+        # Millions of clips, so only the exact path is tried, and once for each video.
         self.videos = Videos(root, search_below=False)
         self.path = cache(self.videos.path)
         self.is_in_pieces = cache(
@@ -109,7 +110,7 @@ class Clips:
         if self.is_in_pieces(video):
             piece = max(0, int((start + end) / 2 // PIECE_SEC))  # the piece that has the middle of the clip
             video = f"{video}/{piece}"
-            start, end = start - piece * PIECE_SEC, min(end - piece * PIECE_SEC, PIECE_SEC)
+            start, end = start - piece * PIECE_SEC, min(end - piece * PIECE_SEC, PIECE_SEC)  # on the clock of the piece
         start = max(0.0, start)
         return part(self.path(video), video, start, max(end, start + SHORTEST_SEC), text, name)
 

@@ -13,6 +13,7 @@ from allinone.checks import is_whole
 MAX_SHOWN = 8
 """An error lists at most this many names and counts the others."""
 
+# A broken record may hold megabytes, and its error has to stay readable.
 _short = reprlib.Repr()
 _short.maxlevel, _short.maxdict, _short.maxlist, _short.maxstring, _short.maxlong, _short.maxother = 2, 3, 3, 60, 40, 60
 
@@ -73,6 +74,7 @@ class Record(dict[str, Any]):
     def text(self, *names: str, may_be_empty: bool = False) -> str:
         """Return a text with single spaces. An absent one is an error even with `may_be_empty`."""
         value = self.field(*names)
+        # Half of a character (a lone surrogate) passes JSON, and would fail later, where a text is encoded.
         if not isinstance(value, str) or not is_whole(value):
             raise self.wrong("a text", *names)
         if not (value := collapse_spaces(value)) and not may_be_empty:
@@ -82,6 +84,7 @@ class Record(dict[str, Any]):
     def name(self, *names: str) -> str:
         """Return an id: a text or an integer."""
         value = self.field(*names)
+        # A bool is an int in Python, but `true` is no id.
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         if not isinstance(value, str):
@@ -97,9 +100,11 @@ class Record(dict[str, Any]):
         """Return a finite number, which may be written as a text."""
         value = self.field(*names)
         try:
+            # A text, because CSV has no other type. float() of an integer with 400 digits overflows.
             number = math.nan if isinstance(value, bool) or not isinstance(value, str | int | float) else float(value)
         except (ValueError, OverflowError):
             number = math.nan
+        # Python's JSON parser accepts NaN and Infinity.
         if not math.isfinite(number):
             raise self.wrong("a number", *names)
         return number
@@ -115,6 +120,7 @@ class Record(dict[str, Any]):
 
     def texts(self, *names: str, may_be_empty: bool = False) -> list[str]:
         """Return a list of texts, which has at least one; `may_be_empty` allows empty texts."""
+        # As a record, so that each text gets the same checks, and errors with its index.
         by_index = {str(index): value for index, value in enumerate(self.items_of(*names))}
         inner = Record(by_index, f"{self.where}, {names[0]}")
         return [inner.text(index, may_be_empty=may_be_empty) for index in by_index]

@@ -44,7 +44,7 @@ MAX_RATIO, MIN_UNPACKED = 100, 1 << 24
 
 MAX_COLUMNS = 1000
 
-csv.field_size_limit(MAX_LINE)
+csv.field_size_limit(MAX_LINE)  # one limit for lines and fields; Python's default is 131,072
 
 
 class MissingFile(ValueError):
@@ -95,6 +95,8 @@ class Annotation:
                 file = opened.enter_context(archive.open(self.member))
             except (NotImplementedError, RuntimeError) as error:  # encrypted, or a compression Python does not know
                 raise self.error(f"cannot be read ({error})") from error
+            # The directory of a damaged or hostile archive may claim any size, but no member is larger than the
+            # archive.
             packed_bytes = min(packed_bytes, archive.getinfo(self.member).compress_size)
         else:
             file = opened.enter_context(gzip.GzipFile(self.path))
@@ -119,17 +121,21 @@ class Annotation:
                     log.warning("%s: line %d is not UTF-8; read as Windows-1252", self, line)
                     return "cp1252"
                 line += piece.count(b"\n")
+        # Right without a BOM, too.
         return "utf-8-sig"
 
     @contextmanager
     def decoded(self) -> Iterator[io.TextIOWrapper]:
         """Open the file as text, with its line ends."""
+        # `replace`: five bytes have no character in Windows-1252, and UTF-16 may be cut in the middle of one.
+        # newline="" keeps the line ends, which `csv` needs for those within quotes.
         with self.open() as file, io.TextIOWrapper(file, self.encoding, errors="replace", newline="") as text:
             yield text
 
     def stream(self) -> Iterator[str]:
         """Yield the lines with their ends: for files that are larger than memory."""
         with self.decoded() as text:
+            # With a limit, because a JSON list of gigabytes may be a single line.
             for number, line in enumerate(iter(partial(text.readline, MAX_LINE), ""), start=1):
                 if len(line) == MAX_LINE:
                     raise self.error(f"line {number} has more than {MAX_LINE:,} characters")
@@ -138,7 +144,7 @@ class Annotation:
     def text(self) -> str:
         """Return the whole text."""
         with self.decoded() as text:
-            content = text.read(MAX_WHOLE + 1)
+            content = text.read(MAX_WHOLE + 1)  # one more shows that there is more
         if len(content) > MAX_WHOLE:
             raise self.error(f"more than {MAX_WHOLE:,} characters; too large to be read as a whole")
         return content
@@ -224,6 +230,7 @@ class Annotation:
     def values(self) -> Iterator[tuple[int, Any]]:
         """Yield the values of a JSON Lines file or of a JSON list, each with its line or its number."""
         with self.decoded() as text:
+            # The first character decides; only white space may come before it.
             is_list = text.read(100).lstrip().startswith("[")
         if is_list:
             with self.decoded() as text:
@@ -233,6 +240,7 @@ class Annotation:
             try:
                 value = parse(content)
             except ValueError as error:
+                # `parse` counts lines within its own text, which is one line here.
                 raise self.error(f"line {line}: {str(error).removeprefix('line 1: ')}") from error
             yield line, value
 
@@ -260,14 +268,18 @@ class Annotation:
         Raises:
             ValueError: among others, the file ends within quotes or within a row.
         """
+        # 1. The header: given by the caller, or the first line.
         lines = self.fields(delimiter)
         names = [name.strip().lower() for name in (header or next(self.some(lines))[1])]
         if len(names) > MAX_COLUMNS:
             raise self.error(f"{len(names):,} columns; there may be {MAX_COLUMNS:,}")
+        # 2. Check it once, so that each row can be read by name.
         if missing := [column for column in (*columns, *may_be_empty) if column not in names]:
             raise self.error(f"no column {', '.join(missing)}; there are: {listing(names)}")
+        # Columns without a name may repeat: pandas writes its index as one.
         if repeated := [name for name, count in Counter(names).items() if count > 1 and name]:
             raise self.error(f"column {listing(repeated)} is there twice")
+        # 3. The rows. One field more or less is mostly a comma without quotes: the other columns would be shifted.
         for line, fields in self.some(lines):
             if len(fields) != len(names):
                 raise self.error(f"line {line}: {len(fields):,} fields, but {len(names)} columns")
@@ -282,6 +294,7 @@ class Annotation:
         lines = csv.reader(chain(self.stream(), [end]), delimiter=delimiter)
         try:
             for fields in lines:
+                # `csv`'s strict mode would notice an open quote, too, but it also refuses text after a closing quote.
                 if fields and fields[-1].endswith(end) and fields != [end]:
                     raise self.error("ends within a text in quotes; it is cut short, or a quote is not closed")
                 if fields != [end] and any(map(str.strip, fields)):
@@ -300,7 +313,7 @@ class Bounded(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        content = self.file.read(min(len(buffer), 1 << 20))
+        content = self.file.read(min(len(buffer), 1 << 20))  # in pieces, so that `error` comes before all is unpacked
         self.left -= len(content)
         if self.left < 0:
             raise self.error
@@ -330,6 +343,7 @@ def candidates(root: Path, *names: str) -> Iterator[Annotation]:
         raise MissingFile(f"{root}: there is no such folder")
     files = annotation_files(root)
     archives = matching(files, "*.zip")
+    # The official names come first in readers: look everywhere for one name, packed or not, before the next.
     for name in names:
         if found := matching(files, name, f"{name}.gz"):
             if len(found) > 1:
@@ -363,6 +377,7 @@ def fits(path: Path, pattern: str) -> bool:
     """Return whether the name, and as many folders as the pattern has, fit the pattern."""
     wanted = pattern.lower().split("/")
     names = [name.lower() for name in path.parts[-len(wanted) :]]
+    # Both are in lower case, so `fnmatchcase` gives the same result on every system.
     return len(names) == len(wanted) and all(map(fnmatchcase, names, wanted))
 
 
@@ -390,4 +405,5 @@ def find_member(archive: Path, name: str) -> str | None:
     except (OSError, NotImplementedError, zipfile.BadZipFile) as error:
         raise ValueError(f"{archive}: cannot be read ({error}); download it again") from error
     own = (m for m in members if "__MACOSX" not in m)  # copies with metadata, which macOS adds
+    # `match` compares from the right: a name without folders is found in any folder of the archive.
     return next((m for m in own if PurePosixPath(m.lower()).match(name.lower())), None)

@@ -80,6 +80,8 @@ def uses(root: Path, fold: str) -> Iterator[Use]:
     Raises:
         ValueError: a clip has two classes, or is both in training and test.
     """
+    # 1. Choose one kind of file: MIL-NCE's table, the official lists, or a pair of lists. Two kinds would give every
+    # clip twice.
     ending = f"_test_split{fold}.txt"
     tables = find_some(root, "hmdb51.csv")
     lists = [] if tables else find_all(root, f"*{ending}")
@@ -89,18 +91,22 @@ def uses(root: Path, fold: str) -> Iterator[Use]:
         raise MissingFile(f"{root}: no hmdb51.csv, and no folder testTrainMulti_7030_splits with *{ending}")
 
     def listed() -> Iterator[tuple[Annotation, Use]]:
+        # 2. Read it. The table calls classes by the names of the official lists (brush_hair_test).
         for file in tables:
             for row in file.rows("video_id", "label", f"split{fold}"):
                 yield file, Use(row["label"].removesuffix("_test"), row["video_id"], row[f"split{fold}"])
         for file in lists:
             for line in file.lines():
+                # The class is in the name of the list.
                 yield file, Use(file.path.name[: -len(ending)], *line.rpartition(" ")[::2])
         for use, file in pair.items():
             for line in file.lines():
+                # A name may be followed by two numbers; the class is the folder.
                 path = PurePosixPath(split_number(split_number(line)[0])[0])
                 yield file, Use(path.parent.name, path.name, use)
 
     def checked() -> Iterator[Use]:
+        # 3. Check the clips, so that errors name the file of the clip.
         for file, clip in listed():
             if clip.use not in ("0", "1", "2"):
                 wanted = "wanted 0 (not used), 1 (training) or 2 (test)"

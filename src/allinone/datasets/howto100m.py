@@ -43,7 +43,7 @@ LISTS = {"HowTo100M_v1.csv": "video_id", "howto100m_videos.csv": "video_path"}
 """Names of the list of ids, and the column of the ids."""
 
 FILES = {"processed": "caption.json", "raw": "raw_caption.json", "sentences": "sentencified_htm_*.json"}
-SHORTEST_SEC = 0.1
+SHORTEST_SEC = 0.1  # some captions end where they begin, and a span needs a length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,7 @@ class Captions(SplitDataset):
             missing.discard(video)
             if listed and video not in listed:
                 continue
+            # Other endings by name, because `search_below` is off: 1.2 million videos are not listed.
             path = videos.path(video, f"{video}.webm", f"{video}.mkv")
             captions = captions_of(record)
             num_silent += not captions
@@ -99,6 +100,7 @@ def captions_of(record: Record) -> list[Sentence]:
         raise record.error(f"wanted as many of start, end and text, got {len(starts)}, {len(ends)} and {len(texts)}")
     captions = []
     for start, end, text in zip(starts, ends, texts, strict=True):
+        # As a record, so that a text in place of a number is an error with the number of its caption.
         one = Record({"start": start, "end": end, "text": text}, f"{record.where}, caption {len(captions)}")
         first = max(0.0, one.number("start"))
         captions.append((first, max(one.number("end"), first + SHORTEST_SEC), one.text("text", may_be_empty=True)))
@@ -109,6 +111,7 @@ def joined(captions: Iterable[Sentence], min_sec: float) -> Iterator[Sentence]:
     """Join neighbors until a text lasts `min_sec`, or a pause of more than that follows."""
     group: list[Sentence] = []
     for caption in captions:
+        # With min_sec = 0 the first condition always holds, so nothing is joined.
         if group and (duration(group) >= min_sec or caption[0] - group[-1][1] > min_sec):
             yield merged(group)
             group = []

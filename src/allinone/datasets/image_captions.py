@@ -27,6 +27,7 @@ from allinone.datasets.files import Annotation
 from allinone.datasets.records import Captioned, numbered, read_captions
 from allinone.datasets.videos import bare
 
+# The second separator may be only a space: a line of Flickr30k's results.csv lacks the second bar.
 TOKEN = re.compile(r"([^#|\t]+?)\s*[#|]\s*(\d+)\s*[|\s]\s*(.*)")
 MAX_TOKEN = 10_000
 """Longer lines are not captions, and the pattern would take its time with them."""
@@ -47,12 +48,15 @@ def in_karpathy(file: Annotation, splits: Iterable[str]) -> Iterator[Captioned]:
             if split not in wanted:
                 continue
             name = image.text("filename")
+            # Names that the photo may have: with COCO's folder, without, and as in the release of 2017 (the id in 12
+            # digits).
             files = [f"{image.text('filepath')}/{name}"] if image.optional("filepath") else []
             files += [name] + ([image.name("cocoid").zfill(12)] if image.has("cocoid") else [])
             captions = ((caption.name("sentid"), caption.text("raw")) for caption in image.objects("sentences"))
             yield Captioned(tuple(files), tuple(captions))
 
     images = iter(of_splits())
+    # None at all, although the file is whole, means that it has other splits.
     if (first := next(images, None)) is None:
         raise file.error(f"no image of the split {' or '.join(sorted(wanted))}")
     yield from chain([first], images)
@@ -70,10 +74,12 @@ def in_table(file: Annotation) -> dict[str, Captioned]:
     """Return the images of a table by name without extension, in its order."""
     captions: dict[str, list[str]] = defaultdict(list)
     names: dict[str, str] = {}
+    # results.csv also begins with a header (`image_name| comment_number| comment`), but has bars between its columns.
     first = file.first_line().strip().lower().replace('"', "")
     has_header = first.startswith("image")
     rows = in_columns(file) if has_header and "," in first else in_tokens(file, has_header)
     for image, text in rows:
+        # Lists of a split name images without extension, so two images must differ in more than that.
         if names.setdefault(bare(image), image) != image:
             raise file.error(f"two images of one name: {shown(names[bare(image)])} and {shown(image)}")
         captions[image].append(text)

@@ -57,6 +57,7 @@ class Labels(SplitDataset):
         names = set[str]()
         for split in self.splits:
             for file in find_some(root, *patterns(split)):
+                # Lists of mmaction2 have only numbers, so they name no classes.
                 names |= {words(row["label"]) for row in file.rows() if row.get("label")} if is_table(file) else set()
         if not names:
             raise MissingFile(f"{root}: no label_map_k400.txt, and no train.csv, val.csv or test.csv with classes")
@@ -85,18 +86,20 @@ def in_table(file: Annotation, split: str, classes: Sequence[str], source: Annot
     by_key = {key(name): name for name in classes}
     is_secret: bool | None = None
     for row in file.rows("youtube_id", "time_start", "time_end"):
+        # A table of one split may lack the column `split`, and one of `test` the column `label`.
         video, label, row_split = row["youtube_id"], row.get("label", ""), row.get("split", "").lower() or split
         if not any(row_split in names for names in NAMES.values()):
             raise row.error(f"no split {shown(row_split)}; there are: {', '.join(NAMES)}")
         if row_split not in NAMES[split]:
             continue
+        # The first row decides: a label that is missing in between is damage, and not a secret.
         is_secret = (split == "test" and not label) if is_secret is None else is_secret
         if is_secret != (not label):
             raise row.error("a label, where others have none" if label else "no label")
         if label and key(label) not in by_key:
             raise (source or file).error(f"{shown(label)} is none of its {len(by_key)} classes ({row.where})")
         start, end = int(row.number("time_start")), int(row.number("time_end"))
-        name = f"{video}_{start:06d}_{end:06d}"
+        name = f"{video}_{start:06d}_{end:06d}"  # as the files of CVDF are named; times in six digits
         yield Clip(name, by_key[key(label)] if label else "", (name, video))
 
 

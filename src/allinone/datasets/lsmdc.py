@@ -69,6 +69,7 @@ class Captions(SplitDataset):
         if file.name.endswith(".json"):
             described = ((bare(video), text) for video, texts in read_captions(file) for text in texts)
         else:
+            # Clip and sentence; the four times between are not used.
             described = ((row.columns[0], row.columns[5]) for row in rows(file, 6))
         for clip, text in described:
             name, path = clips.find(clip)
@@ -89,6 +90,7 @@ class Choices(SplitDataset):
         file, clips = find(root, *CHOICE_FILES[self.split]), Clips(root)
         for row in rows(file, 11 if self.split == "test" else 10):
             clip, options = row.columns[0], row.columns[5:10]
+            # Only the file of `test` has a column for the answer; in the others the first sentence is right.
             answer = row.columns[10] if len(row.columns) > 10 else "1"
             if answer not in ("1", "2", "3", "4", "5"):
                 raise ValueError(f"{file}: line {row.line}: wanted an answer from 1 to 5, got {shown(answer)}")
@@ -102,6 +104,7 @@ class Clips:
     def __init__(self, root: Path):
         videos = Videos(root, suffix=".avi")
         self.counts: Counter[str] = Counter()
+        # The folder of the movie is the clip's name without its times.
         self.path = cache(lambda clip: videos.path(f"{clip.rpartition('_')[0]}/{clip}", clip))
 
     def find(self, clip: str) -> tuple[str, Path]:
@@ -121,6 +124,7 @@ class Row:
 
 def rows(file: Annotation, num_columns: int) -> Iterator[Row]:
     """Yield the lines, without repeats; quotes are a part of the text."""
+    # Not by `csv`, because quotes are a part of the sentences. Tabs at the end of a line are no columns.
     split = (Row(line, tuple(map(collapse_spaces, text.rstrip("\t ").split("\t")))) for line, text in file.numbered())
     for row in distinct(split, file, key=attrgetter("columns")):
         if len(row.columns) != num_columns or not row.columns[0]:

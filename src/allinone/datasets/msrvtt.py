@@ -113,21 +113,25 @@ class Choices(SplitDataset):
 
 def captions(root: Path, split: str) -> Iterator[Caption]:
     """Return the captions of a split."""
+    # 1. The splits of 2016 are ranges of numbers, and need no list.
     if split in FULL:
         return chosen(root, {f"video{number}" for number in FULL[split]}, split)
     file = find(root, *LISTS[split])
+    # 2. A list that has captions: Singularity's, or the pairs of 1kA.
     if file.name.endswith(".json"):
         pairs = ((bare(video), text) for video, texts in read_captions(file) for text in texts)
         return ((f"{video}#{number}", video, text) for number, (video, text) in enumerate(pairs))
     if split == "1kA":
         rows = file.rows("key", "video_id", "sentence")
         return distinct(((row["key"], bare(row["video_id"]), row["sentence"]) for row in rows), file, key=itemgetter(0))
+    # 3. A list of ids, with the captions in the annotation files.
     names = file.lines() if file.name.endswith(".txt") else (row["video_id"] for row in file.rows("video_id"))
     return chosen(root, set(distinct(map(bare, names), file, key=str)), split)
 
 
 def chosen(root: Path, videos: Set[str], split: str) -> Iterator[Caption]:
     """Yield the captions of these videos from the annotation files; a warning counts the videos without any."""
+    # One file with all videos, else the two parts. Never both, because captions would be read twice.
     files = find_some(root, *WHOLE)[:1] or find_some(root, *PARTS) or [find(root, *WHOLE, *PARTS)]
     missing = set(videos)
     for file in files:
@@ -135,6 +139,7 @@ def chosen(root: Path, videos: Set[str], split: str) -> Iterator[Caption]:
             if caption[1] in videos:
                 missing.discard(caption[1])
                 yield caption
+    # Suggest the part that is missing, not the one that was read.
     absent = f"add {' or '.join(PARTS if len(files) > 1 or files[0].name != PARTS[0] else PARTS[1:])}, or {WHOLE[0]}"
     read = " and ".join(map(str, files))
     if len(missing) == len(videos):

@@ -67,10 +67,12 @@ class Captions(SplitDataset):
 def captions_of(root: Path, split: str) -> tuple[Annotation, dict[str, list[str]]]:
     """Return the captions of each clip of a split, and their file."""
     captions: dict[str, list[str]] = {}
+    # 1. A file of the split that has its captions.
     for file in [find(root, LABELS[split])] if split in LABELS else find_some(root, f"msvd_ret_{split}.json"):
         for video, texts in read_captions(file, LISTED, may_be_empty=True):
             captions.setdefault(bare(video), []).extend(texts)
         return file, captions
+    # 2. A list of the split's clips, with all captions in one other file.
     clips = find(root, f"{split}_list.txt")
     source = find(root, *SOURCES)
     for clip, texts in descriptions(source):
@@ -78,7 +80,7 @@ def captions_of(root: Path, split: str) -> tuple[Annotation, dict[str, list[str]
     listed = list(distinct(map(bare, clips.lines()), clips, key=str))
     if missing := [clip for clip in listed if clip not in captions]:
         raise source.error(f"no caption of {len(missing)} clips that {clips} lists: {listing(missing[:3])}")
-    return source, {clip: captions[clip] for clip in listed}
+    return source, {clip: captions[clip] for clip in listed}  # in the order of the list
 
 
 def descriptions(source: Annotation) -> Iterator[tuple[str, list[str]]]:

@@ -56,6 +56,7 @@ class Questions(SplitDataset):
             root,
             find(root, *question_files(self.split)),
             video_id=video_id,
+            # A file may have its name on YouTube, the number as in the mapping (vid1), or only the number (1).
             path=lambda video: videos.path(clips.get(video, video), video, video.removeprefix("vid")),
             kind=question_word,
         )

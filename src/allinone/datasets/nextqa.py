@@ -50,6 +50,7 @@ class Choices(SplitDataset):
         maps = find_some(root, "map_vid_vidorID.json")
         folders = maps[0].object() if maps else Record({}, str(root))
         videos = Videos(root, folders=("NExTVideo", "videos"))
+        # In VidOR's folder, or in no folder.
         path = cache(lambda video: videos.path(folders.optional(video) or video, video))
 
         def example(row: Record) -> Example:

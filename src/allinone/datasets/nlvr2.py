@@ -47,6 +47,7 @@ class Questions(SplitDataset):
 
         def example(record: Record) -> Example:
             identifier, answer = record.text("identifier"), record.field("label")
+            # split-set-pair-sentence: a pair of photos has several sentences.
             pair, _, _ = identifier.rpartition("-")
             if answer not in (True, False, "True", "False", "true", "false") or pair.count("-") != 2:
                 raise record.error(

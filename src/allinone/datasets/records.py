@@ -87,11 +87,13 @@ def read_captions(
     (Frozen, All-in-One) the columns are caption and video, below any header.
     """
     if file.name.endswith(".tsv"):
+        # Names of columns are given, so a header would be read as a row: the first line is skipped.
         for row in file.some(islice(file.rows("video", delimiter="\t", header=("caption", "video")), 1, None)):
             yield row["video"], [row.text("caption", may_be_empty=may_be_empty)]
         return
 
     def records() -> Iterator[tuple[str | int, str, list[str]]]:
+        # The key for `distinct`: a list must be the only record of its video, single captions may repeat.
         for number, record in enumerate(file.objects(*fields.text)):
             video = record.text(*fields.video)
             if isinstance(record.field(*fields.text), list):
@@ -148,6 +150,7 @@ def read_questions(
         counts[name] += 1
         id_ = record.optional(*fields.id) or f"{name}#{counts[name]}"
         answered = answers.to(id_) if answers else record
+        # A file of multiple choice under the expected name would make the index of an option the answer.
         if answer is open_answer and options_of(record, fields):
             raise record.error("has options to choose from, where an open question has none; is it of another task?")
         return Example(
@@ -179,6 +182,7 @@ class Answers:
         if not questions.name.endswith("_q.json"):
             return None
         name = questions.name.replace("_q.json", "_a.json")
+        # The same folder first: below the root there may be another copy, or another data set.
         file = next(iter(find_some(questions.path.parent, name)), None) or find(root, name)
         records = distinct(file.records(), file, key=lambda record: record.name(*fields.id))
         return cls(file, questions, {record.name(*fields.id): record for record in records}, set())
@@ -210,6 +214,7 @@ def options_of(record: Record, fields: Fields = QUESTIONS) -> list[str] | None:
         # A later name may also be that of a text, as MSR-VTT's `caption` is: then it has no options.
         if isinstance(record.get(name), list) or (name == fields.options[0] and record.has(name)):
             return record.texts(name)
+    # Columns: NExT-QA and TVQA count from a0, TGIF-QA from a1.
     first = 0 if record.has("a0") else 1
     columns = [f"a{number}" for number in range(first, first + 10)]
     return [record.name(column) for column in takewhile(record.has, columns)] or None
@@ -221,7 +226,7 @@ def right_option(value: Any, num_options: int, where: str, may_be_secret: bool =
         return None
     try:
         # pandas writes a whole column as floats if one number is missing, so "2.0" is 2.
-        right = -1 if isinstance(value, bool) else float(value)
+        right = -1 if isinstance(value, bool) else float(value)  # `true` would be 1
     except (OverflowError, TypeError, ValueError):
         right = -1
     if right not in range(num_options):
@@ -248,6 +253,7 @@ def one_of_kinds(kinds: Names) -> Kind:
         named = answered.optional(*QUESTIONS.kind) or record.optional(*QUESTIONS.kind)
         if named is None or not named.isdecimal():
             return named
+        # Length first, because Python refuses to convert a number of thousands of digits.
         if len(named) > 3 or int(named) >= len(kinds):
             raise answered.error(f"wanted a type from 0 to {len(kinds) - 1}, got {shown(named)}")
         return kinds[int(named)]

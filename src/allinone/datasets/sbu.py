@@ -53,6 +53,7 @@ def photos(root: Path) -> Iterator[tuple[str, str]]:
 
 def in_lines(urls: Annotation, texts: Annotation) -> Iterator[tuple[str, str]]:
     """Yield caption and URL of every line of two files, which must have as many lines."""
+    # `stream` keeps blank lines, which count here: the n-th lines of both files belong together.
     for line, (url, text) in enumerate(zip_longest(urls.stream(), texts.stream()), start=1):
         if url is None or text is None:
             short, long = (urls, texts) if url is None else (texts, urls)

@@ -63,12 +63,13 @@ def object_members(text: TextIOBase) -> Iterator[tuple[str, Any]]:
 
 def list_under(text: TextIOBase, wanted: str) -> Iterator[Any]:
     """Yield the values of the list that one JSON object has under a name."""
+    # Values under other names are parsed and dropped. The list must occur exactly once.
     reader, num_lists = Reader(text), 0
     if reader.peek() == "{":
         for name in reader.names():
             if name != wanted:
                 reader.value()
-            elif reader.peek() == "[" and not num_lists:
+            elif reader.peek() == "[" and not num_lists:  # the caller reads its values one by one
                 num_lists += 1
                 yield from reader.values()
             else:
@@ -91,6 +92,7 @@ class Reader:
 
         Doubling keeps the repeated parsing of a long value linear in its length.
         """
+        # The parsed part is dropped, so the buffer holds one value and at most one piece more.
         piece = self.text.read(max(CHUNK, len(self.buffer) - self.at))
         self.buffer, self.at = self.buffer[self.at :] + piece, 0
         return bool(piece)

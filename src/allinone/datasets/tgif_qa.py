@@ -120,19 +120,23 @@ def task_examples(
 
 def task_file(root: Path, task: str, split: str) -> Annotation:
     """Return the file of a task: one named after it, or one named after the split that has questions of the task."""
+    # 1. A file named after the task: official (Train_action_question.csv), ClipBERT's, HQGA's.
     stems = (f"{split}_{{}}_question", f"{{}}_{split}", f"tgif_{{}}_{split}", f"{{}}/{split}")
     endings = ("csv", "tsv", "jsonl", "json")
     own = [f"{stem.format(TASKS[task])}.{ending}" for stem in stems for ending in endings]
     if found := find_some(root, *own):
         return found[0]
+    # 2. A file named after the split only: its first question decides the task.
     misfit = None
     for name in (*question_files(split), f"{split}.tsv"):
         for file in find_all(root, name):
             first = next(file.records())
             is_number = (first.optional("answer") or "").isdecimal()
+            # Without ids, FrameQA and Count have the same fields; counts have numbers as answers.
             if task in tasks_of(first) and (task != "count" or is_number):
                 return file
             misfit = misfit or file
+    # 3. None: say which file there is, or let `find` list the names.
     if misfit:
         raise MissingFile(f"{root}: no annotation file {own[0]} there; {misfit} holds questions of another task")
     return find(root, *own, *question_files(split))
@@ -141,8 +145,10 @@ def task_file(root: Path, task: str, split: str) -> Annotation:
 def tasks_of(record: Record) -> Set[str]:
     """Return the tasks that a question may be of: by its id (ACTION4), else by its fields and its words."""
     name = (record.optional(*QUESTIONS.id) or "").upper()
+    # Five letters distinguish the four tasks: ACTION4, FRAMEQA1159.
     if named := {task for task, id_ in TASKS.items() if name.startswith(id_[:5].upper())}:
         return named
+    # Other copies have no such ids. If the words don't decide, both tasks are possible.
     question = (record.optional("question") or "").lower()
     if options_of(record):
         is_transition = re.search(r"\b(before|after)", question)
@@ -154,6 +160,7 @@ def tasks_of(record: Record) -> Set[str]:
 def count(record: Record, fields: Fields) -> dict[str, Any]:
     """Read an answer that is a number of times."""
     number = record.name(*fields.answer)
+    # Length first, because Python refuses to convert a number of thousands of digits.
     if not number.isdecimal() or len(number) > 9:
         raise record.error(f"wanted a number of times as the answer, got {shown(number)}")
     return {"number": int(number)}

@@ -46,7 +46,7 @@ SECRET = ("test_public", "test")
 """Splits without public answers, and maybe without spans."""
 
 OPTIONS = ("a0", "a1", "a2", "a3", "a4")
-FPS = 3
+FPS = 3  # of the published frames
 MAX_FRAMES = 32
 """Of a folder of frames: few enough to list them for every question, more than a model takes."""
 
@@ -91,7 +91,7 @@ class Choices(SplitDataset):
             frames = clips.frames(clip, span)
             return Example(
                 id=record.name("qid"),
-                video=frames or clips.videos.path(clip),
+                video=frames or clips.videos.path(clip),  # no folder of frames: the video, cut by its times
                 video_id=f"{clip}#{span[0]:g}-{span[1]:g}" if span else clip,
                 start_sec=span[0] if span and not frames else None,
                 end_sec=span[1] if span and not frames else None,
@@ -117,9 +117,10 @@ def seconds(record: Record) -> Span | None:
         times = map(float, match.groups())
     else:
         raise record.wrong("a span like '76.01-84.2'", "ts")
-    start, end = sorted(times)
+    start, end = sorted(times)  # with a `nan` the order is arbitrary, and not used
     if math.isnan(start) or math.isnan(end):
         return None
+    # A short span grows equally on both sides; at 0 it grows only to the right.
     start = max(start - max(MIN_SPAN_SEC - (end - start), 0) / 2, 0)
     return start, max(end, start + MIN_SPAN_SEC)
 
@@ -147,6 +148,7 @@ class Clips:
         """Return the frames of a span, at least one; none if the clip has no folder of frames."""
         listed = self.listed(clip)
         if span and listed:
+            # A span that begins after the last frame gets the last frame.
             first = min(int(span[0] * FPS), len(listed) - 1)
             listed = listed[first : max(math.ceil(span[1] * FPS), first + 1)]
         step = len(listed) / MAX_FRAMES  # of more frames, the middle of each of MAX_FRAMES equal segments
@@ -184,9 +186,11 @@ class Subtitles:
 def read_srt(file: Annotation) -> Iterator[Sentence]:
     """Read a SubRip file: blocks of a number, two times and a text, with blank lines between."""
     time = r"(\d+):(\d+):(\d+)[,.](\d+)"
+    # Lines are stripped first, so that a line of spaces also separates blocks.
     for block in re.split(r"\n\s*\n", "\n".join(line.strip() for line in file.text().splitlines())):
         if not block.strip():
             continue
+        # Not at the start of the block: the number comes before. Positions (X1:...) may follow the times.
         times = re.search(rf"{time}\s*-->\s*{time}.*\n?", block)
         if not times:
             raise ValueError(f"{file}: wanted a number, two times and a text, got {shown(block)}")

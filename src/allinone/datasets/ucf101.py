@@ -46,6 +46,7 @@ class Labels(SplitDataset):
         """Return the classes, and the file that numbers them."""
         file = find(root, "classInd.txt")
         lines = [line.partition(" ") for line in file.lines()]
+        # Labels are indices into this list, so a gap or another order would shift them.
         if [number for number, _, _ in lines] != [str(n) for n in range(1, len(lines) + 1)]:
             raise file.error("wanted lines '1 ApplyEyeMakeup', numbered from 1 without gaps")
         return class_names(file, (name.strip() for _, _, name in lines)), file
@@ -54,6 +55,7 @@ class Labels(SplitDataset):
         part, fold = self.split[:-1], self.split[-1]
         other = {"train": "train", "test": "val"}[part]
         file = find(root, f"{part}list0{fold}.txt", f"ucf101_{other}_split_{fold}_videos.txt")
+        # The file name has the class in it, so it is unique without the folder.
         clips = (replace(clip, video_id=bare(clip.video_id)) for clip in listed(file, *self.class_list(root)))
         yield from labeled(clips, Videos(root, folders=("UCF-101", "UCF101", "videos"), suffix=".avi"), file)
 

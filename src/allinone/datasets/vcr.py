@@ -112,6 +112,7 @@ def annotations(root: Path, split: str) -> Annotation:
 def read(file: Annotation, split: str, root: Path, outlines: bool) -> Iterator["Question"]:
     """Yield the questions of a file."""
     videos = Videos(root, folders=("vcr1images", "images"), suffix=".jpg")
+    # Bounded: an image has several questions, but outlines have hundreds of corners for each object.
     outlines_of = lru_cache(maxsize=256)(lambda path: read_outlines(path, outlines))
     fields = FIELDS if split == "test" else (*FIELDS, "answer_label", "rationale_label")
     for record in file.objects(*fields):
@@ -129,6 +130,7 @@ class Question:
         self.image_exists = exists
         self.outlines = outlines
         self.question = tokens(record, "question")
+        # 1. Read both stages, whichever is asked for: both decide the numbers of the objects.
         self.choices: dict[str, list[Tokens]] = {}
         self.right: dict[str, int | None] = {}
         for name in ("answer", "rationale"):
@@ -138,12 +140,14 @@ class Question:
             by_index = Record({str(n): choice for n, choice in enumerate(choices)}, f"{record.where}, {name}_choices")
             self.choices[name] = [tokens(by_index, option) for option in by_index]
             self.right[name] = right_option(record.get(f"{name}_label"), NUM_OPTIONS, record.where, split == "test")
+        # 2. Number the objects in the order of mention: question, answers, rationales.
         self.numbers: dict[int, int] = {}
         for old in self.mentioned(self.question, *self.choices["answer"], *self.choices["rationale"]):
             self.numbers[old] = len(self.numbers)
 
     def mentioned(self, *texts: Tokens) -> list[int]:
         """Return the numbers in the record of the objects in some texts, in the order of their first mention."""
+        # A dict keeps the order of first mention.
         mentions = dict.fromkeys(old for text in texts for token in text if isinstance(token, list) for old in token)
         if wrong := [old for old in mentions if not 0 <= old < len(self.objects)]:
             raise self.record.error(f"a text points at object {wrong[0]:.10g}, but there are {len(self.objects)}")
@@ -223,9 +227,10 @@ def read_outlines(path: Path, outlines: bool) -> Outlines:
     try:
         width, height = float(values["width"]), float(values["height"])
         areas = []
+        # A fifth number, the detector's score, is not used.
         for (left, top, right, bottom, *_), outline in zip(values["boxes"], values["segms"], strict=True):
             box = [[left, top], [right, top], [right, bottom], [left, bottom]]
-            polygons = outline if outlines and outline else [box]
+            polygons = outline if outlines and outline else [box]  # not every object has an outline
             areas.append(tuple(tuple((x / width, y / height) for x, y in polygon) for polygon in polygons))
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: wanted boxes, segms, width and height of the image ({shown(error)})") from error
@@ -238,9 +243,11 @@ def submission(predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     Raises:
         ValueError: not every question is there once for `Answers` and four times for `Rationales`.
     """
+    # 1. Collect the predictions of both stages, by question.
     of = {(p["kind"], p["id"]): p["probabilities"] for p in predictions}
     questions = [name for kind, name in of if kind == "Q->A"]
     wanted = [[("Q->A", name), *(("QA->R", f"{name}#{a}") for a in range(NUM_OPTIONS))] for name in questions]
+    # 2. Every question must be there five times: for its answer, and for the rationale of each answer.
     missing = [key for keys in wanted for key in keys if key not in of]
     num_rationales = len(of) - len(questions)
     if missing or num_rationales != NUM_OPTIONS * len(questions):
@@ -248,6 +255,7 @@ def submission(predictions: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
             f"the server wants each question once for its answer ({len(questions)}) and {NUM_OPTIONS} times for the "
             f"rationale of each answer ({num_rationales}): evaluate Answers and Rationales of the test split together"
         )
+    # 3. Write a row for each question: four answers, then four rationales for each of them.
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("annot_id", *COLUMNS))

@@ -40,11 +40,13 @@ class Videos:
         Raises:
             ValueError: two files differ from the name only in capitals.
         """
+        # 1. At the expected path of each name.
         for name in (video, *others):
             for folder in self.searched:
                 for path in (folder / name, folder / (name + self.suffix)):
                     if self.tree.is_file(on_disk := self.spelled(path)):
                         return on_disk
+        # 2. By its bare name in any folder below.
         for name in (video, *others) if self.search_below else ():
             if found := self.search(name):
                 return found
@@ -67,7 +69,7 @@ class Videos:
 
     def search(self, name: str) -> Path | None:
         """Look for the name in all folders below: exact spelling first, then its Unicode form, then any capitals."""
-        if self.by_name is None:
+        if self.by_name is None:  # one walk, when the first name is not at its expected path
             self.by_name = {}
             for folder in self.searched:
                 for path in media_files(folder, self.tree):
@@ -75,6 +77,7 @@ class Videos:
         alike = self.by_name.get(nfc(bare(name)).lower(), [])
         exact = [path for path in alike if bare(path.name) == bare(name)]
         exact = exact or [path for path in alike if nfc(bare(path.name)) == nfc(bare(name))]
+        # Of several files with this name, prefer those in the folder that the name has.
         found = [path for path in exact if path.as_posix().endswith(f"/{name}")] or exact or alike
         # Ids of YouTube may differ in capitals only: never guess between two of them.
         if len({bare(path.name) for path in found}) > 1:
@@ -98,6 +101,7 @@ def media_files(folder: Path, tree: Tree, above: tuple[str, ...] = ()) -> Iterat
 def bare(name: str) -> str:
     """Return the name of a video without its folders and extension."""
     path = PurePosixPath(name)
+    # Only endings of videos and images are cut off: LSMDC's names end in times (00.00.32.566).
     return path.stem if is_media(name) else path.name
 
 

@@ -53,6 +53,7 @@ def phrases(file: Annotation, photos: Videos, folders: dict[str, str]) -> Iterat
     for photo in distinct(file.objects("id", "regions"), file, key=lambda photo: photo.name("id")):
         name = photo.name("id")
         likely = folders.get(name, FOLDERS[0])
+        # Without image_data.json the folder is unknown, so both are tried.
         path = photos.path(*(f"{folder}/{name}.jpg" for folder in (likely, *FOLDERS)))
         regions = photo.objects("regions", may_be_empty=True)
         num_bare += not regions

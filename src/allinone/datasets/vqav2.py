@@ -57,6 +57,7 @@ class Questions(SplitDataset):
         part = PARTS[self.split]
         file = find(root, f"v2_OpenEnded_mscoco_{part}_questions.json")
         answers = read_answers(root, part) if part.endswith("2014") else None
+        # Photos of test-dev2015 are those of test2015.
         folder, images = part.replace("-dev", ""), photos(root)
         questions = file.under("questions", "question_id", "image_id", "question")
         asked: set[str] = set()
@@ -69,6 +70,7 @@ class Questions(SplitDataset):
             answer, human_answers, kind = answers.by_question[name] if answers else ("", (), None)
             yield Example(
                 id=name,
+                # The release of 2017 names photos by number only.
                 video=images.path(f"{folder}/{image}.jpg", image, number),
                 video_id=image,
                 text=question.text("question"),
@@ -104,6 +106,7 @@ def read_answers(root: Path, part: str) -> Answers:
 def answers_of(record: Record) -> tuple[str, tuple[str, ...], str]:
     """Return the most frequent answer, those of all people, and the type of answer."""
     people = tuple(person.text("answer", may_be_empty=True) for person in record.objects("answers"))
+    # Interned: half a million records share three types.
     return record.text("multiple_choice_answer"), people, sys.intern(record.text("answer_type"))
 
 

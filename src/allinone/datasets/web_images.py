@@ -31,7 +31,7 @@ def captions(rows: Callable[[], Iterable[tuple[str, str]]], images: "Images") ->
     `rows` opens the table and returns caption and URL of each row.
     """
     try:
-        examples = in_rows(rows(), images)
+        examples = in_rows(rows(), images)  # looks for the table; its rows are read later
     except MissingFile:
         if images.first is None:
             raise
@@ -66,6 +66,7 @@ def in_table(file: Annotation) -> Iterator[tuple[str, str]]:
         fields = content.split("\t")
         if line == 1 and {field.strip().lower() for field in fields} == {"caption", "url"}:
             continue
+        # CC3M has the caption first, CC12M the URL.
         if url_column is None:
             url_column = next((column for column, text in enumerate(fields) if is_url(text)), 0)
         if len(fields) != 2 or not is_url(fields[url_column]):
@@ -100,6 +101,7 @@ class Images:
                 return self.root / folder
         children = self.tree.children(self.root) if self.root.is_dir() else ()
         inner = (path.name for path, is_folder in children if is_folder)
+        # img2dataset's folders: 00000, 00001, ...
         has_shards = any(len(name) == 5 and name.isdigit() for name in inner)
         return self.root if has_shards else self.root / self.folders[0]
 
@@ -122,11 +124,14 @@ class Images:
         """Returns the file of a row, in the way the first image is named."""
         first = self.first or self.folder / "00000" / "000000000.jpg"
         stem, shard, ending, folder = first.stem, first.parent.name, first.suffix, self.folder
+        # 1. Numbers of rows, with or without leading zeros: 120034.jpg.
         if first.parent == folder and stem.isdigit():
             width = len(stem) if stem.startswith("0") else 1
             return lambda row, url: f"{folder}/{row:0{width}d}{ending}"
+        # 2. The last part of the URL: 4385058960_b0f291553e.jpg.
         if first.parent == folder:
             return lambda row, url: f"{folder}/{PurePosixPath(url).name}"
+        # 3. img2dataset's: the shard, then the image in it. Four more digits are shards of 10,000.
         if not stem.isdigit() or not stem.startswith(shard) or stem == shard:
             raise ValueError(f"{first}: wanted images named as img2dataset does, like 00012/000120034.jpg")
         width, size = len(shard), 10 ** (len(stem) - len(shard))

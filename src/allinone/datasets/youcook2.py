@@ -91,6 +91,7 @@ def steps_of_database(database: Record, file: Annotation, subset: str) -> Iterat
         record = Record(database.object(video), f"{file}: {shown(video)}")
         if (named := record.text("subset")) not in KNOWN_SUBSETS:
             raise record.error(f"no subset {shown(named)}; there are: {', '.join(KNOWN_SUBSETS)}")
+        # Those of `testing` are secret, so the field may be missing.
         for step in record.objects("annotations") if named == subset else ():
             is_empty = False
             if len(segment := step.items_of("segment")) != 2:
@@ -112,6 +113,7 @@ def steps_of_sentences(videos: Record) -> Iterator[Step]:
 def steps_of_table(file: Annotation) -> Iterator[Step]:
     """Yield the steps of MIL-NCE's table."""
     numbers: Counter[str] = Counter()
+    # Rows have no id, so all columns are the key: one span with two texts is two steps.
     for row in distinct(file.rows("video_id", "start", "end", "text"), file, key=lambda row: tuple(row.values())):
         video = bare(row["video_id"])
         yield Step(str(numbers[video]), video, row.text("text"), row["start"], row["end"], row.where)

@@ -47,9 +47,10 @@ WORD_SEC = 1.0
 """Longest duration of a word."""
 
 ENDING = ".en.vtt"
+# The hours may be left out: 00:01.000 and 00:00:01.000 are the same.
 CUE = re.compile(r"(?:(\d+):)?(\d\d):(\d\d\.\d+) *-->")
 TIME_TAG = re.compile(r"<(?:(\d+):)?(\d\d):(\d\d\.\d+)>")
-MARKUP = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")
+MARKUP = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")  # tags such as <c>, and sounds such as [Music]
 
 Word = tuple[str, float]
 """A word, and the second at which it is said."""
@@ -75,7 +76,7 @@ class Captions(SplitDataset):
             for first in range(0, len(words), self.num_words):
                 near, rest = words[first : first + self.num_words], words[first + self.num_words :]
                 start, end = near[0][1], near[-1][1] + WORD_SEC
-                if rest and start < rest[0][1] < end:
+                if rest and start < rest[0][1] < end:  # the next text begins within a second of the last word
                     end = rest[0][1]
                 text = " ".join(word for word, _ in near)
                 yield part(path, video, start, end, text, f"{video}#{first // self.num_words}")
@@ -92,7 +93,7 @@ def spoken(root: Path) -> Iterator[tuple[str, list[Word]]]:
     named = ((record.object("info").text("id"), record) for record in records)
     num_silent = 0
     for video, record in distinct(named, root, key=itemgetter(0)):
-        words = words_of_record(record, captions.pop(video, None))
+        words = words_of_record(record, captions.pop(video, None))  # popped: videos without a record remain
         num_silent += not words
         yield video, words
     for video, file in captions.items():

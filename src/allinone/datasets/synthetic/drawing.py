@@ -8,13 +8,13 @@ from jaxtyping import Float, UInt8
 
 from allinone.datasets.synthetic.scenes import COLORS, Scene
 
-SIZE, NUM_FRAMES = 64, 17
+SIZE, NUM_FRAMES = 64, 17  # odd, so that a clip and its reversal share the middle frame
 
 
 def render(scene: Scene, looks: Sequence[int]) -> UInt8[np.ndarray, "T H W 3"]:
     """Draw a clip. `looks` seeds everything that the scene does not fix: position, size, speed, shades, background."""
     if scene.is_backward:
-        return render(scene.reversed(), looks)[::-1]
+        return render(scene.reversed(), looks)[::-1]  # so both have exactly the same frames
     rng = np.random.default_rng(looks)
     ground = background(rng)
     frames = np.repeat(ground.astype(np.uint8)[None], NUM_FRAMES, axis=0)
@@ -39,7 +39,7 @@ def placements(scene: Scene, rng: np.random.Generator) -> Iterable[Placement]:
     match scene.kind:
         case "direction":
             diameter = int(rng.integers(22, 31))
-            edge = diameter // 2 + 1
+            edge = diameter // 2 + 1  # so that the whole object is visible from the first frame to the last
             start, end = edge + rng.integers(0, 7), SIZE - edge - rng.integers(0, 7)
             along = np.round(start + steps * (end - start)).astype(int)
             across = int(rng.integers(edge, SIZE - edge + 1))
@@ -47,6 +47,7 @@ def placements(scene: Scene, rng: np.random.Generator) -> Iterable[Placement]:
                 x, y = (position, across) if scene.change == "right" else (across, position)
                 yield 0, frame, diameter, x, y
         case "size":
+            # Room for the largest size decides the center, which stays where it is.
             small, large = rng.integers(8, 13), rng.integers(34, 43)
             x, y = rng.integers(large // 2 + 1, SIZE - large // 2, 2).tolist()
             for frame, diameter in enumerate(np.round(small + steps * (large - small)).astype(int).tolist()):
@@ -70,7 +71,7 @@ def hovering(
 ) -> Iterable[Placement]:
     """Yield an object that floats up and down by 2 pixels at a random position of a square, so it moves nowhere."""
     edge = diameter // 2 + 1  # the center stays this far from the edge, so that no object is cut
-    low, high = edge + 1, room - edge - 1
+    low, high = edge + 1, room - edge - 1  # one pixel more on each side, for floating
     x, y = (int(o + rng.integers(low, high + 1)) for o in origin)
     phase, pace = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.0)
     for frame in span:
@@ -82,6 +83,7 @@ def background(rng: np.random.Generator) -> Float[np.ndarray, "H W 3"]:
     shades = rng.uniform(25, 70, (2, 1)) + rng.normal(0, 8, (2, 3))
     angle = rng.uniform(0, 2 * np.pi)
     ramp = np.linspace(-0.5, 0.5, SIZE)
+    # With / sqrt(2), the largest value of cos + sin, mix stays within 0 and 1.
     mix = 0.5 + (ramp[None, :] * np.cos(angle) + ramp[:, None] * np.sin(angle)) / np.sqrt(2)
     grain = rng.normal(0, 2.5, (SIZE, SIZE))
     shaded = shades[0] + mix[..., None] * (shades[1] - shades[0]) + grain[..., None]

@@ -97,14 +97,18 @@ def split_scenes(seed: int) -> tuple[dict[str, list[Scene]], dict[str, list[Scen
     train, test = defaultdict[str, list[Scene]](list), defaultdict[str, list[Scene]](list)
     for (c, color), (s, shape) in product(enumerate(COLORS), enumerate(SHAPES)):
         for m, (change, kind) in enumerate(MOTIONS.items()):
+            # c + s moves on by one with the next color and the next shape: each motion is kept for a third of the
+            # objects.
             kept = m == (c + s + seed) % len(MOTIONS)
             (test if kept else train)[kind].append(Scene(kind, ((color, shape),), change))
         for n, number in enumerate(NUMBERS):
+            # 2 * s, so that the number that is kept does not follow from the motion that is kept.
             kept = n == (c + 2 * s + seed) % len(NUMBERS)
             (test if kept else train)["count"].append(Scene("count", ((color, shape),), number=number))
+    # Color and shape both differ, so that either answers what comes first. Sorted, so that all pairs are forward.
     things = sorted(product(COLORS, SHAPES))
     pairs = [Scene("order", (a, b)) for a, b in combinations(things, 2) if a[0] != b[0] and a[1] != b[1]]
-    drawn = np.random.default_rng((seed, 0)).permutation(len(pairs))
+    drawn = np.random.default_rng((seed, 0)).permutation(len(pairs))  # `plan_world` uses (seed, 1)
     num_kept = len(pairs) // 4
     test["order"] = [pairs[i] for i in drawn[:num_kept]]
     train["order"] = [pairs[i] for i in drawn[num_kept:]]

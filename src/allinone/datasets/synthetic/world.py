@@ -22,7 +22,7 @@ from allinone.video.encode import write_mp4
 FPS = 8
 TRAIN_SHARES = {"direction": 0.35, "size": 0.15, "order": 0.35, "count": 0.15}
 PAIR_SHARES = {"direction": 0.4, "size": 0.2, "order": 0.4}
-GALLERY = {"direction": 32, "size": 16, "order": 36, "count": 16}
+GALLERY = {"direction": 32, "size": 16, "order": 36, "count": 16}  # 100 clips
 NUM_QUESTIONS = 60
 """Test questions of each kind; a multiple of the number of answers to each."""
 
@@ -79,6 +79,7 @@ def plan_world(num_train: int, num_pairs: int, seed: int) -> Plan:
     asked = [*both["direction"], *both["size"], *both["count"]] * 2 + both["order"]
     gallery, quiz = (
         [
+            # The name is a part of the seed: looks do not depend on how many clips were planned before.
             Shot(f"{name}-{i:03}", scene, scene.captions()[rng.integers(2)], (seed, *f"{name}-{i}".encode()))
             for i, scene in enumerate(scenes)
         ]
@@ -180,14 +181,17 @@ def make_world(
     arguments = {"format": FORMAT, "num_train": num_train, "num_pairs": num_pairs, "seed": seed}
     is_complete = complete_or_resumable(root, arguments)
     plan = plan_world(num_train, num_pairs, seed)
+    # 1. What an interrupted call has made stays: each clip has the same frames in every call.
     finished = {path.name for path in (root / "videos").glob("*.mp4")}
     missing = [shot for shot in plan.shots if f"{shot.name}.mp4" not in finished]
     if is_complete and not missing:
         return
+    # 2. Mark the folder, so that another call knows what to resume.
     root.mkdir(parents=True, exist_ok=True)
     write_lines(root / "world.json", [arguments | {"complete": False}])  # first: marks a folder to resume
     (root / "videos").mkdir(exist_ok=True)
     film(root, missing, len(plan.shots), processes or os.cpu_count() or 1, progress)
+    # 3. The lists come last: they name only videos that exist.
     write_lines(root / "captions.jsonl", plan.captions)
     write_lines(root / "questions.jsonl", plan.questions)
     write_lines(root / "pairs.jsonl", plan.order_pairs)
@@ -224,7 +228,7 @@ def film(
             pool = ProcessPoolExecutor(processes, worker_context(), initializer=leave_ctrl_c_to_parent)
             stack.callback(pool.shutdown, cancel_futures=True)  # after an error do not wait for the rest
             shots = pool.map(shoot, missing, chunksize=8)
-        for done, _ in enumerate(shots, start=total - len(missing) + 1):
+        for done, _ in enumerate(shots, start=total - len(missing) + 1):  # clips of earlier calls count as done
             if progress is not None:
                 progress(done, total)
 
