@@ -147,8 +147,10 @@ class BatchReader(Dataset[Read]):
         self, epoch: int, index: int, source: Example | Span, unreadable: dict[Any, str]
     ) -> list[UInt8[Tensor, "T C H W"]] | None:
         """Return the views of a source; None, and a note, if it cannot be read. What failed once is not tried again."""
+        # Callers without texts know sources by index. With texts, all examples of a video share its failure.
         name = index if self.texts is None else name_of(index, source)
         if name not in self.unreadable:
+            # Seeded by example, so that draws do not depend on the number of workers.
             rng = None if self.seed is None else np.random.default_rng((self.seed, epoch, index))
             span, views = Span.of(source), range(self.num_views)
             try:
@@ -163,6 +165,7 @@ class BatchReader(Dataset[Read]):
     ) -> tuple[int, Any, list[UInt8[Tensor, "T C H W"]] | None]:
         """Read another example of the same kind, preferably of a video that the batch (`shown`) does not have yet."""
         # The draws depend only on the example, so that a resumed run substitutes the same ones.
+        # The last 1 keeps these draws apart from those of `try_read`.
         rng = np.random.default_rng((self.seed or 0, epoch, index, 1))
         same_kind = next(rows for rows in self.kinds.values() if is_among(rows, index))
         for draw in range(MAX_DRAWS):
@@ -195,6 +198,7 @@ def read_ahead(reader: Dataset[T], items: Iterable[Any], num_workers: int) -> It
 
     `num_workers` processes read, at most one for each processor of this machine; with 0 this process reads.
     """
+    # A container or `taskset` may allow fewer processors than the machine has.
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     num_workers = min(num_workers, cpus)
     yield from DataLoader(

@@ -47,11 +47,13 @@ class FrameCache:
         self.lock = worker_context().Lock()
         # Anonymous maps are shared by forks and take pages as they fill; containers limit /dev/shm, but not these.
         self.data = mmap.mmap(-1, max(megabytes << 20, 1))
+        # Records of fixed size in shared memory: a dictionary would be copied into each worker.
         table = np.dtype([("state", "i8"), ("offset", "i8"), ("shape", "i8", 4), ("duration_sec", "f8")])
         self.table = np.frombuffer(mmap.mmap(-1, table.itemsize * max(len(self.slots), 1)), dtype=table)
         self.used = np.frombuffer(mmap.mmap(-1, 8), dtype="i8")
 
     def __reduce__(self):
+        # A pickled copy cannot share the map: its process begins with an empty cache.
         return FrameCache, (tuple(self.slots), self.megabytes, self.size)
 
     def get(self, video: Path) -> WholeVideo | None:
@@ -104,6 +106,7 @@ class FrameCache:
         size = decoding_size(short_side, self.size)
         scale = 1 if size is None else size / short_side
         num_frames = info.num_frames or 0
+        # Computed from the header, so that a video without room is not decoded first.
         num_bytes = num_frames * 3 * int(info.width * scale) * int(info.height * scale)
         has_length = bool(num_frames) and (info.is_image or bool(info.duration_sec))
         if not has_length or self.used[0] + num_bytes > len(self.data):

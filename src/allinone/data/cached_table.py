@@ -37,16 +37,20 @@ def open_table(dataset: Dataset, root: str | Path) -> ExampleTable:
         return table
     writer = TableWriter(ColumnWriter())
     with recorded_inputs() as inputs:
+        # 1. Read until the end, or until there are more rows than should be in the memory of each process.
         parts = chunks(dataset.examples(Path(root)))
         for part in parts:
             writer.write(part)
             if folder and writer.num_rows > SPILL:
                 break
+        # 2. All rows were read: few, or there is no folder to keep them in.
         if folder is None or writer.num_rows <= SPILL:
             return writer.finish()
-        # This is a large one. Of several processes that begin at the same time, the first to get here writes it.
+        # 3. The rest of a large one goes to the folder. Of several processes that begin together, the first one here
+        # writes it.
         try:
             with only_process(folder, wait=True):
+                # Another process has written it while this one waited for the lock.
                 if table := unchanged_table(folder, dataset):
                     return table
                 with whole_folder(folder) as new:
@@ -55,6 +59,7 @@ def open_table(dataset: Dataset, root: str | Path) -> ExampleTable:
                         writer.write(part)
                     about = {"format": FORMAT, "of": repr(dataset), "reader": code_digest(dataset)}
                     about["digest"] = writer.finish().digest
+                    # The lengths show a cut-off column without reading it.
                     about["sizes"] = {path.name: path.stat().st_size for path in new.iterdir()}
                     # Files in the cache folder are no inputs.
                     about["inputs"] = {path: at for path, at in inputs.items() if not is_inside(path, folder.parent)}
@@ -62,6 +67,7 @@ def open_table(dataset: Dataset, root: str | Path) -> ExampleTable:
                 return ExampleTable.open(folder)
         except OSError as error:
             log.warning("examples stay in memory, since the cache folder cannot be written: %s", explain(error))
+    # What was read may be in the files that could not be written, so it is read again from the start.
     return ExampleTable.of(dataset.examples(Path(root)))
 
 
@@ -77,6 +83,7 @@ def table_folder(dataset: Dataset, root: str | Path) -> Path | None:
     """
     if not dataclasses.is_dataclass(dataset) or source_of(dataset) is None:
         return None
+    # The `repr` of a dataclass has its settings.
     identity = f"{type(dataset).__module__}.{type(dataset).__qualname__} {dataset!r} {Path(root).resolve()}"
     try:
         return cache_folder("examples") / blake2b(identity.encode(*ENCODING), digest_size=12).hexdigest()
@@ -91,6 +98,7 @@ def unchanged_table(folder: Path, dataset: Dataset) -> ExampleTable | None:
         return None
     try:
         about = json.loads((folder / ABOUT).read_text())
+        # Another format, code or annotation file is no damage, so it makes no warning.
         if not (about["format"] == FORMAT and about["reader"] == code_digest(dataset)):
             return None
         if not are_unchanged(about["inputs"]):

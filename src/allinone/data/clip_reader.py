@@ -102,6 +102,7 @@ class ClipReader:
     ) -> list[UInt8[Tensor, "_ C H W"]]:
         """Return the frames as they were decoded: in one tensor if they have one size, or else one by one."""
         video = span.file
+        # Images of one clip may have different sizes, so each is read, and later transformed, by itself.
         if isinstance(video, tuple):
             moments = segment_times(0, len(video), num_frames, rng, view, num_views)
             size = self.transform.config.resize
@@ -110,7 +111,9 @@ class ClipReader:
         if whole:
             start, end = bounds(span, whole.duration_sec)
             return [whole.at(segment_times(start, end, num_frames, rng, view, num_views))]
+        # Lengths are remembered by path; bytes have none.
         known = self.facts.get(video) if isinstance(video, Path) else None
+        # Opened once, for its length and its frames: opening it twice took 30 % more time (docs/performance.md).
         with VideoFile(video) as file:
             facts = known or self.measure(file)
             if isinstance(video, Path):
@@ -151,6 +154,7 @@ def shuffled(num_frames: int, span: Span, rng: np.random.Generator | None) -> In
         # From the name and not the path: the same order on every machine.
         rng = np.random.default_rng(crc32(repr((span.start_sec, span.end_sec)).encode() + name_of(span).encode()))
     order = rng.permutation(num_frames)
+    # The identity would make this control useless.
     while num_frames > 1 and (order == np.arange(num_frames)).all():
         order = rng.permutation(num_frames)
     return torch.from_numpy(order)

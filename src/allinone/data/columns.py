@@ -38,6 +38,7 @@ class ColumnWriter:
             self.parts.setdefault(name, []).append(values)
             return
         if name not in self.files:
+            # The kind without its byte order: "<u4" becomes "u4".
             self.files[name] = (self.folder / f"{name}.{values.dtype.str[1:]}").open("wb")
         self.files[name].write(np.ascontiguousarray(values).data)
 
@@ -82,6 +83,7 @@ class StringWriter:
 
     def write(self, texts: Iterable[str | None]) -> np.ndarray:
         """Return the code of each text; `ABSENT` for None."""
+        # Forgetting is safe: a text that comes again gets a second code (see `Strings`).
         if len(self.codes) > MAX_REMEMBERED:
             self.codes.clear()
         known, added, ends, codes = self.codes, [], [], []
@@ -100,6 +102,7 @@ class StringWriter:
             self.count += len(added)
             self.columns.append(f"{self.name}.bytes", np.frombuffer(b"".join(added), "u1"))
             self.columns.append(f"{self.name}.ends", np.array(ends, "i8"))
+            # Equal texts far apart have different codes; equal keys show that they are equal.
             if self.with_keys:
                 keys = b"".join(blake2b(content, digest_size=8).digest() for content in added)
                 self.columns.append(f"{self.name}.keys", np.frombuffer(keys, "<u8"))
@@ -129,6 +132,7 @@ class Strings(Sequence[str]):
         if not len(codes):
             return
         ends = self.ends[codes].tolist()
+        # Signed first: code 0 minus 1 would be the largest unsigned number.
         starts = np.where(codes > 0, self.ends[codes.astype("i8") - 1], 0).tolist()
         for start, end in zip(starts, ends, strict=True):
             yield self.bytes[start:end].tobytes().decode(*ENCODING)

@@ -63,6 +63,7 @@ def require_complete(dataset: Dataset, examples: ExampleTable, root: str | Path,
     absent = missing(examples)
     num_clips = num_videos(examples) if absent else 0  # not for nothing: it sorts all ids
     problems = shortages(counted, size, absent, num_clips)
+    # Without any video, `allow_missing` would only move the error to the first evaluation.
     is_empty = bool(absent) and len(absent) == num_clips
     message = f"{name_of(dataset)}.{dataset} in {root} is incomplete: {'; '.join(problems)}"
     if problems and (not allow_missing or is_empty):
@@ -118,6 +119,7 @@ def name_of(dataset: Dataset) -> str:
 def num_videos(examples: ExampleTable) -> int:
     """Return how many distinct videos are shown, including those that questions choose between."""
     of_choices = examples.list_lengths("clips")
+    # A choice between clips shows those, and not its own video.
     own = examples.video_keys()[slice(None) if of_choices is None else of_choices == 0]
     clips = np.empty(0, "u8") if examples.clips is None else examples.clips.video_keys()[:]
     return len(np.unique(np.concatenate([own, clips])))

@@ -124,9 +124,11 @@ class Loader:
             if not read.indices:
                 reasons = read.unreadable.values()
                 raise VideoError("\n  ".join([f"none of {MAX_DRAWS} videos tried can be read:", *reasons]))
+            # A video is logged once, however often it is drawn.
             for name in read.unreadable.keys() - self.unreadable.keys():
                 log.warning("skipped in training: %s", read.unreadable[name])
             self.unreadable |= read.unreadable
+            # Before the yield: a checkpoint that is made after this batch must point to the next one.
             self.batches_done += 1
             if self.batches_done == len(self.plan):
                 self.epoch, self.batches_done = self.epoch + 1, 0
@@ -199,6 +201,7 @@ def example_loader(
     table = ExampleTable.of(examples)
     kinds = table.by_kind()
     texts = TextReader(tokenizer, max_text_len, answers, {name: index for index, name in enumerate(classes)})
+    # 1. Refuse what workers would fail on much later.
     if not len(table):
         raise ValueError("no examples to load")
     texts.check(table, kinds)
@@ -206,16 +209,19 @@ def example_loader(
         raise ValueError(f"evaluate {' and '.join(kinds)} apart from each other")
     if not 0 <= rank < world_size:
         raise ValueError(f"rank must be from 0 to world_size - 1, got {rank} of {world_size}")
+    # 2. How clips are read, and a warning about texts that will be cut (from one process only).
     clips = clip_reader(config, num_frames, training, cache, table.files())
     counts = table.token_counts(tokenizer)
     if rank == 0 and (note := cut_note(counts, max_text_len)):
         log.warning("%s; set model.max_text_len to read more", note)
+    # 3. Evaluation: one pass in order, nothing drawn.
     if not training:
         reader, plan = (
             BatchReader(table, clips, texts),
             EvaluationPlan(num_examples=len(table), batch_size=config.batch_size),
         )
         return Loader(reader, plan, num_workers=config.num_workers, allow_missing=allow_missing)
+    # 4. Training: `digest` covers what decides the content of a batch and is no setting of the plan.
     plan = training_plan(table, kinds, counts, max_text_len, config, group_size, world_size)
     made_of = (table.digest, tokenizer.fingerprint, max_text_len, answers and answers.answers, tuple(classes))
     return Loader(

@@ -70,17 +70,18 @@ class TrainingPlan:
 
     def epoch(self, epoch: int, rank: int = 0) -> list[np.ndarray]:
         """Return the batches of one epoch for one process. Every process computes the same epoch."""
+        # A pair as the seed: the sum would make epoch 1 of seed 0 the same as epoch 0 of seed 1.
         rng = np.random.default_rng((self.seed, epoch))
         full, rests = [], []
         for rows in self.kinds.values():
             order = self.order(rows, rng)
             num_full = len(order) // self.size * self.size
-            full.append(order[:num_full].reshape(-1, self.size))
+            full.append(order[:num_full].reshape(-1, self.size))  # [M, B x W]: M batches over all W processes
             if num_full < len(order) and not self.drop_last:
                 rests.append(order[num_full:])
         batches = full[0] if len(full) == 1 else np.concatenate(full)
         # Batches come out of `order` by kind and length, so they are shuffled once more.
-        mine = batches[rng.permutation(len(batches)), rank :: self.world_size]
+        mine = batches[rng.permutation(len(batches)), rank :: self.world_size]  # [M, B]
         # `np.resize` repeats from the start until all processes get as many.
         even = (np.resize(rest, -(-len(rest) // self.world_size) * self.world_size) for rest in rests)
         return [*mine, *(rest[rank :: self.world_size] for rest in even)]
@@ -88,7 +89,7 @@ class TrainingPlan:
     def order(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the examples of one kind so that each `size` of them, one after another, are a batch."""
         if self.group_size > 1:
-            return rng.permutation(rows.reshape(-1, self.group_size)).flatten()
+            return rng.permutation(rows.reshape(-1, self.group_size)).flatten()  # [groups, n]: moves whole groups
         order = rng.permutation(rows)
         window = self.length_window * self.size
         for start in range(0, len(order), window):
@@ -109,6 +110,7 @@ class TrainingPlan:
             num_videos = len(np.unique(self.videos[order]))
         share, done = -(-self.size // num_videos), 0
         for start in self.repeats(order, share):
+            # Batches before `done` were dealt together with an earlier one.
             if start >= done:
                 done = start
                 # In place: what is dealt goes to positions whose examples were taken before.
@@ -126,6 +128,7 @@ class TrainingPlan:
             part = self.videos[order[start : start + step]]
             full = part[: len(part) // self.size * self.size].reshape(-1, self.size)
             for batches in (full, part[full.size :][None]):  # the second is the rest at the end
+                # In sorted order, a video that occurs too often is equal to its neighbor `share` positions on.
                 ordered = np.sort(batches, axis=1)
                 is_repeat = (ordered[:, share:] == ordered[:, :-share]).any(axis=1)
                 first = start if batches is full else start + full.size

@@ -24,6 +24,7 @@ def missing(examples: Iterable[Example]) -> dict[str, list[Path]]:
         for example in table.rows_with_paths(is_absent):
             if not example.clips and example.video_id not in absent:
                 absent[example.video_id] = [path for path in example.files if not folders.have(path)]
+        # Then the clips that questions choose between: they are a table too.
         table = table.clips
     return absent
 

@@ -128,6 +128,7 @@ class TrainingData:
     def answers(self, max_size: int | None) -> AnswerVocabulary | None:
         """Return the most frequent answers; None where there are no open questions."""
         answers = chain.from_iterable(table.values_of("answer") for table in self.examples.values())
+        # The first is taken to see whether there are any; the others are streamed.
         first = next(answers, None)
         return None if first is None else AnswerVocabulary.build(chain([first], answers), max_size)
 
@@ -138,6 +139,7 @@ class TrainingData:
             shown = set(self.examples[name].values_of("label"))
             data = allowing(source.data, self.data.allow_missing)
             listed = data.classes(self.data.folder(source)) if isinstance(data, HasClasses) else ()
+            # Listed classes first: then their indices do not depend on which of them a split has.
             classes |= dict.fromkeys([*listed, *sorted(shown)])
         return tuple(classes)
 

@@ -32,7 +32,7 @@ ABOUT = "table.json"
 CHUNK = 4096
 """Examples that are turned into columns at a time."""
 
-NO_INT = -(2**63)
+NO_INT = -(2**63)  # means None: no index or count is so low
 MAX_COUNT = 2**16 - 1
 """Token counts are stored in 16 bits: a longer text is cut by every model anyway."""
 
@@ -94,6 +94,7 @@ class ExampleTable(Sequence[Example]):
             raise IndexError(f"no example {index} among {self.length}")
         row %= self.length  # negative indices count from the end
         video, regions = self.columns["video"][row], self.text_at("regions", row)
+        # One file by its code, or the list of several images.
         paths = self.list_at("videos", row) if video == ABSENT else [video]
         files = tuple(Path(self.paths[code]) for code in paths)
         fields: dict[str, Any] = {name: self.text_at(name, row) for name in TEXTS}
@@ -185,6 +186,7 @@ class ExampleTable(Sequence[Example]):
         """Return the indices of each kind, by name in alphabetical order. Examples of one kind may share a batch."""
         found, rest = {}, np.ones(self.length, dtype=bool)
         if (num_options := self.list_lengths("options")) is not None:
+            # Batches stack the options, so each number of options is a kind.
             found |= {f"choices of {n}": num_options == n for n in np.unique(num_options).tolist() if n}
         if (num_clips := self.list_lengths("clips")) is not None:
             found["choices"] = num_clips > 0
@@ -192,6 +194,7 @@ class ExampleTable(Sequence[Example]):
             if name in self.columns:
                 found[kind] = self.columns[name] != (NO_INT if name == "number" else ABSENT)
         if not found:
+            # i4 and not i8: there may be a hundred million captions.
             return {"captions": np.arange(self.length, dtype="i4")} if self.length else {}
         rows = {}
         for kind, is_kind in found.items():  # as in `Example.task`, the first that fits counts
@@ -206,6 +209,7 @@ class ExampleTable(Sequence[Example]):
         if num_options is None:
             return text_lengths
         num_texts = np.maximum(num_options, 1)  # without options there is one text
+        # Texts of an example begin where those of the examples before it end.
         return np.maximum.reduceat(text_lengths, np.cumsum(num_texts) - num_texts)
 
     def token_counts(self, tokenizer: Tokenizer) -> np.ndarray:
@@ -257,6 +261,7 @@ class TableWriter:
     def write(self, examples: Sequence[Example]) -> None:
         """Append these rows."""
         singles = [None if isinstance(e.video, tuple) else str(e.video) for e in examples]
+        # These two columns are always made: they give the table its length.
         self.put("video", self.paths.write(singles), None)
         self.put("video_id", self.names.write(e.video_id for e in examples), None)
         self.put_lists("videos", [e.video if isinstance(e.video, tuple) else () for e in examples], self.write_paths)
@@ -276,6 +281,7 @@ class TableWriter:
     def put(self, name: str, values: np.ndarray, default: float | None) -> None:
         """Append to a column. The first value that is not the default makes it, with the default for rows before."""
         if name not in self.lengths:
+            # NaN is equal to nothing, so it needs its own test.
             is_default = np.isnan(values) if default is not None and np.isnan(default) else values == default
             if default is not None and is_default.all():
                 return
@@ -288,6 +294,7 @@ class TableWriter:
         flat = [value for values in lists for value in values]
         if flat:
             self.columns.append(f"{self.prefix}{name}.values", write(flat))
+        # Ends count from the start of the table, over all chunks.
         before = self.lengths.get(f"{name}.values", 0)
         self.lengths[f"{name}.values"] = before + len(flat)
         self.put(f"{name}.ends", before + np.cumsum([len(values) for values in lists], dtype="i8"), 0)
@@ -316,6 +323,7 @@ def digest_of(columns: Columns, folder: Path | None) -> str:
     """Return a hash of the content without the paths: a data set may be moved while a training is interrupted."""
     digest = blake2b(digest_size=8)
     for name in sorted(columns):
+        # Clips of choices are a nested table; the rule is the same for its columns.
         own_name = name.split("clips.")[-1]
         if own_name != "video" and not own_name.startswith(("paths.", "videos.")):
             kind = columns[name].dtype.str[1:]

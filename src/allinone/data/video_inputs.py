@@ -90,6 +90,7 @@ def read_clips(
             files[i] = source
         else:
             in_memory[i] = source.frames if isinstance(source, Clip) else to_tensor(source)
+    # 1. Files: read by worker processes.
     loader = clip_loader(
         list(files.values()), data, num_frames=num_frames, num_views=num_views, allow_missing=allow_missing
     )
@@ -97,10 +98,12 @@ def read_clips(
     for batch, frames in loader.clips():
         yield [indices[i] for i in batch], frames.unflatten(0, (len(batch), num_views))
         report("clips", max(batch) + 1, len(sources))
+    # 2. Those that could not be read.
     for i, reason in sorted(loader.unreadable.items()):
         log.warning("skipped: video %d of %d, %s", indices[i] + 1, len(sources), reason)
         if skipped is not None:
             skipped[indices[i]] = reason
+    # 3. Frames in memory: nothing to wait for, so this process samples them.
     indices, num_done = list(in_memory), len(files)
     for start in range(0, len(indices), data.batch_size):
         batch = indices[start : start + data.batch_size]

@@ -60,7 +60,7 @@ class RunLog:
     def write(self, line: Mapping[str, Any]) -> None:
         """Write a line to `metrics.jsonl`, and its numbers to TensorBoard."""
         self.file.write(json.dumps(finite(line)) + "\n")
-        self.file.flush()
+        self.file.flush()  # a killed run keeps its lines
         if self.board is not None:
             step = line["step"]
             for prefix, metrics in (("train", line), ("eval", line.get("eval", {}))):
@@ -116,11 +116,14 @@ def cut(path: Path, step: int, evaluated: int) -> None:
     if not path.is_file():
         return
     kept, broken = [], []
+    # As bytes: a line that broke inside a character would not decode.
     for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
         try:
+            # A line without its newline was cut off, and the next line would be appended to it.
             written = json.loads(line) if line.endswith(b"\n") else None
         except (ValueError, RecursionError):
             written = None
+        # `type`, because True is an `int` too.
         if not isinstance(written, dict) or type(written.get("step")) is not int:
             broken.append(str(number))
         elif written["step"] <= (evaluated if "eval" in written else step):

@@ -111,11 +111,11 @@ class Optim:
         """
         self.adamw.state.clear()
         for key, value in tensors.items():
-            kind, name = key.split(".", 1)
+            kind, name = key.split(".", 1)  # parameters have dots in their names
             if name not in self.parameters:
                 raise ValueError(f"the optimizer's state is of another model: it has {name}")
             parameter = self.parameters[name]
-            if value.shape not in (parameter.shape, ()):
+            if value.shape not in (parameter.shape, ()):  # () is the step count
                 raise ValueError(f"the optimizer's {key} is {tuple(value.shape)}, wanted {tuple(parameter.shape)}")
             self.adamw.state[parameter][kind] = value.to(parameter.device)
 

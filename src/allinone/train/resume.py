@@ -87,6 +87,7 @@ class State:
             )
         fields = read_json(path)
         written = fields.pop(CHECKSUM, None)
+        # States saved before there were checksums have none.
         if written not in (None, checksum(fields)) or "step" not in fields:
             raise ValueError(f"{path}: damaged: differs from the file that was saved")
         return restore(fields, cls, str(path))
@@ -137,11 +138,13 @@ def open_folder(run_dir: Path, resume: bool, experiment: Mapping[str, Any], worl
             experiment; or the processes cannot read the same ones.
     """
     if world.is_main:
+        # 1. Clean up after a run that was killed while it replaced or wrote a checkpoint.
         run_dir.mkdir(parents=True, exist_ok=True)
         for half_swapped in (run_dir / "checkpoints").glob(".step-*.old"):
             recover(half_swapped.with_name(half_swapped.name[1:].removesuffix(".old")))
         for left_over in (run_dir / "checkpoints").glob(".step-*"):
             shutil.rmtree(left_over)
+    # 2. The other processes look at the folder only now.
     world.wait()
     newest = newest_checkpoint(run_dir)
     if newest is None:
@@ -158,9 +161,11 @@ def open_folder(run_dir: Path, resume: bool, experiment: Mapping[str, Any], worl
             f"{error}. No checkpoint in {run_dir} is whole, so start a new run in another folder; it may "
             "start (`init`) from one of which only the state of training is damaged"
         ) from error
+    # 3. Processes that resume from different checkpoints would train different weights.
     if world.mean(torch.tensor([num_damaged], dtype=torch.float64, device=world.device)).item() != num_damaged:
         raise ValueError(f"{run_dir}: not every process can read the same checkpoints there")
     check_unchanged(saved.checkpoint, experiment)
+    # 4. Rename only now, when every process has read the folders.
     if world.is_main:
         for damaged in folders[:num_damaged]:
             log.warning("%s is now %s", damaged, set_aside(damaged).name)
@@ -170,6 +175,7 @@ def open_folder(run_dir: Path, resume: bool, experiment: Mapping[str, Any], worl
 def check_unchanged(checkpoint: Checkpoint, describe: Mapping[str, Any]) -> None:
     """Raise ValueError, with the differences, if the checkpoint was made by another experiment."""
     before = dict(flatten(checkpoint.experiment))
+    # Through JSON, as the checkpoint was: it makes tuples lists.
     now = dict(flatten(json.loads(json.dumps(describe))))
     changed = [
         f"  {key}: was {shorten(before.get(key))}, is {shorten(now.get(key))}"

@@ -114,6 +114,7 @@ def only_run(run_dir: Path, world: World) -> Iterator[None]:
             try:
                 stack.enter_context(only_process(run_dir))
             except (ValueError, OSError) as refused:
+                # Not raised yet: the other processes would wait for the main one forever.
                 error = refused
         if world.any(error is not None):
             raise error or ValueError(f"{run_dir}: the main process cannot begin there")
@@ -136,6 +137,7 @@ class Run:
         self.training_model = prepared.training_model.to(world.device)
         self.model = self.training_model.model
         self.model.encoder.recompute = self.config.recompute
+        # Before the optimizer is made, which leaves out parameters without a gradient.
         if self.config.freeze_encoder:
             self.model.encoder.requires_grad_(False)
         self.to_training_mode()
@@ -166,9 +168,11 @@ class Run:
                 if self.state.step % self.config.save_every == 0:
                     self.save()
             self.save()
+        # No process reports a checkpoint that the main one is still writing.
         self.world.wait()
         assert self.newest is not None
         if stop:
+            # The signal may have reached another process only.
             raise TrainingInterrupted(self.signals.received or signal.SIGTERM, self.state.step, self.newest)
         return TrainResult(self.newest, self.state.step, self.state.metrics)
 
@@ -203,6 +207,7 @@ class Run:
             raise ValueError(f"{folder}: {OBJECTIVES} is not of these objectives")
         load_all(self.model, saved.checkpoint.model.state_dict())
         self.optim.load_tensors(saved.optimizer)
+        # In place: the optimizer refers to these tensors.
         with torch.no_grad():
             for name, tensor in extra.items():
                 tensor.copy_(saved.objectives[name])
@@ -319,6 +324,7 @@ class Run:
             state.sources = {name: loader.state_dict() for name, loader in self.loaders.items()}
             card = model_card(self.model, card_text(state.step, state.metrics if state.evaluated == state.step else {}))
             save_checkpoint(folder, self.model, self.prepared.tokenizer, self.experiment, card, more=self.save_training)
+            # Only when the new one is complete on disk.
             for old in step_folders(self.run_dir)[: -self.config.keep]:
                 remove(old)
         self.newest, self.saved = folder, (state.step, state.evaluated)
@@ -345,8 +351,10 @@ def repeatable_kernels(device: torch.device, is_asked: bool) -> Iterator[None]:
     if device.type != "cuda" or not is_asked:
         yield
         return
+    # cuBLAS repeats its results only with workspaces of fixed size: here eight of 4,096 KiB.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    # Only a warning, because some operations have no such kernel.
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield

@@ -69,6 +69,7 @@ class TrainingModel(nn.Module):
             raise ValueError("nothing to learn: there are no objectives")
         if objectives.keys() != weights.keys():
             raise ValueError(f"weights for {', '.join(weights) or 'nothing'}, but objectives {', '.join(objectives)}")
+        # A fixed order: objectives draw from one generator, so their order changes what each draws.
         objectives = by_turn(objectives)
         owners: dict[str, str] = {}
         for name, objective in objectives.items():
@@ -110,6 +111,7 @@ class TrainingModel(nn.Module):
 
     def extra_state(self) -> dict[str, Tensor]:
         """Return the state of the objectives that is no part of the model, which only a resumed run needs."""
+        # `keep_vars` returns the tensors themselves, which can be compared by identity; the default detaches them.
         of_model = set(map(id, self.model.state_dict(keep_vars=True).values()))
         return {k: v for k, v in self.objectives.state_dict(keep_vars=True).items() if id(v) not in of_model}
 
@@ -204,6 +206,7 @@ class Updater:
             if self.config.clip_norm is not None:
                 torch.nn.utils.clip_grads_with_norm_(list(self.optim.parameters.values()), self.config.clip_norm, norm)
             self.optim.step(step)
+        # Also after a skipped update, or its gradient would be added to the next one.
         self.optim.zero_grad()
         return update
 

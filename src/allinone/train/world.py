@@ -63,6 +63,7 @@ def join_world(device: str | None = None) -> Iterator[World]:
             yield World(dist.get_rank(), dist.get_world_size(), place)
             agreed = True
         except TrainingInterrupted:
+            # All processes raise this one at the same step.
             agreed = True
             raise
         finally:
