@@ -195,6 +195,7 @@ class Clips:
             indices = [to_read[position] for position in positions]
             done.update(indices)
             yield indices, frames
+        # Those to skip from the start, and those that could not be read now.
         self.missing = set(range(len(self.firsts))) - done
         if not done:
             raise ValueError(f"none of the {len(self.firsts)} videos can be read")

@@ -73,6 +73,7 @@ class ChoiceAccuracy(Evaluator):
         for shown, example in zip(clips.of_example, clips.examples, strict=True):
             asked += options_of(example, shown, self.config.with_question)
             ends.append(len(asked))
+        # NaN: not asked yet. `refuse_nan` stops if one is left.
         scores = torch.full((len(asked),), torch.nan)
         function = predictor.option_scores if self.config.mode == "joint" else self.similarity(predictor)
         for questions, outputs in clips.ask(predictor, asked, function):
@@ -165,8 +166,9 @@ def joined(first: Evaluation, second: Evaluation) -> Evaluation:
         raise ValueError("no question is in both stages: the parts of their ids before `#` have nothing in common")
     scores = summary(both)
     for stage in (first, second):
-        scores |= {name: score for name, score in stage.scores.items() if "/" in name}
+        scores |= {name: score for name, score in stage.scores.items() if "/" in name}  # by kind: `accuracy/Q->A`
     skipped = first.skipped | second.skipped
+    # Where nothing may be missing, `missing` is no score.
     counts = {"missing": float(len(skipped))} if "missing" in first.scores else {}
     short = [stage.scores["missing_records"].value for stage in (first, second) if "missing_records" in stage.scores]
     if short:

@@ -64,6 +64,7 @@ class AnswerAccuracy(Evaluator):
                 credit = credit_of(example)
                 earned = credit.get(normalized(answer, example), 0.0)
                 row["truth"] = list(example.human_answers) or example.answer
+                # A share if several people answered, otherwise right or wrong.
                 row["correct"] = earned if example.human_answers else earned == 1
                 credits.append(credit)
                 graded.append((example, earned))
@@ -78,6 +79,7 @@ class AnswerAccuracy(Evaluator):
             return {}
         examples = [example for example, _ in graded]
         # Chance and `oov` count only answers that the model can give.
+        # One example decides how answers are normalized: a data set asks one person for all questions, or several.
         listed = {normalized(answer, examples[0]) for answer in answers}
         reachable = [{a: earned for a, earned in credit.items() if a in listed} for credit in credits]
         earned, kinds = torch.tensor([earned for _, earned in graded]), [example.kind for example in examples]

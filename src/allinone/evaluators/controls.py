@@ -35,6 +35,7 @@ def run_evaluator(
     """
     folder, tables = data.folder(config), tables or Tables()
     if config.allow_missing or data.allow_missing:
+        # Every data set of the config, such as a second stage; their readers accept missing files too.
         values = {field.name: getattr(config, field.name) for field in fields(config)}
         datasets = {name: allowing(value, True) for name, value in values.items() if isinstance(value, Dataset)}
         config = replace(config, **{"allow_missing": True, **datasets})
@@ -81,6 +82,7 @@ def check_heads(predictor: Predictor, name: str, config: EvaluatorConfig) -> Non
     try:
         config.build().check(predictor)
     except MissingHead as error:
+        # If the evaluator has modes: those that this model has heads for.
         others = []
         for mode in get_args(get_type_hints(type(config)).get("mode")):
             with suppress(MissingHead):

@@ -54,6 +54,7 @@ class Number(Evaluator):
         constants = torch.arange(low, high + 1)
         scores = {
             "mse": bootstrap.mean((counted - truth).square()),
+            # [numbers, questions]: the best constant answer of the range.
             "mse_chance": Score((constants[:, None] - truth).double().square().mean(dim=1).min().item()),
             "accuracy": bootstrap.percent(counted == truth),
             "chance": Score(best_constant([{str(number): 1.0} for number in truth.tolist()])),

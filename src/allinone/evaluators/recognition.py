@@ -56,10 +56,11 @@ class RecognitionAccuracy(Evaluator):
         names = self.names(predictor, clips, truths)
         self.check_known(truths, names)
         index_of = {name: index for index, name in enumerate(names)}
-        logits = torch.full((len(clips.firsts), len(names)), torch.nan)
+        logits = torch.full((len(clips.firsts), len(names)), torch.nan)  # [G, A]
         token_ids = (
             [] if self.config.mode == "head" else predictor.tokenize([self.config.template.format(n) for n in names])
         )
+        # Embedded once for all clips; in the joint mode the texts go through the model with each clip.
         text = predictor.embed_tokens(token_ids) if self.config.mode == "dual" else None
         for indices, frames in clips.read(predictor):
             logits[indices] = self.logits(predictor, frames, token_ids, text)
@@ -68,7 +69,7 @@ class RecognitionAccuracy(Evaluator):
         covered = clips.covered()
         examples = [clips.examples[e] for e in covered]
         labels = torch.tensor([index_of[truths[e]] for e in covered])
-        own_logits = logits[[clips.of_example[e][0] for e in covered]]
+        own_logits = logits[[clips.of_example[e][0] for e in covered]]  # [Q, A]
         ranks = retrieval_ranks(own_logits, labels)
         bootstrap = Bootstrap([example.video_id for example in examples])
         scores = {

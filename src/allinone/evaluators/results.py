@@ -32,7 +32,7 @@ def default_folder(checkpoint: str | Path, experiment: str) -> Path:
     For a checkpoint inside a run it is `evaluations/EXPERIMENT-CHECKPOINT` in the run's folder, because training
     removes old checkpoints; for a hub id, which has no folder, `evaluations/OWNER-NAME/EXPERIMENT` in the current one.
     """
-    name = experiment.rpartition(":")[2]
+    name = experiment.rpartition(":")[2]  # FILE.py:EXPERIMENT
     if not Path(checkpoint).exists():
         return Path("evaluations", str(checkpoint).replace("/", "-"), name)
     folder = Path(checkpoint).resolve()
@@ -48,8 +48,10 @@ def refuse_to_replace(folder: str | Path, overwrite: bool = False) -> None:
     folder = Path(folder)
     if not folder.exists() and not folder.is_symlink():
         return
+    # A file or a link has no names, so it gets one that no evaluation has.
     names = {path.name for path in folder.iterdir()} if folder.is_dir() and not folder.is_symlink() else {""}
     scores = read_json(folder / SCORES) if SCORES in names else {}
+    # Only files that the evaluation itself lists may be replaced.
     if others := names - set(scores.get("files", ())):
         listed = ", ".join(sorted(others)[:5]) if names != {""} else "something that is no folder"
         raise ValueError(f"{folder}: holds {listed}, which is no evaluation of ours; choose another folder with --to")
@@ -68,6 +70,7 @@ def write_results(
     `facts` describe the evaluation. `tables` are keyed by the names of the evaluators.
     """
     folder = Path(folder)
+    # A replacement that was killed is undone before anything is looked at.
     recover(folder)
     refuse_to_replace(folder, overwrite)
     texts = {TABLES: markdown(facts, tables)}
@@ -76,10 +79,11 @@ def write_results(
             lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in evaluation.predictions)
             texts[predictions_file(name, column)] = lines
         files = columns[REAL].files
+        # Two evaluators may have files of the same name.
         texts |= {(f"{name}.{file}" if file in texts else file): text for file, text in files.items()}
     with whole_folder(folder) as new:
         for file, text in texts.items():
-            (new / file).write_text(text, encoding="utf-8", newline="")
+            (new / file).write_text(text, encoding="utf-8", newline="")  # the same bytes on every system
         scores = {"evaluators": {name: as_json(columns) for name, columns in tables.items()}}
         write_json(new / SCORES, {"files": [SCORES, *texts], **facts, **scores})
     return folder

@@ -63,7 +63,7 @@ class Retrieval(Evaluator):
         for indices, frames in clips.read(predictor):
             gallery += indices
             if text is not None:
-                columns.append(text @ predictor.embed_clips(frames).T)
+                columns.append(text @ predictor.embed_clips(frames).T)  # [captions, clips of this batch]
             else:
                 columns.append(predictor.match_all(frames, token_ids).T)
             if config.mode == "two_stage":
@@ -98,6 +98,7 @@ class Retrieval(Evaluator):
 
         A pair that is in both of its shortlists is scored once.
         """
+        # The pairs to score are those in either shortlist.
         t2v_shortlist = top_k_indices(similarity, relevant, self.config.top_k)
         v2t_shortlist = top_k_indices(similarity.T, relevant.T, self.config.top_k)
         is_scored = torch.zeros_like(relevant).scatter(1, t2v_shortlist, True)
@@ -167,5 +168,6 @@ def shortlist_first(
     """Return scores that rank the shortlist of each row by `matched`, and behind it the rest by `similarity`."""
     scores = matched.gather(1, shortlist).double()
     rest = similarity.double()  # moved below the shortlist; as doubles, so that this makes no ties
+    # The best of the rest comes 1 below the worst of the shortlist.
     rest = rest - rest.amax(dim=1, keepdim=True) + scores.amin(dim=1, keepdim=True) - 1
     return rest.scatter(1, shortlist, scores)

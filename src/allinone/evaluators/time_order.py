@@ -55,7 +55,7 @@ class Order(Evaluator):
         frames = torch.cat(kept)  # [G, V, T, C, H, W]
         pairs = complete_pairs(clips, order)
         # Two rows of `frames`, two examples and two texts for each pair that is complete.
-        chosen = torch.tensor([[one, other] for _, one, other in pairs])
+        chosen = torch.tensor([[one, other] for _, one, other in pairs])  # [P, 2]
         examples = [clips.examples[i] for first, _, _ in pairs for i in (first, first + 1)]
         token_ids = predictor.tokenize([example.text for example in examples])
         others = [clips.examples[i] for first, _, _ in pairs for i in (first + 1, first)]
@@ -105,10 +105,12 @@ class Order(Evaluator):
         """Return the score of each clip of a pair for each caption of the pair."""
         if self.config.mode == "dual":
             video, text = predictor.embed_clips(frames), predictor.embed_tokens(token_ids)
+            # [P, texts, clips]
             return torch.einsum("pqe,pie->pqi", text.unflatten(0, chosen.shape), video[chosen])
+        # All four combinations of a pair, as pairs (row of a clip, index of a text).
         texts = torch.arange(len(token_ids)).reshape(-1, 2, 1).expand(-1, 2, 2)
         clips = chosen[:, None, :].expand(-1, 2, 2)
-        asked = torch.stack([clips, texts], dim=-1).flatten(0, 2)
+        asked = torch.stack([clips, texts], dim=-1).flatten(0, 2)  # [P x 4, 2]
         return predictor.log_odds(frames, token_ids, asked, on_progress=on_progress).reshape(-1, 2, 2)
 
 
@@ -143,6 +145,7 @@ def check_pairs(examples: list[Example], dataset: Dataset) -> None:
 
 def shares(preferred: list[Float[Tensor, "P 2"]], kinds: list[str | None]) -> dict[str, Score]:
     """Return the share of texts, and of clips, that prefer their own, over all pairs and over those of each kind."""
+    # Pairs are resampled, because both halves of one are right or wrong together.
     bootstrap = Bootstrap([str(pair) for pair in range(len(kinds))])
     t2v, v2t = (some.mean(dim=1) for some in preferred)
     found = [

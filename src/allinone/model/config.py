@@ -31,7 +31,7 @@ class ModelConfig:
     image_size: int = 224
     patch_size: int = 16
     num_frames: int = 3
-    vocab_size: int = 30522
+    vocab_size: int = 30522  # BERT's uncased WordPiece vocabulary
     max_text_len: int = 40
     shared_dim: int = 512
     distilled: bool = False
@@ -41,7 +41,7 @@ class ModelConfig:
     init: Literal["vit", "fan_in"] = "vit"
     time: Any = field(default_factory=Rolling.Config)
     text_time: bool = False
-    image_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    image_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # ImageNet's
     image_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self):

@@ -25,6 +25,7 @@ def attend_in_chunks(
 
     In bfloat16 on a CPU this is 1.4 times as fast as torch's fused kernel forward, and 3 times with the backward pass.
     """
+    # A mask that hides nothing would only cost a pass over the logits.
     if key_mask is not None and key_mask.all():
         key_mask = None
     # Sequences in a chunk, at least one.
@@ -38,6 +39,7 @@ def attention_weights(
     query: Float[Tensor, "M heads Q d"], key: Float[Tensor, "M heads S d"], key_mask: Bool[Tensor, "M S"] | None
 ) -> Float[Tensor, "M heads Q S"]:
     """Return the softmax over the keys of the scaled products; masked keys get 0."""
+    # The query is scaled, because it is smaller than the logits.
     logits = (query * query.shape[-1] ** -0.5) @ key.mT
     if key_mask is not None:
         logits = logits.masked_fill(~key_mask[:, None, None], float("-inf"))

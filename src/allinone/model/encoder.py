@@ -49,14 +49,14 @@ class VideoTextEncoder(nn.Module):
         self.vision = FrameEmbedding(config)
         self.modality = nn.Parameter(torch.zeros(2, config.width))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
-        self.norm = nn.LayerNorm(config.width, eps=1e-6)
+        self.norm = nn.LayerNorm(config.width, eps=1e-6)  # ViT's eps, as in the blocks
         self.pooler = nn.Linear(config.width, config.width)
         self.mean: Tensor
         self.std: Tensor
         # On the CPU even where modules are built without memory (`torch.device("meta")`): arithmetic there would import
         # torch's compiler, which takes seconds.
         mean, std = (torch.tensor(each, device="cpu") for each in (config.image_mean, config.image_std))
-        self.register_buffer("mean", mean[:, None, None] * 255, persistent=False)
+        self.register_buffer("mean", mean[:, None, None] * 255, persistent=False)  # frames are 0 to 255
         self.register_buffer("std", std[:, None, None] * 255, persistent=False)
         initialize(self, config)
         self.time = time_of(config.time)(config.time, config)  # after `initialize`, because it has its own start
@@ -81,15 +81,16 @@ class VideoTextEncoder(nn.Module):
         if patch_order is None and self.config.patch_order == "random":
             patch_order = self.draw_order(batch, num_frames)
         # 1. Embed both modalities, and say which is which.
+        # [B, T, L, D]: a view, not copies.
         words = (self.text(text_ids) + self.modality[self.TEXT])[:, None].expand(-1, num_frames, -1, -1)
         # A copy of the text has the time of its frame too, if the config says so.
         if self.config.text_time:
             assert self.vision.time is not None
             words = words + self.vision.time[:num_frames, None]
-        vision = self.vision(self.normalize(frames), patch_order) + self.modality[self.VISION]
+        vision = self.vision(self.normalize(frames), patch_order) + self.modality[self.VISION]  # [B, T, N, D]
         # 2. One sequence for each frame. Only padding of the text is hidden from attention.
         tokens = torch.cat([words, vision], dim=2)  # [B, T, L + N, D]
-        key_mask = torch.cat([text_mask, text_mask.new_ones(batch, vision.shape[2])], dim=1)
+        key_mask = torch.cat([text_mask, text_mask.new_ones(batch, vision.shape[2])], dim=1)  # [B, L + N]
         # 3. Blocks with rolling between them, the last norm, and the mean over frames.
         tokens = self.run(tokens, key_mask, partial(self.time, num_text=num_text), num_out_tokens)
         return Encoded(text=tokens[:, :num_text], video=tokens[:, num_text:])
@@ -108,6 +109,7 @@ class VideoTextEncoder(nn.Module):
     ) -> Float[Tensor, "B K D"]:
         """Text-only mode. The text runs once: the copies for each frame that the released code makes are equal."""
         words = self.text(text_ids) + self.modality[self.TEXT]
+        # [B, 1, L, D]: a clip of one frame, so the mean over frames changes nothing.
         return self.run(words[:, None], text_mask, lambda tokens, block: tokens, num_out_tokens)
 
     def pool(self, tokens: Float[Tensor, "B K D"]) -> Float[Tensor, "B D"]:

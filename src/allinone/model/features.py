@@ -58,8 +58,9 @@ class BlockFeatures:
             raise ValueError("no patches to put back: a mode without video, or a way of time that mixes tokens")
         num_frames, num_patches, width = self.patches.shape[1:]
         places = (self.sources[..., 0] * num_patches + self.sources[..., 1]).flatten(1)  # [B, T x P]
+        # Every position is filled, because the exchange only permutes patches.
         grid = torch.empty_like(self.patches).flatten(1, 2)
-        grid = grid.scatter(1, places[..., None].expand(-1, -1, width), self.patches.flatten(1, 2))
+        grid = grid.scatter(1, places[..., None].expand(-1, -1, width), self.patches.flatten(1, 2))  # [B, T x P, D]
         side = round(num_patches**0.5)
         return grid.unflatten(1, (num_frames, side, side))
 
@@ -143,6 +144,7 @@ def run(
         is_random = encoder.config.patch_order == "random"
         patch_order = encoder.draw_order(*frames.shape[:2]) if is_random else raster_order(encoder, frames)
     encoder(frames, text_ids, text_mask, patch_order=patch_order)
+    # No text: `follow` moves the indices of special tokens and patches only.
     return follow(encoder, patch_order, partial(encoder.time, num_text=0))
 
 

@@ -75,6 +75,7 @@ class Head(nn.Module):
         super().__init_subclass__()
         if "kind" not in vars(cls):
             return  # a base of other heads
+        # A notebook may define its own head twice, but a kind of this package cannot be replaced.
         if cls.kind in HEADS:
             raise ValueError(f"{cls.__qualname__}: kind {cls.kind!r} is that of {HEADS[cls.kind].__name__}")
         (HEADS if cls.__module__ == __name__ else OWN_HEADS)[cls.kind] = cls
@@ -125,7 +126,7 @@ class MLMHead(Head):
     def __init__(self, config: NoSettings, model: ModelConfig):
         super().__init__(config, model)
         self.dense = nn.Linear(model.width, model.width)
-        self.norm = nn.LayerNorm(model.width, eps=1e-12)
+        self.norm = nn.LayerNorm(model.width, eps=1e-12)  # BERT's eps
         self.decoder = nn.Linear(model.width, model.vocab_size)
         initialize(self, model)
 
@@ -178,7 +179,7 @@ class RankingHead(Head):
         matching = heads.get(MatchingHead.kind)
         if not isinstance(matching, MatchingHead):
             return None
-        self.linear.weight.copy_(matching.linear.weight[1:])
+        self.linear.weight.copy_(matching.linear.weight[1:])  # row 1 is `yes`
         self.linear.bias.copy_(matching.linear.bias[1:])
         return "heads.matching.linear -> heads.ranking.linear (the row of a matching pair)"
 
@@ -256,6 +257,7 @@ class AnswerHead(Head):
     output = "logits of the answers"
     trained_by = "msrvtt_questions"
     starts_untrained = True
+    # The first and the second linear layer of `two_layers`.
     sizes: ClassVar = {"hidden": "layers.1.weight", "answers": "layers.4.weight"}
 
     @dataclass(frozen=True, kw_only=True)

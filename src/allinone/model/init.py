@@ -28,7 +28,7 @@ def initialize(module: nn.Module, config: ModelConfig) -> None:
     scaled = config.init == "fan_in"
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Conv2d):
-            fan_in = part.weight[0].numel()
+            fan_in = part.weight[0].numel()  # weights of one output, also of a convolution
             nn.init.trunc_normal_(part.weight, std=fan_in**-0.5 if scaled else 0.02)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
@@ -42,5 +42,6 @@ def initialize(module: nn.Module, config: ModelConfig) -> None:
     if "vision.time" in parameters:
         # trunc_normal_ cuts at 2, whatever the std.
         nn.init.trunc_normal_(parameters["vision.time"], std=2.0 if scaled else 0.02)
+    # Patches only: the positions of special tokens are the same in every frame, so they stay small.
     if scaled and "vision.position" in parameters:
         nn.init.trunc_normal_(parameters["vision.position"][config.num_special :], std=2.0)

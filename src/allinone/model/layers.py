@@ -40,12 +40,12 @@ class Attention(nn.Module):
         width = x.shape[-1]
         # One product for all three, unless only a few queries are needed (the last block).
         if num_queries is None:
-            queries, keys = self.qkv(x).split([width, 2 * width], dim=-1)
+            queries, keys = self.qkv(x).split([width, 2 * width], dim=-1)  # [M, S, D], [M, S, 2 x D]
         else:
             queries = F.linear(x[:, :num_queries], self.qkv.weight[:width], self.qkv.bias[:width])
             keys = F.linear(x, self.qkv.weight[width:], self.qkv.bias[width:])
-        query = queries.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-        key, value = keys.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        query = queries.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [M, heads, Q, d]
+        key, value = keys.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each [M, heads, S, d]
         return query, key, value
 
 
@@ -56,9 +56,10 @@ def attend(
     key_mask: Bool[Tensor, "M S"] | None,
 ) -> Float[Tensor, "M heads Q d"]:
     """Scaled dot-product attention."""
+    # Here plain products are faster than torch's fused kernel (docs/performance.md).
     if query.device.type == "cpu" and query.dtype == torch.bfloat16:
         return attend_in_chunks(query, key, value, key_mask)
-    mask = None if key_mask is None else key_mask[:, None, None]
+    mask = None if key_mask is None else key_mask[:, None, None]  # [M, 1, 1, S]
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
@@ -144,7 +145,7 @@ class FrameEmbedding(nn.Module):
                 f"load it with num_frames={num_frames} to extend it"
             )
         # Patches get their position and time before they are reordered, so both travel with them.
-        patches = self.patch(frames.flatten(0, 1)).flatten(2).transpose(1, 2)
+        patches = self.patch(frames.flatten(0, 1)).flatten(2).transpose(1, 2)  # [B x T, P, D]
         patches = patches.unflatten(0, frames.shape[:2])  # [B, T, P, D]
         special_position, patch_position = self.position.split([self.config.num_special, self.config.num_patches])
         patches = patches + patch_position
@@ -152,7 +153,7 @@ class FrameEmbedding(nn.Module):
             patches = patches + self.time[:num_frames, None]
         if patch_order is not None:
             patches = patches.gather(2, patch_order[..., None].expand_as(patches))
-        special = (self.special + special_position).expand(*frames.shape[:2], -1, -1)
+        special = (self.special + special_position).expand(*frames.shape[:2], -1, -1)  # [B, T, K, D]
         return self.dropout(torch.cat([special, patches], dim=2))
 
 

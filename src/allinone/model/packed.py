@@ -45,6 +45,7 @@ def pack(encoder: VideoTextEncoder) -> VideoTextEncoder:
         packed.vision = vision
         packed.blocks = nn.ModuleList(PackedBlock(block) for block in encoder.blocks)  # pyright: ignore[reportArgumentType]
         packed.norm = FloatNorm(encoder.norm)  # pyright: ignore[reportAttributeAccessIssue]
+        # Rolling has no parameters: it only moves tokens, whatever their type.
         packed.time = FloatTime(encoder.time) if [*encoder.time.parameters()] else encoder.time  # pyright: ignore[reportAttributeAccessIssue]
     return packed.eval()
 
@@ -73,6 +74,7 @@ class PackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise.binary(x, y, self.weight, self.bias, "add")
 
     def __reduce__(self):
+        # Weights in oneDNN's layout cannot be pickled, so a copy packs them again.
         return PackedLinear, (self.weight.to_dense(), self.bias)
 
 
@@ -112,8 +114,9 @@ def attend(
     num_sequences, heads, num_queries, width = query.shape
     hidden, num_masked = None, 0  # keys after the first `num_masked` are all real: mostly, those after the text
     if key_mask is not None and not key_mask.all():
-        hidden = ~key_mask[:, None, None]
-        num_masked = int(hidden.any(dim=0).nonzero()[-1, -1]) + 1
+        hidden = ~key_mask[:, None, None]  # [M, 1, 1, S]
+        num_masked = int(hidden.any(dim=0).nonzero()[-1, -1]) + 1  # after the last key that any sequence hides
+    # Heads after queries in memory, so that they are joined without a copy.
     attended = query.new_empty(num_sequences, num_queries, heads, width)
     size = max(1, LOGITS_IN_CHUNK // (heads * num_queries * key.shape[2]))
     for chunk in map(slice, range(0, num_sequences, size), range(size, num_sequences + size, size)):
@@ -136,6 +139,7 @@ class PackedPatches(nn.Module):
 
     def forward(self, frames: Float[Tensor, "M C H W"]) -> Float[Tensor, "M D rows columns"]:
         grid = (frames.shape[-2] // self.side, frames.shape[-1] // self.side)
+        # [M, C, rows, side, columns, side]
         split = frames.bfloat16().unflatten(-1, (grid[1], self.side)).unflatten(-3, (grid[0], self.side))
         patches = split.permute(0, 2, 4, 1, 3, 5).flatten(3)  # [M, rows, columns, C x side x side]
         return self.linear(patches).permute(0, 3, 1, 2)

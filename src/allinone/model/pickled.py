@@ -85,7 +85,7 @@ class InertUnpickler(pickle.Unpickler):
         return self.inert.setdefault(full_name, type(name, (Inert,), {"__module__": module}))
 
     def persistent_load(self, pid: Any) -> Tensor:
-        kind, dtype, key, _, length, *view = pid
+        kind, dtype, key, _, length, *view = pid  # the fourth is the device that it was on
         if kind != "storage" or not isinstance(dtype, torch.dtype):
             raise pickle.UnpicklingError(f"unknown storage {pid!r}")
         storage = self.storage(key, dtype, length)
@@ -120,6 +120,7 @@ def read_zip(path: Path, inert: dict[str, type[Inert]]) -> Any:
         def storage(key: str, dtype: torch.dtype, length: int) -> Tensor:
             if key not in storages:
                 content = bytearray(read(f"{folder}{key}"))
+                # `frombuffer` refuses an empty buffer.
                 storages[key] = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
             return storages[key]
 
@@ -133,6 +134,7 @@ def read_old(path: Path, inert: dict[str, type[Inert]]) -> Any:
 
     def storage(key: str, dtype: torch.dtype, length: int) -> Tensor:
         if key not in storages:
+            # Checked before the memory is taken: a damaged length may be anything.
             if sum(other.nbytes for other in storages.values()) + length * dtype.itemsize > size:
                 raise pickle.UnpicklingError("storages larger than the file")
             storages[key] = torch.empty(length, dtype=dtype)
@@ -145,7 +147,7 @@ def read_old(path: Path, inert: dict[str, type[Inert]]) -> Any:
         # Objects refer to storages by key before these are filled.
         for key in keys:
             content = storages[key].view(torch.uint8).numpy().data
-            length = int.from_bytes(file.read(8), "little")
+            length = int.from_bytes(file.read(8), "little")  # the number of elements comes first
             if length != len(storages[key]) or file.readinto(content) != len(content):
                 raise pickle.UnpicklingError(f"storage {key} is cut off")
     return loaded

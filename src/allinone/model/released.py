@@ -65,7 +65,7 @@ def released_name(name: str) -> str | None:
     if name in RESHAPED_NAMES:
         return RESHAPED_NAMES[name]
     if name == "mlm_score.bias":
-        return "heads.mlm.decoder.bias"
+        return "heads.mlm.decoder.bias"  # a parameter of the parent, not of the decoder
     prefix = longest_prefix(name, RELEASED_NAMES)
     return None if prefix is None else RELEASED_NAMES[prefix] + name[len(prefix) :]
 
@@ -164,6 +164,7 @@ def released_config(tensors: Mapping[str, Tensor], num_heads: int | None) -> Mod
         mlp_ratio=tensors["transformer.blocks.0.mlp.fc1.weight"].shape[0] // width,
         image_size=grid * patch_size,
         patch_size=patch_size,
+        # Without a temporal embedding no tensor shows the number of frames.
         num_frames=3 if time is None else time.shape[1],
         vocab_size=vocab_size,
         max_text_len=tensors["text_embeddings.position_embeddings.weight"].shape[0],
@@ -177,6 +178,7 @@ def align_answer_layers(ours: dict[str, Tensor]) -> None:
     """Rename the layers of VQAv2's answer head, which has no dropout in front: 0, 1, 3 are our 1, 2, 4."""
     prefix = "heads.answer.layers."
     if f"{prefix}0.weight" in ours:
+        # Through other names: 0 renamed to 1 would overwrite the old 1.
         for name in [name for name in ours if name.startswith(prefix)]:
             index, rest = name.removeprefix(prefix).split(".", 1)
             ours[f"{prefix}moved.{int(index) + 1}.{rest}"] = ours.pop(name)
@@ -189,6 +191,7 @@ def head_configs(ours: Mapping[str, Tensor], answers: Sequence[str] | None) -> d
     kinds = {name.split(".")[1] for name in ours if name.startswith("heads.")}
     plain = {"mlm": MLMHead, "matching": MatchingHead, "ranking": RankingHead, "contrastive": ContrastiveHead}
     configs: dict[str, Any] = {kind: head.Config() for kind, head in plain.items() if kind in kinds}
+    # Positions in `two_layers` of the linear layers that sizes are read from.
     two_layers = {"choice": ("1",), "answer": ("1", "4")}
     needed = [f"heads.{kind}.layers.{n}.weight" for kind, layers in two_layers.items() if kind in kinds for n in layers]
     if missing := misshapen(ours, dict.fromkeys(needed, 2), {}):

@@ -115,6 +115,6 @@ def resize_position(position: Float[Tensor, "N D"], num_patches: int, num_specia
     side, new_side = round(len(patches) ** 0.5), round(num_patches**0.5)
     if side == new_side:
         return position
-    square = patches.T.reshape(1, -1, side, side).float()
+    square = patches.T.reshape(1, -1, side, side).float()  # [1, D, side, side]
     resized = F.interpolate(square, size=(new_side, new_side), mode="bicubic", antialias=True)
     return torch.cat([special, resized[0].flatten(1).T.to(position.dtype)])

@@ -56,7 +56,7 @@ class Alignment(Objective):
 
 def inner_words(text_mask: Bool[Tensor, "B L"]) -> Bool[Tensor, "B L"]:
     """Return the mask without a text's first token ([CLS]) and last one ([SEP])."""
-    is_last = text_mask & ~F.pad(text_mask[:, 1:], (0, 1))
+    is_last = text_mask & ~F.pad(text_mask[:, 1:], (0, 1))  # real, and the next one is not
     return text_mask & ~is_last & (torch.arange(text_mask.shape[1], device=text_mask.device) > 0)
 
 
@@ -72,7 +72,7 @@ def transport_distance(
     Costs are cosine distances, masses are uniform. A text without words costs 0.
     """
     cosine = F.normalize(words.float(), dim=-1, eps=1e-5) @ F.normalize(patches.float(), dim=-1, eps=1e-5).mT
-    cost = (1 - cosine) * word_mask[..., None]
+    cost = (1 - cosine) * word_mask[..., None]  # [B, L, P]
     with torch.no_grad():
         plan = transport_plan(cost, word_mask, beta, num_iterations)
     return (cost * plan).sum(dim=(1, 2))
@@ -85,18 +85,18 @@ def transport_plan(
 
     `beta` is the weight of the proximal term. Masked words move nothing.
     """
-    num_words = word_mask.sum(1)[:, None].clamp(min=1)
+    num_words = word_mask.sum(1)[:, None].clamp(min=1)  # [B, 1]
     num_patches = cost.shape[2]
-    any_word = word_mask.any(1)[:, None]
+    any_word = word_mask.any(1)[:, None]  # [B, 1]
     # Start with equal entries, and with words of equal mass.
-    kernel = (-cost / beta).exp() * word_mask[..., None]
+    kernel = (-cost / beta).exp() * word_mask[..., None]  # [B, L, P]
     plan = word_mask[..., None].expand_as(cost).to(cost.dtype)
     word_scale = word_mask / num_words  # [B, L]
     for _ in range(num_iterations):
         # Proximal step: the last plan times the kernel, so that entries with a high cost shrink in every iteration.
         scaled = kernel * plan
         # One Sinkhorn iteration: scale columns to the mass of a patch, then rows to that of a word. Masked rows, and
-        # all of a text without words, are 1 / 0 here, and become 0.
+        # all of a text without words, are 1 / 0 here, and become 0. The scales are [B, P] and [B, L].
         patch_scale = (1 / (num_patches * torch.einsum("blp,bl->bp", scaled, word_scale))).where(any_word, 0)
         word_scale = (1 / (num_words * torch.einsum("blp,bp->bl", scaled, patch_scale))).where(word_mask, 0)
         plan = word_scale[..., None] * scaled * patch_scale[:, None]

@@ -56,6 +56,7 @@ class Choice(Objective):
         if batch.task == "caption":
             batch = with_foreign_captions(batch, self.num_options, views.rng)
         assert batch.labels is not None
+        # Each clip once for each of its options.
         frames = batch.frames.repeat_interleave(len(batch.text_ids) // len(batch), dim=0)
         encoded = encoder(frames, batch.text_ids, batch.text_mask, num_out_tokens=1)
         logits = self.head(encoder.pool(encoded.text)).float().unflatten(0, (len(batch), -1))  # [B, O]
@@ -77,8 +78,8 @@ def with_foreign_captions(batch: Batch, num_options: int, rng: torch.Generator) 
         )
     # With replacement only if a clip has fewer foreign captions than options.
     enough = int((allowed > 0).sum(1).min()) >= num_options - 1
-    foreign = torch.multinomial(allowed, num_options - 1, replacement=not enough, generator=rng)
-    own = torch.arange(len(batch))[:, None]
+    foreign = torch.multinomial(allowed, num_options - 1, replacement=not enough, generator=rng)  # [B, O - 1]
+    own = torch.arange(len(batch))[:, None]  # [B, 1]
     chosen: Int[Tensor, " M"] = torch.cat([own, foreign], dim=1).flatten().to(batch.text_ids.device)
     return replace(
         batch,

@@ -134,7 +134,7 @@ def pair_keys(batch: Batch) -> Int[Tensor, "B 2"]:
 
 def text_keys(batch: Batch) -> Int[Tensor, " B"]:
     """Return a hash of each text that does not depend on padding (a polynomial hash modulo 2^64)."""
-    ids = (batch.text_ids + 1).masked_fill(~batch.text_mask, 0)
+    ids = (batch.text_ids + 1).masked_fill(~batch.text_mask, 0)  # + 1, because padding is 0 and token ids begin at 0
     # Powers of Knuth's multiplier for 64-bit linear congruential generators, which spreads all bits.
     powers = torch.full((ids.shape[1],), 6364136223846793005, device=ids.device).cumprod(0)
     return (ids * powers).sum(1)

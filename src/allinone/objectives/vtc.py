@@ -41,9 +41,9 @@ class VTC(Objective):
 
     def forward(self, views: Views) -> Losses:
         text, video = views.embedded
-        all_text, all_video = gather(text), gather(video)
+        all_text, all_video = gather(text), gather(video)  # M rows of all ranks
         # Names of videos are not known to other ranks, so pairs are compared by hash.
-        positive = same_pair(views.keys, gather_keys(views.keys))
+        positive = same_pair(views.keys, gather_keys(views.keys))  # [B, M]
         scale = self.head.scale
         t2v = scale * text @ all_video.T
         v2t = scale * video @ all_text.T
@@ -55,6 +55,7 @@ class VTC(Objective):
 
 def info_nce(logits: Float[Tensor, "B M"], positive: Bool[Tensor, "B M"]) -> Float[Tensor, ""]:
     """Return the mean cross-entropy against the positives of each row, which share the probability equally."""
+    # In float32, also under autocast: the logits are up to 1 / temperature.
     log_probs = logits.float().log_softmax(dim=1)
     weights = positive / positive.sum(dim=1, keepdim=True)
     return -(weights * log_probs).sum(dim=1).mean()

@@ -68,7 +68,7 @@ class VTM(Objective):
         """Draw the foreign pairs; matching ones come first."""
         config, num_clips = self.config, len(views.batch)
         # Weight of clip j as a negative of text i: 0 if they belong together.
-        allowed = ~same_pair(views.keys, views.keys)
+        allowed = ~same_pair(views.keys, views.keys)  # [B, B]
         weights = allowed.float()
         if config.negatives == "hard":
             # Mix the two distributions, so that hard negatives come in slowly. Rows without any negative are NaN.
@@ -82,6 +82,7 @@ class VTM(Objective):
         keep_clip = rows[(rows % 2 == 1) & (weights.T[rows].sum(1) > 0)]
         other_clip = draw(weights[keep_text], views.rng)
         other_text = draw(weights.T[keep_clip], views.rng)
+        # Matching pairs, then foreign ones that keep their text, then those that keep their clip.
         text = torch.cat([rows, keep_text, other_text])
         video = torch.cat([rows, other_clip, keep_clip])
         return ChosenPairs(text, video, torch.arange(len(text), device=text.device) < len(rows))
