@@ -29,6 +29,7 @@ def first_line(error: Exception) -> str:
 
 def system_error(error: BaseException, path: str | os.PathLike[str]) -> OSError | None:
     """Return the error of the operating system behind one of a compiled library, which has its number in its text."""
+    # As in the errors of Rust libraries such as safetensors: "No such file or directory (os error 2)".
     match = re.search(r"(?:os error|code:) (\d+)", str(error))
     if match is None and "No space left on device" in str(error):
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))

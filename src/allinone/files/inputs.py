@@ -60,7 +60,7 @@ def stamp(path: str) -> Stamp:
     """Return the stamp of a path as it is now."""
     try:
         info = os.stat(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # ValueError: a null byte in the path
         return None
     if time.time_ns() - info.st_mtime_ns < SETTLED_NS:
         return MOVING
@@ -76,7 +76,9 @@ def _listen() -> None:
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     if not _recordings or event not in ("open", "os.listdir", "os.scandir"):
         return
+    # `open` reports (path, mode, flags), the other events only a path.
     path, mode, flags = (*arguments, None, None)[:3]
+    # `os.open` has flags and no mode.
     is_write = flags & (os.O_WRONLY | os.O_RDWR) if mode is None and flags else not (mode or "r").startswith("r")
     if is_write or not isinstance(path, str | os.PathLike):  # a number is a file that is open already
         return

@@ -30,7 +30,7 @@ def only_process(folder: str | Path, lock: Path | None = None, wait: bool = Fals
     Raises:
         ValueError: it is held, by another process or in this one; the message names the process.
     """
-    if os.name != "posix":
+    if os.name != "posix":  # without flock
         yield
         return
     folder = Path(os.path.realpath(folder))  # the same lock for every link to it
@@ -45,6 +45,7 @@ def only_process(folder: str | Path, lock: Path | None = None, wait: bool = Fals
         yield
     finally:
         _held.discard(descriptor)
+        # Removed before it is released: a process that waits for it sees that the file is gone, and makes another.
         with suppress(OSError):
             lock.unlink()
         os.close(descriptor)

@@ -31,7 +31,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         check_readable(path)
         value = json.loads(path.read_text(encoding="utf-8"))
-    except PermissionError:
+    except PermissionError:  # an OSError too, but its message is complete
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read as JSON ({first_line(error)})") from error

@@ -28,6 +28,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         OSError: the disk is full, or another error of the system.
     """
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Made first, to learn the permissions that a new file gets here.
     path.touch()
     permissions = path.stat().st_mode
     try:
@@ -87,5 +88,5 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         total = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), total)
-        total = zlib.crc32(tensor.flatten().view(torch.uint8).numpy().data, total)
+        total = zlib.crc32(tensor.flatten().view(torch.uint8).numpy().data, total)  # bytes, since numpy has no bfloat16
     return f"{total:08x}"

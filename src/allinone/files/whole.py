@@ -24,6 +24,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         OSError: the disk is full; it names `path`, whichever library wrote.
     """
     path = Path(path)
+    # Cut at 40 characters, because a name has at most 255 bytes.
     unfinished = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex[:12]}.part")
     try:
         yield unfinished
@@ -54,7 +55,7 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
     folder = Path(folder)
     recover(folder)
     new, old = _sibling(folder, "new"), old_name(folder)
-    shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(new, ignore_errors=True)  # of a killed process
     new.mkdir(parents=True)
     try:
         yield new
@@ -65,7 +66,7 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
     if folder.exists():
         os.rename(folder, old)
     os.rename(new, folder)
-    _flush_entries(new.parent)
+    _flush_entries(new.parent)  # so that the renames survive a power failure too
     if old.exists():
         remove(old)
 

@@ -52,6 +52,7 @@ def normalize_vqa_answer(answer: str) -> str:
     has_number = re.search(r"\d,\d", answer) is not None
     text = answer
     for mark in VQA_MARKS:
+        # As in vqaEval.py the test is on the whole answer: one mark at a space decides for all of its kind.
         is_at_space = f"{mark} " in answer or f" {mark}" in answer
         text = text.replace(mark, "" if is_at_space or has_number else " ")
     words = re.sub(r"\.(?!\d)", "", text).lower().split()

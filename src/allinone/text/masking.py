@@ -57,7 +57,7 @@ def mask_tokens(
     # How many words of each text to hide. Adding a number in [0, 1) before the cut rounds at random.
     maskable = mask & ~is_special.to(ids.device)[ids]
     word = word_indices(ids, maskable, vocabulary.is_word_start.to(ids.device)[ids])  # 0: no word
-    num_words = word.amax(dim=1) if length else word.sum(dim=1)
+    num_words = word.amax(dim=1) if length else word.sum(dim=1)  # `amax` fails on texts of no tokens
     num_hidden = (num_words * mask_prob + rounding).long().clamp(min=1).minimum(num_words)
 
     # Which words: slot w - 1 belongs to word w. Slots beyond the last word get 2, more than any draw, and so rank last;

@@ -29,7 +29,7 @@ def notes_on(tokenizer: Tokenizer, text: str, max_len: int) -> list[str]:
             unknown.add(word)
     names = list(dict.fromkeys(short(words[word]) for word in sorted(unknown)))
     named = ", ".join(names[:MAX_WORDS]) + (f" and {len(names) - MAX_WORDS} more" if len(names) > MAX_WORDS else "")
-    if len(encoded.ids) <= 2:
+    if len(encoded.ids) <= 2:  # [CLS] and [SEP] only
         notes.append(f"{short(text)!r}: the model reads no word in this text, so the result does not depend on it")
     elif words and len(unknown) == len(words):
         notes.append(

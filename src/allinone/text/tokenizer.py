@@ -56,12 +56,14 @@ class Tokenizer:
             raise ValueError(f"the vocabulary has no {', '.join(missing)}; a BERT vocabulary has {', '.join(SPECIAL)}")
         if sorted(backend.get_vocab().values()) != list(range(backend.get_vocab_size())):
             raise ValueError("the ids of the vocabulary do not run from 0 to its size without a gap")
+        # A `tokenizer.json` may ask for both; here `pad` and `cut` do it.
         backend.no_padding()
         backend.no_truncation()
         self.backend = backend
         vocab = backend.get_vocab()
         self.tokens = tuple(sorted(vocab, key=vocab.__getitem__))
         self.special_ids = torch.tensor([vocab[t] for t in self.tokens if t in SPECIAL or t.startswith("[unused")])
+        # The token `##` itself is a word of two signs.
         self.is_word_start = torch.tensor([not t.startswith("##") or t == "##" for t in self.tokens])
         self.is_word_start[self.special_ids] = False
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (vocab[token] for token in SPECIAL)
@@ -88,7 +90,7 @@ class Tokenizer:
         The same texts give the same vocabulary, in any order and on any machine. They are read twice; anything but an
         iterator is not kept in memory, since there may be millions of texts.
         """
-        texts = list(texts) if isinstance(texts, Iterator) else texts
+        texts = list(texts) if isinstance(texts, Iterator) else texts  # read twice
         starts, inner = alphabet(texts)
         alone = (*SPECIAL, *starts, *inner)
         if not starts:
@@ -219,6 +221,7 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Int[Tensor, "B L"],
 
 def wordpiece(vocab: dict[str, int]) -> Backend:
     """Build BERT's uncased text pipeline around a vocabulary."""
+    # 100 as in transformers; longer words become [UNK].
     backend = Backend(models.WordPiece(vocab, unk_token=UNK, max_input_chars_per_word=100))
     backend.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True, handle_chinese_chars=True)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -232,6 +235,7 @@ def wordpiece(vocab: dict[str, int]) -> Backend:
 def read_vocab(path: Path) -> dict[str, int]:
     """Read a `vocab.txt`: one token per line; the line number, from 0, is the id."""
     try:
+        # Not `splitlines`, which also breaks lines at characters that a vocabulary may hold.
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file in UTF-8 ({error})") from error

@@ -170,11 +170,14 @@ def inspector(stream: VideoStream) -> Callable[[av.Packet], bool] | None:
     codec = stream.codec_context.codec.canonical_name if stream.codec_context else ""
     extra = bytes(stream.codec_context.extradata or b"") if stream.codec_context else b""
     if codec in ("h264", "hevc") and extra[:1] == b"\1":
+        # The headers avcC and hvcC hold how many bytes a unit's size has, minus 1, in the last two bits of this byte.
         length = (extra[4] if codec == "h264" else extra[21]) % 4 + 1
         return lambda packet: not _is_chain(bytes(packet), length)
     if codec in ("mpeg1video", "mpeg2video", "mpeg4"):
+        # A frame begins with a start code, so one has to be near the beginning.
         return lambda packet: packet.size > 16 and _START_CODE not in bytes(packet)[:256]
     if codec == "mjpeg":
+        # Every JPEG begins with this marker.
         return lambda packet: bytes(packet)[:2] != b"\xff\xd8"
     return None
 
@@ -185,6 +188,7 @@ def _is_chain(data: bytes, length: int) -> bool:
     while position + length < len(data):
         size = int.from_bytes(data[position : position + length], "big")
         if size == 0 or data[position + length] & 0x80:  # a bit that is always 0
+            # Zeros behind the last unit are padding.
             return position > 0 and not any(data[position:])
         position += length + size
     return position <= len(data)
@@ -193,4 +197,5 @@ def _is_chain(data: bytes, length: int) -> bool:
 def is_cut_off(image: bytes) -> bool:
     """Return whether a JPEG lacks its end, which decoders paint gray without an error; other kinds fail to decode."""
     scan, end = b"\xff\xda", b"\xff\xd9"
+    # A thumbnail inside has an end too, so the last end has to come after the last scan.
     return image.startswith(b"\xff\xd8") and image.rfind(end) < image.rfind(scan)

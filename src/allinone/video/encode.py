@@ -34,13 +34,14 @@ def write_mp4(
         raise ValueError(f"{path}: frames per second must be above 0, got {fps}")
     height, width = frames.shape[1:3]
     with whole_file(path) as unfinished, av.open(unfinished, "w", format="mp4") as container:
+        # At most 1001, so that rates such as 30000/1001 stay exact.
         stream = add_stream(container, height, width, Fraction(fps).limit_denominator(1001), gop, crf)
         if "libx264" in av.codecs_available:
             # With its macroblock tree x264 wrote other bytes for the same frames in 8 of 100 calls (with AVX-512).
             stream.options = {**stream.options, "mbtree": "0"}
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(even_sides(frame), format="rgb24")))
-        container.mux(stream.encode(None))
+        container.mux(stream.encode(None))  # what the encoder still holds
 
 
 def add_stream(container: OutputContainer, height: int, width: int, rate: Fraction, gop: int, crf: int) -> VideoStream:

@@ -130,6 +130,7 @@ class VideoFile(VideoSource):
         if not claimed or not decodable:
             return claimed
         # Where frames at the end do not decode, the last that does is shown for all times after it.
+        # Small, because only its time counts.
         shown = self.read(times_sec=[claimed], size=16).times_sec[-1].item()
         if claimed - shown <= longest_still_sec(claimed, fps):
             return claimed
@@ -154,6 +155,7 @@ class VideoFile(VideoSource):
         """
         duration_sec = self.duration_sec or 0.0
         requested = [0.0, duration_sec / 2, duration_sec]
+        # Small, because only the times count.
         shown = self.read(times_sec=requested, size=64).times_sec.tolist()
         if self.pictures or self.is_image:
             return []

@@ -25,6 +25,7 @@ def to_tensor(frames: Frames) -> UInt8[Tensor, "T 3 H W"]:
     """
     if isinstance(frames, list | tuple):
         pictures = [to_tensor(_checked(picture, "a list with ")) for picture in frames]
+        # A picture is a clip of one frame, so more than one means a list of clips.
         if len({picture.shape for picture in pictures}) != 1 or len(pictures[0]) != 1:
             shapes = ", ".join(str(list(picture.shape)) for picture in pictures[:5]) or "none"
             raise ValueError(f"the frames of a clip are pictures of one size, got {shapes}")
@@ -56,8 +57,9 @@ def _channels_first(array: np.ndarray) -> Tensor | None:
     """None for an array of another dtype, since not every dtype has a tensor."""
     if array.dtype != np.uint8:
         return None
-    array = array[None] if array.ndim == 3 else array
+    array = array[None] if array.ndim == 3 else array  # a picture is a clip of one frame
     array = array.transpose(0, 3, 1, 2) if array.ndim == 4 and array.shape[-1] == 3 else array
+    # torch warns of arrays that cannot be written to, and takes no negative strides.
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 

@@ -28,6 +28,7 @@ def last_shown(timed: Iterable[Timed], ticks: list[int]) -> Iterator[Shown]:
     remaining = deque(ticks)
     last: Timed | None = None
     for tick, frame in timed:
+        # A frame is shown until the next one begins, so the next has to be seen first.
         if last:
             keys = []
             while remaining and remaining[0] < tick:
@@ -55,6 +56,7 @@ def timed_frames(source: VideoSource) -> Iterator[Timed]:
         pts = frame.pts
         if source.is_avi and decoding_times and pts is not None:
             decoded = decoding_times.popleft()
+            # FFmpeg's times are late by a constant, which the first frame gives.
             delay = pts - decoded if delay is None else delay
             pts = decoded + delay
         if pts is None:
@@ -108,6 +110,7 @@ def _frames_of_packets(
                 decoding_times.append(packet.dts)
         try:
             for frame in source.decoder.decode(packet if packet.size else None):
+                # In AVI files `pts` is a guess, by which no frame is left out.
                 if first_shown is None or frame.pts is None or frame.pts >= first_shown or source.is_avi:
                     yield frame
             needs_keyframe = False

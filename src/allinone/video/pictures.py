@@ -160,6 +160,7 @@ def open_animation(file: File) -> Pictures | None:
     """
     file.seek(0)
     head = file.read(30)
+    # Byte 20 has the flags; 0x02 is animation.
     is_animated = len(head) == 30 and (head[:4], head[8:16]) == (b"RIFF", b"WEBPVP8X") and head[20] & 0x02
     if not is_animated:
         return None
@@ -168,6 +169,7 @@ def open_animation(file: File) -> Pictures | None:
     def images() -> Iterator[Image.Image]:
         file.seek(0)
         data = file.read(end)
+        # The size in the header is made that of the complete chunks, because Pillow refuses a shorter file.
         picture = WebPImageFile(io.BytesIO(data[:4] + (end - 8).to_bytes(4, "little") + data[8:]))
         for index in range(num_complete):
             picture.seek(index)
@@ -176,6 +178,7 @@ def open_animation(file: File) -> Pictures | None:
         if num_complete < len(durations_ms):
             raise DamagedError("the file is cut off")
 
+    # Width and height, minus 1, of the canvas.
     width, height = (1 + int.from_bytes(head[begin : begin + 3], "little") for begin in (24, 27))
     return Pictures(width, height, images, durations_ms=tuple(durations_ms))
 

@@ -133,6 +133,7 @@ def display_matrix(frame: av.VideoFrame) -> Matrix:
     except ValueError:  # PyAV fails at kinds of side data that it does not know; the rotation it always knows
         data = None
     if data is not None:
+        # The first two rows of a 3 x 3 matrix in fixed point; only proportions are used.
         a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
         return a, b, c, d
     turn = math.radians(frame.rotation if abs(frame.rotation) <= 360 else 0)  # more is FFmpeg's for a broken matrix

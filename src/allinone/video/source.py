@@ -169,6 +169,7 @@ class VideoSource:
         options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS), "pattern_type": "none"}
         options["resync_size"] = str(1 << 30)  # MPEG-TS: read on after up to 1 GB of damage
         if quickly:
+            # Too little is probed for FFmpeg to decode a frame.
             options |= {"skip_frame": "all", "probesize": "32"}
         return av.open(name, "r", options=options, metadata_errors="replace", timeout=float(self.timeout_sec))
 

@@ -99,6 +99,7 @@ def _row_of(packet: av.Packet, order: int, is_broken: Callable[[av.Packet], bool
 
 
 def _packets(rows: "array[int]") -> Packets:
+    # Ten columns as in `_row_of`, copied so that each is contiguous.
     pts, dts, duration, size, position, *flags, order = np.array(rows, np.int64).reshape(-1, 10).T.copy()
     is_keyframe, is_hidden, is_torn, is_broken = (flag.astype(bool) for flag in flags)
     return Packets(pts, dts, duration, size, position, is_keyframe, is_hidden, is_torn, is_broken, order)
@@ -115,6 +116,7 @@ class RowReader:
         self.container = container
         self.stream = stream
         self.demuxed: Iterator[av.Packet] = iter(())
+        # Nothing was read yet, so the first read seeks.
         self.row = len(table.picture)
         """The row that `demuxed` gives next."""
 

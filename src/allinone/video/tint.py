@@ -41,6 +41,7 @@ def fill(polygons: Sequence[Polygon], height: int, width: int) -> Bool[np.ndarra
         inside = np.zeros_like(filled)
         corners = np.asarray(polygon, dtype=float).reshape(-1, 2) * (width, height)
         for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            # Half open: a corner between two edges counts once, and a horizontal edge never.
             crossed = (rows >= min(y0, y1)) & (rows < max(y0, y1))
             if crossed.any():  # a pixel is inside after an odd number of edges to its left
                 crossing = x0 + (rows[crossed] - y0) * (x1 - x0) / (y1 - y0)

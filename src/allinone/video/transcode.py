@@ -59,6 +59,7 @@ def transcode(
             end = round((frames.duration_sec or 0) * CLOCK)
             end = end if end > last else last + round(CLOCK / rate)
             for packet in stream.encode(None):
+                # In MP4 a frame lasts until the next, so only the duration of the last one counts.
                 if packet.pts is not None:
                     packet.duration = end - packet.pts
                 container.mux(packet)
