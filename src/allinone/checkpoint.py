@@ -88,6 +88,7 @@ def save_checkpoint(
             tokenizer.save(new / TOKENIZER)
         if experiment is not None:
             write_json(new / EXPERIMENT, experiment)
+        # After these files, because the config has their checksums.
         written = [name for name in (TOKENIZER, EXPERIMENT) if (new / name).exists()]
         write_json(new / CONFIG, config_values(model) | {FILES: {name: file_checksum(new / name) for name in written}})
         (new / CARD).write_text(card or model_card(model), encoding="utf-8")
@@ -192,6 +193,7 @@ def find_checkpoints(source: str | Path) -> list[Path]:
     """Return the local folder of a checkpoint or a hub id; of a run all its checkpoints, newest first."""
     folder = Path(source)
     replaced = old_name(folder)  # a process was killed while it replaced the folder
+    # In this order: a checkpoint, the older one of a replacement that was killed, a run, a hub id.
     if (folder / CONFIG).is_file():
         return [folder]
     if not folder.exists() and (replaced / CONFIG).is_file():
@@ -200,6 +202,7 @@ def find_checkpoints(source: str | Path) -> list[Path]:
         return of_run[::-1]
     if folder.exists():
         raise ValueError(f"{folder}: no checkpoint; one has a {CONFIG}, and a run's folder has checkpoints/. {WAYS}")
+    # If the folder above exists, a path was meant.
     if isinstance(source, Path) or not HUB_ID.fullmatch(source) or folder.parent.exists():
         raise ValueError(f"{folder}: no such checkpoint folder, and no hub id owner/name either. {WAYS}")
     return [download(source)]
@@ -230,7 +233,7 @@ def first_whole(folders: Sequence[Path], read: Callable[[Path], Read]) -> tuple[
     for i, folder in enumerate(folders):
         try:
             return read(folder), i
-        except CodeNotLoaded:
+        except CodeNotLoaded:  # a ValueError too, but the checkpoint before it needs the same code
             raise
         except ValueError as error:
             if i + 1 == len(folders):
@@ -247,6 +250,7 @@ def step_folder(run_dir: Path, step: int) -> Path:
 def step_folders(run_dir: Path) -> list[Path]:
     """Return the checkpoints of a run, damaged ones too, oldest first."""
     folders = {}
+    # Sorted by number: names are in order only up to eight digits.
     for folder in (run_dir / "checkpoints").glob("step-*"):
         if match := STEP_FOLDER.fullmatch(folder.name):
             folders[int(match[1])] = folder

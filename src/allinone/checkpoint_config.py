@@ -100,15 +100,17 @@ def check_sizes(
     Raises:
         ValueError: they differ; the message names the keys.
     """
+    # 1. The tensors with the sizes are there, and each head has some.
     missing = [name for name, dims in SIZE_TENSORS.items() if len(shapes.get(name, ())) != dims]
     missing += [f"heads.{kind}.*" for kind in heads if not any(name.startswith(f"heads.{kind}.") for name in shapes)]
     if missing:
         raise ValueError(f"{folder / WEIGHTS}: {', '.join(missing)} missing or misshapen, of a model as in {CONFIG}")
+    # 2. Fields of the model, then those of its heads, against the shapes.
     pairs = {f"model.{name}": (getattr(config, name), actual) for name, actual in _model_sizes(shapes).items()}
     for kind, head in heads.items():
         for name, tensor in known_heads()[kind].sizes.items():
             value, shape = getattr(head, name), shapes.get(f"heads.{kind}.{tensor}")
-            if value is not None and shape:
+            if value is not None and shape:  # None: depends on the width
                 pairs[f"heads.{kind}.{name}"] = (value if isinstance(value, int) else len(value), shape[0])
     wrong = [
         f"{key} is {value}, but {actual} in the weights" for key, (value, actual) in pairs.items() if value != actual
@@ -120,6 +122,7 @@ def check_sizes(
 def _model_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """Return fields of a `ModelConfig` as the shapes of weights give them."""
     word, position, special, places, patch, mlp = (shapes[name] for name in SIZE_TENSORS)
+    # `max`, because shapes in a damaged file may be 0.
     sizes = {
         "width": word[1],
         "vocab_size": word[0],

@@ -45,6 +45,7 @@ def _fits(value: Any, kind: Any) -> bool:
         case origin if isinstance(value, Mapping):
             return all(_fits(k, parts[0]) and _fits(v, parts[1]) for k, v in value.items())
         case origin if isinstance(value, Iterable) and not isinstance(value, str):
+            # `tuple[X, ...]` has any number of values, `tuple[X, Y]` two.
             several = [part for part in parts if part is not Ellipsis]
             values = list(value)
             if len(several) == 1:
@@ -60,6 +61,7 @@ def _is(value: Any, kind: Any) -> bool:
 def fits(value: Any, kind: Any) -> bool:
     """Return whether a single value from JSON is of a type. A whole number is a float too, and has 64 bits at most."""
     if get_origin(kind) is Literal:
+        # `type` too, because True == 1.
         return any(value == one and type(value) is type(one) for one in get_args(kind))
     if kind in (int, float) and type(value) is int:
         return abs(value) < 2**63

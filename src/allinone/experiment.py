@@ -174,10 +174,12 @@ def prepare(
     """
     if not experiment.train_data:
         raise ValueError("this experiment has nothing to train on; it is for `allinone evaluate CHECKPOINT`")
+    # 1. Read and check all data sets, those of evaluators too, before anything is built.
     tables = Tables()
     training_data = TrainingData(experiment.train_data, experiment.data, tables)
     for config in experiment.evaluators.values():
         check_data(config, experiment.data, tables)
+    # 2. A checkpoint to start from decides sizes and vocabulary.
     start = load_checkpoint(experiment.init, experiment.model.num_frames) if experiment.init else None
     if start is not None:
         experiment = adopt(experiment, start)
@@ -190,7 +192,7 @@ def prepare(
         )
     experiment = replace(experiment, model=model)
     answers, classes = training_data.answers(experiment.answers.max_size), training_data.classes()
-    # From here on the order decides the random start of every parameter.
+    # 3. Build the model. From here on the order decides the random start of every parameter.
     torch.manual_seed(experiment.train.seed)
     encoder = VideoTextEncoder(model)
     context = BuildContext(model, tokenizer, answers, classes)
@@ -249,6 +251,7 @@ def refuse_chosen(
     Raises:
         ValueError: if a user has set one of these values otherwise.
     """
+    # `vocab_size` is left to `make_tokenizer`, which compares the vocabularies themselves.
     replaced = {
         f"{prefix}.{name}": (value, getattr(before, name))
         for prefix, before, now in (
@@ -258,6 +261,7 @@ def refuse_chosen(
         for name, value in vars(now).items()
         if value != getattr(before, name) and name != "vocab_size"
     }
+    # A size by name (`model=tiny`) is a choice of these fields.
     sizes = {"model.width", "model.depth", "model.num_heads"} if "model" in experiment.chosen else set()
     refused = {key: replaced[key] for key in replaced if key in experiment.chosen | sizes}
     if refused:
@@ -274,6 +278,7 @@ def make_tokenizer(experiment: Experiment, training_data: TrainingData, start: C
     from_elsewhere = experiment.init if start is not None else config.vocab
     if "tokenizer.size" in experiment.chosen and from_elsewhere is not None:
         log.warning("tokenizer.size=%d has no effect: the vocabulary is that of %s", config.size, from_elsewhere)
+    # The word embeddings of `init` belong to its vocabulary.
     if start is not None and start.tokenizer is not None:
         if own is not None and own.tokens != start.tokenizer.tokens:
             raise ValueError(f"{experiment.init} was trained with another vocabulary; leave out tokenizer.vocab")
@@ -319,6 +324,7 @@ def evaluate(
     for control in controls:
         replace(experiment.data, control=control)  # an unknown one is an error now, and not after the real score
     with nullcontext() if to is None else only_process(to):
+        # Before the evaluation, which may take hours; `write_results` looks again.
         if to is not None:
             refuse_to_replace(to, overwrite)
         tables = Tables()
@@ -329,6 +335,7 @@ def evaluate(
         predictor = load_for(checkpoint, experiment)
         for evaluator, config in experiment.evaluators.items():
             check_heads(predictor, evaluator, config)
+        # Frames are resized as in training, unless the user has set it.
         transform = predictor.data.transform
         if "data.transform.resize" in experiment.chosen:
             transform = replace(transform, resize=experiment.data.transform.resize)
@@ -362,6 +369,7 @@ def load_for(checkpoint: str | Path, experiment: Experiment) -> Predictor:
         ValueError: if a user has set what the checkpoint decides.
     """
     predictor, num_frames = load(checkpoint), experiment.model.num_frames
+    # These two may differ from the checkpoint: frames by `with_frames`, and dropout has no effect here.
     config = replace(predictor.model.config, num_frames=num_frames, dropout=experiment.model.dropout)
     transform = replace(experiment.data.transform, crop=config.image_size)
     refuse_chosen(experiment, config, transform, checkpoint)

@@ -56,6 +56,7 @@ def load(
         place, precision = None, "float32"  # stays on the CPU
     else:
         checkpoint = load_checkpoint(source, num_frames)
+    # Any level may be missing; a converted model has no experiment at all.
     resize: Any = checkpoint.experiment
     for key in ("data", "transform", "resize"):
         resize = resize.get(key) if isinstance(resize, dict) else None
@@ -211,7 +212,7 @@ class Predictor(Scorer):
         )
         if allow_missing:
             return MatchedVideos(*found)
-        return found[0][0] if is_one(video) else found[0]
+        return found[0][0] if is_one(video) else found[0]  # one row for a single video
 
     # Ask
 
@@ -325,6 +326,7 @@ class Predictor(Scorer):
         [position], (ids, mask), is_word = positions, self._pad([row]), self.tokenizer.is_word_start
 
         def probs(clips: UInt8[Tensor, "G V T C H W"]) -> Float[Tensor, "G words"]:
+            # All tokens are read, but only those up to [MASK] leave the last block.
             logits = [
                 self._compute(
                     lambda frames, ids, mask: head(
@@ -363,6 +365,7 @@ class Predictor(Scorer):
         clips, token_ids = None, None
         if video is not None:
             batches = list(self.clips(as_list(video)))
+            # Frames in memory are read after files, so the order is restored.
             order = torch.tensor([i for indices, _ in batches for i in indices]).argsort()
             clips = torch.cat([clips for _, clips in batches])[order]
         if text is not None:
@@ -398,6 +401,7 @@ class Predictor(Scorer):
         self, sources: Sequence[Source], **options: Any
     ) -> Iterator[tuple[list[int], UInt8[Tensor, "G V T C H W"]]]:
         """Read videos batch by batch as this model takes them, with `options` of `data.video_inputs.read_clips`."""
+        # Only `text_only` sets a digest.
         if self.digest is not None:
             raise ValueError("this model was loaded with text_only, so it reads no videos; load all of it")
         return read_clips(sources, self.data, self.num_frames, **options)

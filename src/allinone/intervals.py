@@ -42,7 +42,9 @@ class Bootstrap:
     def draws(self) -> UInt8[Tensor, "R C"]:
         """Return how often each resample has each video."""
         rng = torch.Generator().manual_seed(self.seed)
+        # uint8: a video is drawn once per resample on average, and never 256 times.
         counts = torch.zeros(NUM_RESAMPLES, self.num_videos, dtype=torch.uint8)
+        # `split` gives views, so this fills `counts`.
         for part in counts.split(max(1, CHUNK // self.num_videos)):
             chosen = torch.randint(self.num_videos, part.shape, generator=rng)
             part.scatter_add_(1, chosen, torch.ones_like(chosen, dtype=torch.uint8))
@@ -66,9 +68,11 @@ class Bootstrap:
 
         def medians(weights: Float[Tensor, "r M"]) -> Float[Tensor, " r"]:
             ends = weights.cumsum(1)
+            # The two middle positions of each resample's sorted list; they are equal if its size is odd.
             middles = torch.stack([((ends[:, -1] - 1) / 2).floor(), (ends[:, -1] / 2).floor()], dim=1)
             # A sample that a resample has n times takes n places of the sorted list, up to `ends`.
             positions = torch.searchsorted(ends, middles, right=True).clamp(max=len(ordered) - 1)
+            # NaN: none of the samples was drawn.
             return torch.where(ends[:, -1] > 0, ordered[positions].mean(1) + 1, torch.nan)
 
         return self.score(median_rank(ranks[indices]), indices, medians)
@@ -83,6 +87,7 @@ class Bootstrap:
                 torch.zeros(len(weights), num_groups, dtype=torch.double).index_add_(1, groups, addend)
                 for addend in (weights * values, weights)
             )
+            # A group without a sample is 0 / 0, so NaN, and left out.
             return (sums / sizes).nanmean(1)
 
         return self.score(means(torch.ones(1, len(values), dtype=torch.double)).item(), self.chosen(None), means)
@@ -96,7 +101,7 @@ class Bootstrap:
     ) -> Score:
         """Return the value with its interval. `statistic` gets how often each resample has each selected sample."""
         videos = self.video_of[indices]
-        if len(videos.unique()) < 2:
+        if len(videos.unique()) < 2:  # all resamples would be equal
             return Score(value)
         parts = self.draws.split(max(1, CHUNK // len(indices)))
         found = torch.cat([statistic(part[:, videos].double()) for part in parts])

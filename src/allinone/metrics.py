@@ -30,7 +30,7 @@ def retrieval_ranks(
         raise ValueError(f"nothing is relevant for {len(lonely)} of {len(relevant)} queries: {lonely[:10]}")
     if not similarity.numel():
         return torch.zeros(0, dtype=torch.long)
-    best = similarity.masked_fill(~relevant, float("-inf")).amax(dim=1, keepdim=True)
+    best = similarity.masked_fill(~relevant, float("-inf")).amax(dim=1, keepdim=True)  # [Q, 1]
     return ((similarity >= best) & ~relevant).sum(dim=1)
 
 
@@ -48,6 +48,7 @@ def recall_at(k: int, ranks: Int[Tensor, " Q"]) -> Bool[Tensor, " Q"]:
 
 def top_k_indices(similarity: Float[Tensor, "Q G"], relevant: Bool[Tensor, "Q G"], top_k: int) -> Int[Tensor, "Q K"]:
     """Return the best `top_k` items of each query, best first. Of equal ones the relevant come last."""
+    # Relevant items go last, and the stable sort by score keeps them behind equal ones.
     order = relevant.int().argsort(dim=1, stable=True)
     by_score = similarity.gather(1, order).argsort(dim=1, descending=True, stable=True)
     return order.gather(1, by_score)[:, :top_k]
@@ -83,6 +84,7 @@ def human_credit(human_answers: Sequence[str]) -> dict[str, float]:
     counts, num_people = Counter(human_answers), len(human_answers)
     if num_people < 2:
         raise ValueError(f"needs answers of at least two people, got {num_people}")
+    # Subsets without a person who gave this answer have count - 1 who did, the others have count.
     return {
         answer: (count * min(1, (count - 1) / 3) + (num_people - count) * min(1, count / 3)) / num_people
         for answer, count in counts.items()
@@ -108,6 +110,7 @@ def prefers_own(scores: Float[Tensor, "P 2 2"], tie: int | float = 0.0) -> Float
     in a control, so that chance is 50 %, whatever the number of ties.
     """
     refuse_nan(scores)
+    # Each [P, 2]: scores of the pair's own items, and of the other's.
     own, other = scores.diagonal(dim1=1, dim2=2), scores.flip(2).diagonal(dim1=1, dim2=2)
     return (own > other).double() + tie * (own == other).double()
 

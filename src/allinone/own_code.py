@@ -101,7 +101,9 @@ def find_class(name: str) -> type:
             raise CodeNotLoaded(f"{name} is code of your own; {way}")
     found: Any = module
     for part in qualname.split("."):
+        # Not `getattr`, which may run code.
         found = vars(found).get(part) if isinstance(found, type | ModuleType) else None
+    # Defined there, not only imported.
     if not (isinstance(found, type) and dataclasses.is_dataclass(found) and found.__module__ == module.__name__):
         raise ValueError(f"{name}: {where} defines no such config")
     return found

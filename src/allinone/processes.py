@@ -33,7 +33,7 @@ def leave_current_folder() -> None:
     """Remove the current folder from the import path of this process."""
     try:
         here = os.getcwd()
-    except FileNotFoundError:
+    except FileNotFoundError:  # it was removed
         here = ""
     if here not in OWN_FOLDERS | {os.path.abspath(entry) for entry in named_folders()}:
         sys.path[:] = [entry for entry in sys.path if entry not in ("", here)]

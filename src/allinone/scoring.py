@@ -69,6 +69,7 @@ class Scorer:
 
     def embed_clips(self, clips: UInt8[Tensor, "G V T C H W"]) -> Float[Tensor, "G E"]:
         """Return unit vectors of clips."""
+        # The mean over several views is shorter than 1.
         return F.normalize(self.video_only(self.model.require(ContrastiveHead).embed_video, clips), dim=-1)
 
     def embed_tokens(
@@ -112,7 +113,7 @@ class Scorer:
         by_length = shortest_first([token_ids[i] for i in pairs[:, 1].tolist()])
         outputs = [self._compute(head, torch.empty(0, self.model.config.width))]  # the right shape without any pair
         num_done = 0
-        for batch in batched(by_length, max(1, self.batch_size // num_views)):
+        for batch in batched(by_length, max(1, self.batch_size // num_views)):  # a pass for each view
             chosen, texts = pairs[batch].unbind(dim=1)
             ids, mask = self._pad([token_ids[i] for i in texts.tolist()])
             output = self._compute(
@@ -125,6 +126,7 @@ class Scorer:
             num_done += len(batch)
             if on_progress:
                 on_progress("pairs", num_done, len(pairs))
+        # Back in the order of `pairs`.
         return torch.cat(outputs)[torch.tensor(by_length, dtype=torch.long).argsort()]
 
     def log_odds(
@@ -185,7 +187,7 @@ class Scorer:
         with torch.inference_mode(), autocast:
             output = function(*(tensor.to(self.device) for tensor in tensors)).float().cpu()
         if not output.isfinite().all():
-            check_finite(self.model.state_dict())
+            check_finite(self.model.state_dict())  # says so if the weights are the reason
             raise ValueError(f"the model's output is NaN or infinite in {self.precision}, though its weights are not")
         return output
 

@@ -120,6 +120,7 @@ def describe(value: Any, declared: Any = None, where: str = "") -> Any:
         ValueError: a value that JSON does not have, such as a set, with its key, which begins with `where`.
     """
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        # The type of the values in `Mapping[str, X]`.
         inner = get_args(declared)[1] if get_origin(declared) and len(get_args(declared)) == 2 else None
         return {key: describe(part, inner, joined(where, key)) for key, part in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -130,6 +131,7 @@ def describe(value: Any, declared: Any = None, where: str = "") -> Any:
         return [describe(part, None, where) for part in value]
     if isinstance(value, Path):
         return str(value)
+    # Members of an Enum may be an int or a str, but would be read back as such.
     if value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, Enum)):
         return value
     raise ValueError(
@@ -154,6 +156,7 @@ def restore(value: Any, kind: Any, where: str) -> Any:
     if isinstance(value, list):
         return restore_list(value, tuple if origin is Any else origin, inner, where, wrong)
     if isinstance(value, dict):
+        # A value of any type is a dictionary, unless it names a class.
         if is_mapping(origin) or (origin in (Any, object) and "class" not in value):
             part_kind = inner[1] if len(inner) == 2 else Any
             return {name: restore(part, part_kind, f"{where}.{name}") for name, part in value.items()}
@@ -180,6 +183,7 @@ def restore_list(value: list[Any], origin: Any, inner: Sequence[Any], where: str
     """Return a list as the list or tuple that it was; `inner` are the types of its values."""
     if not (origin is list or (isinstance(origin, type) and issubclass(tuple, origin))):
         raise wrong
+    # `tuple[X, Y]` has a length; `tuple[X, ...]` and `list[X]` have one type for all values.
     has_length = origin is tuple and bool(inner) and inner[-1] is not ...
     kinds = inner if has_length else [*inner[:1], Any][:1] * len(value)
     if len(kinds) != len(value):

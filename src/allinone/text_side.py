@@ -52,6 +52,7 @@ def weights_digest(model: AllInOne) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         if name.startswith(("encoder.", f"heads.{ContrastiveHead.kind}.")):
             digest.update(name.encode())
+            # As bytes: numpy has no bfloat16.
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
@@ -72,6 +73,7 @@ def _read_text_side(folder: Path) -> tuple[Checkpoint, str]:
     model.source = str(folder)
     tensors = map_tensors(folder / WEIGHTS, TEXT_SIDE)
     own = model.state_dict()
+    # `assign`: the mapped tensors replace those of the meta device; the rest stays there.
     model.load_state_dict({name: x.to(own[name].dtype) for name, x in tensors.items()}, strict=False, assign=True)
     return Checkpoint(model.eval(), *read_small_files(folder, config), folder), digest
 
