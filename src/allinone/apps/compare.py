@@ -68,8 +68,11 @@ def compare_rows(
     second_scores: Mapping[str, float],
 ) -> Comparison:
     """Pair the predictions by their keys. The scores say which means over predictions are scores of the evaluator."""
+    # 1. The scores that are means over predictions on both sides. The median rank is none: it has no difference by
+    # sample.
     one, other = ({key: measures(row) for key, row in rows.items()} for rows in (first, second))
     shared = means(one.values(), first_scores).keys() & means(other.values(), second_scores).keys()
+    # 2. For each of them, the predictions in both evaluations with this score (v2t has no t2v ranks).
     paired = [key for key in first if key in second]
     differences = {}
     for name in (name for name in first_scores if name in shared):
@@ -77,6 +80,7 @@ def compare_rows(
         if not keys:
             continue
         values = torch.tensor([[measured[key][name] for key in keys] for measured in (one, other)]).double()
+        # The interval resamples videos: questions about one video are right or wrong together.
         bootstrap = Bootstrap([first[key]["video_id"] for key in keys])
         first_mean, second_mean = values.mean(dim=1).tolist()
         differences[name] = Difference(first_mean, second_mean, bootstrap.mean(values[1] - values[0]), len(keys))
@@ -88,14 +92,14 @@ def measures(row: Prediction) -> dict[str, float]:
     if row["correct"] is None:
         return {}
     correct = 100 * float(row["correct"])
-    if "rank" in row:
+    if "rank" in row:  # retrieval; the first rank is 1
         recalls = {f"{row['direction']}/R@{k}": 100.0 * (row["rank"] <= k) for k in (1, 5, 10)}
         return recalls | {f"{row['direction']}/MeanR": row["rank"]}
-    if "clip_correct" in row:
+    if "clip_correct" in row:  # pairs of a clip and its reversal
         found = {"t2v/pairs": correct, "v2t/pairs": 100 * float(row["clip_correct"])}
     else:
         found = {"accuracy": correct}
-    if "output" in row:
+    if "output" in row:  # a number, as counted before it is rounded
         found["mse"] = (row["prediction"] - row["truth"]) ** 2
     return found | ({} if row["kind"] is None else {f"{name}/{row['kind']}": value for name, value in found.items()})
 
@@ -106,6 +110,7 @@ def means(measured: Iterable[Mapping[str, float]], scores: Mapping[str, float]) 
     for some in measured:
         for name, value in some.items():
             values.setdefault(name, []).append(value)
+    # Compared with a tolerance, because the evaluator adds up in another order.
     found = {name: sum(some) / len(some) for name, some in values.items()}
     return {
         name: mean for name, mean in found.items() if name in scores and math.isclose(mean, scores[name], abs_tol=1e-6)
@@ -135,6 +140,7 @@ def read_predictions(path: Path) -> dict[Hashable, Prediction]:
     found = {}
     try:
         with path.open(encoding="utf-8") as lines:
+            # A row without a field that the comparison reads is damage: `measures` raises.
             for line in lines:
                 row = json.loads(line)
                 key = (row.get("direction"), row["kind"], row["id"], row["video_id"], row.get("text"))

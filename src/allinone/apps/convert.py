@@ -52,11 +52,13 @@ def convert(
     Raises:
         ValueError: the file is neither, or an option does not apply to it.
     """
+    # 1. The files. The vocabulary is read before the model is built, since it may be missing.
     path = find_weights(weights)
     tensors = read_tensors(path)
     tokenizer = Tokenizer.from_vocab(vocab) if vocab else None
     try:
         check_finite(tensors)
+        # 2. Two kinds of weights, each with options that the other has no use for: those are errors, and not ignored.
         if is_released(tensors):
             for name, value in {"size": size, "image_size": image_size}.items():
                 if value is not None:
@@ -70,13 +72,15 @@ def convert(
             kind = "ImageNet weights; the text part is random until it is trained"
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    # 3. Another number of frames resizes the temporal embedding.
     if num_frames is not None and num_frames != model.config.num_frames:
         report.resized.append(f"temporal embedding ({model.config.num_frames} to {num_frames} frames)")
         model = model.with_frames(num_frames)
+    # 4. A token without a row in the embedding would fail only when that word is read.
     if tokenizer is not None and tokenizer.vocab_size != model.config.vocab_size:
         raise ValueError(f"{vocab} has {tokenizer.vocab_size} tokens, but the model {model.config.vocab_size}")
     card = model_card(model, f"Converted from {path.name}: {kind}.")
-    with only_process(folder):
+    with only_process(folder):  # two conversions into one folder would mix their files
         save_checkpoint(folder, model, tokenizer, card=card)
     model.source = str(folder)
     report.abilities = can_and_cannot(model)
@@ -101,7 +105,7 @@ def read_answers(path: str | Path) -> list[str]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read as JSON ({first_line(error)})") from error
     if isinstance(answers, dict):
-        if not all(type(number) is int for number in answers.values()):
+        if not all(type(number) is int for number in answers.values()):  # not isinstance: `true` is an int, too
             raise ValueError(f"{path}: wanted a whole number for each answer")
         answers = sorted(answers, key=answers.__getitem__)
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
@@ -124,9 +128,11 @@ def can_and_cannot(model: AllInOne) -> list[str]:
 
 def from_vit(tensors: dict[str, torch.Tensor], size: str | None, image_size: int | None) -> tuple[AllInOne, Report]:
     """Return a new model that starts from this ViT, by default of the size with its width."""
+    # The class token is [1, 1, D] in every ViT of timm, so its size is the width.
     width = tensors["cls_token"].numel() if "cls_token" in tensors else 0
     if size is None:
         distilled = "dist_token" in tensors
+        # The distilled size is as wide as another one: the distillation token decides between them.
         by_width = {c.width: name for name, c in PAPER_SIZES.items() if not c.distilled}
         if width not in by_width:
             widths = ", ".join(f"{name} {width}" for width, name in by_width.items())
@@ -137,7 +143,7 @@ def from_vit(tensors: dict[str, torch.Tensor], size: str | None, image_size: int
             f"no size called {size!r}; {did_you_mean(size, PAPER_SIZES)}there are: {', '.join(PAPER_SIZES)}"
         )
     config = PAPER_SIZES[size] if image_size is None else PAPER_SIZES[size].replace(image_size=image_size)
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # the parts that a ViT lacks are the same in every conversion
     model = AllInOne.build(config)
     return model, start_from_vit(model, tensors)
 
@@ -145,6 +151,7 @@ def from_vit(tensors: dict[str, torch.Tensor], size: str | None, image_size: int
 def find_weights(weights: str | Path) -> Path:
     """Return the file itself, or download the weights of a hub repository `owner/name`."""
     path = Path(weights)
+    # `owner/name` of the hub, if it cannot be a path: one slash, no such folder, no extension.
     if path.exists() or str(weights).count("/") != 1 or path.parent.is_dir() or path.suffix:
         return path
     from huggingface_hub import hf_hub_download, list_repo_files

@@ -49,10 +49,13 @@ def demo(
 
     `quick` runs every part in about a minute, but hardly trains. `say` gets a line for each part.
     """
+    # 1. Missing packages are an error now, and not after minutes of training. LanceDB is only looked for: it is loaded
+    # after training, because loaders do not fork once it is.
     with needs_plots("the demo"):
         for package in ("jinja2", "matplotlib"):
             import_module(package)
     require_lancedb()
+    # 2. The world. A quick one has another folder, since a world has one size.
     clock = Clock(say)
     folder.mkdir(parents=True, exist_ok=True)
     root = folder / ("world-quick" if quick else "world")
@@ -64,6 +67,8 @@ def demo(
         settings += ["optim.num_steps=20", "optim.warmup=5"]
     first, second = override(world_contrast(), settings), override(world_joint(), settings)
     runs = [folder / ("quick" if quick else "run") / name for name in ("contrast", "joint")]
+    # 3. Two stages of training. Both read the same clips many times, from one cache of decoded frames. What an earlier
+    # call finished is resumed, not repeated; evaluators run once, below.
     videos = (example.files[0] for example in Captions("train").examples(root))
     cache = FrameCache(videos, first.data.cache_mb, first.data.transform.resize)
     with clock.part("train: contrast"):
@@ -71,6 +76,7 @@ def demo(
     with clock.part("train: all objectives"):
         second = override(second, [f"init={start}"])
         checkpoint = train(replace(second, evaluators={}), runs[1], resume=True, cache=cache).checkpoint
+    # 4. Every use of the trained model.
     model = load(checkpoint)
     with clock.part("evaluate"):
         evaluations = {
@@ -81,6 +87,7 @@ def demo(
         queries = search_gallery(model, root, folder / ("quick.index" if quick else "gallery.index"), on_progress)
     with clock.part("ask"):
         answers = ask(model, root)
+    # 5. The results: as an evaluation folder, a report for people, and on the terminal.
     how = {"checkpoint": str(checkpoint), "experiment": "world_joint", **circumstances(model, second)}
     write_results(folder / "evaluation", how, evaluations, overwrite=True)
     report = Report(
@@ -111,9 +118,9 @@ def search_gallery(
     gallery = Captions("test").examples(root)
     index = VideoIndex.open(index_path, model)
     index.add([example.files[0] for example in gallery], on_progress=on_progress)
-    captions = {example.files[0].resolve(): example.text for example in gallery}
+    captions = {example.files[0].resolve(): example.text for example in gallery}  # the index has absolute paths
     queries = []
-    for example in gallery[:: len(gallery) // NUM_SHOWN][:NUM_SHOWN]:
+    for example in gallery[:: len(gallery) // NUM_SHOWN][:NUM_SHOWN]:  # spread over all kinds of scenes
         hits = [
             ShownHit(
                 video=Path(hit.video),
@@ -161,6 +168,7 @@ def tables(evaluations: Mapping[str, Mapping[str, Evaluation]]) -> dict[str, lis
         return Row(name, score.value, chance, note, interval)
 
     retrieval = [
+        # The gallery has 100 clips, so guessing finds the right one among the first k in k of 100 cases.
         row(f"{name}, {way} R@{k}", "gallery", f"{stage}{way}/R@{k}", float(k))
         for stage, name in (("dual/", "dual stream"), ("", "re-ranked by the joint mode"))
         for way in ("t2v", "v2t")

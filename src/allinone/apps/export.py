@@ -112,13 +112,15 @@ def export(model: AllInOne | Predictor | str | Path, folder: str | Path) -> list
         ImportError: the extra `export` is not installed.
     """
     try:
-        runtime: Any = import_module("onnxruntime")
+        runtime: Any = import_module("onnxruntime")  # not at the top: an extra
         import_module("onnxscript")
     except ImportError as error:
         raise ImportError(f"exporting needs the extra 'export': pip install 'allinone[export]' ({error})") from error
     predictor = Predictor(model) if isinstance(model, AllInOne) else model
+    # float32 on the CPU: weights packed for bfloat16 are in a layout of this processor, which ONNX does not have.
     predictor = predictor if isinstance(predictor, Predictor) else load(predictor, device="cpu", precision="float32")
     model = predictor.model.cpu().eval()
+    # 1. A module for each output of each head.
     wrapped = parts(model)
     if not wrapped:
         raise ValueError(
@@ -127,11 +129,13 @@ def export(model: AllInOne | Predictor | str | Path, folder: str | Path) -> list
         )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    # 2. Write it, and run the file at once against torch.
     exported = []
     for name, (part, inputs) in wrapped.items():
         path = folder / f"{name}.onnx"
         write(model, part, inputs, path)
         exported.append(Exported(path, difference(runtime, model, part, inputs, path)))
+    # 3. All that another program needs to make inputs and read outputs.
     if predictor.tokenizer is not None:
         predictor.tokenizer.save(folder)
     spec = json.dumps(preprocessing(predictor), indent=2, ensure_ascii=False)
@@ -197,7 +201,7 @@ def parts(model: AllInOne) -> dict[str, tuple[nn.Module, tuple[str, ...]]]:
 
 def write(model: AllInOne, part: nn.Module, names: Sequence[str], path: Path) -> None:
     """Trace a module and write it as ONNX."""
-    traced = some_inputs(model, batch=2, length=5)
+    traced = some_inputs(model, batch=2, length=5)  # not 1: the exporter would take that size for a constant
     with quiet():
         program = torch.onnx.export(
             part.eval(),
@@ -230,13 +234,14 @@ def quiet() -> Iterator[None]:
 
 def difference(runtime: Any, model: AllInOne, part: nn.Module, names: Sequence[str], path: Path) -> float:
     """Return the largest difference between a file's outputs and torch's. ValueError if it is above TOLERANCE."""
+    # Another batch and length than traced, so that a size which became a constant is noticed.
     inputs = some_inputs(model, batch=3, length=8)
     with torch.inference_mode():
         wanted = part(*(inputs[name] for name in names))
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     [got] = session.run(None, {name: inputs[name].numpy() for name in names})
     largest = (torch.from_numpy(got) - wanted).abs().max().item()
-    if not largest <= TOLERANCE:
+    if not largest <= TOLERANCE:  # not `>`: NaN is a failure, too
         raise ValueError(f"{path}: differs from torch by {largest:.1e}, allowed are {TOLERANCE:.0e}")
     return largest
 
@@ -247,6 +252,7 @@ def some_inputs(model: AllInOne, batch: int, length: int) -> dict[str, Tensor]:
     length = min(length, config.max_text_len)
     shape = (batch, config.num_frames, 3, config.image_size, config.image_size)
     mask = torch.ones(batch, length, dtype=torch.bool)
+    # Some padding, so that a mask which the file ignores is noticed.
     mask[0, length // 2 + 1 :] = False
     return {
         "frames": torch.randint(0, 256, shape, dtype=torch.uint8, generator=rng),

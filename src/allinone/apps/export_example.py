@@ -25,10 +25,13 @@ def run(name: str, **inputs: np.ndarray) -> np.ndarray:
 
 def read_clip(path: str) -> np.ndarray:
     """Return the frame in the middle of each equal part of the video: uint8 [1, count, 3, crop, crop]."""
+    # 1. How long it lasts, by its packets (nothing is decoded): from the first picture or sound, which is the player's
+    # 0, to the end of the last picture.
     with av.open(path) as film:
         stream: Any = film.streams.best("video")
         start = (film.start_time or 0) / av.time_base
         end = max(float((p.pts + (p.duration or 0)) * p.time_base) for p in film.demux(stream) if p.pts is not None)
+    # 2. Decode once. The frame shown at a time is the last that begins at or before it; before the first, the first.
     count, shown = SPEC["frames"]["count"], {}
     with av.open(path) as film:
         stream = film.streams.best("video")
@@ -44,6 +47,7 @@ def read_clip(path: str) -> np.ndarray:
 def square(frame: av.VideoFrame, pixel_aspect: float) -> np.ndarray:
     """Return the upright central square of a frame, as the model takes it."""
     short_side, crop = SPEC["resize"]["short_side"], SPEC["resize"]["crop"]
+    # Make pixels square by enlarging one side, then scale down, then turn upright.
     width, height = round(frame.width * max(1, pixel_aspect)), round(frame.height / min(1, pixel_aspect))
     if (short := min(width, height)) > short_side:
         width, height = round(width * short_side / short), round(height * short_side / short)
@@ -55,13 +59,15 @@ def square(frame: av.VideoFrame, pixel_aspect: float) -> np.ndarray:
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     """Resize (bilinear, antialiased) in integers as Pillow and torch do: columns, then rows, each rounded to 8 bits."""
-    for axis in (1, 0) if pixels.shape[0] != size else ():
+    for axis in (1, 0) if pixels.shape[0] != size else ():  # a picture of the right size stays as it is
         scale = pixels.shape[axis] / size
-        support = max(1.0, scale)
+        support = max(1.0, scale)  # pixels on either side that a new one averages; when enlarging, its neighbors
         center, source = (np.arange(size)[:, None] + 0.5) * scale, np.arange(pixels.shape[axis])
+        # The range is rounded as in Pillow: a pixel outside has weight 0 even where the triangle covers a part of it.
         inside = (source >= np.floor(center - support + 0.5)) & (source < np.floor(center + support + 0.5))
         weights = inside * np.maximum(0, 1 - np.abs(source + 0.5 - center) / support)
         weights /= weights.sum(axis=1, keepdims=True)
+        # Weights are integers in parts of `one`: the largest power of 2 with which all fit into 16 bits.
         one = 2 ** next(bits for bits in range(23) if bits == 22 or weights.max() * 2 ** (bits + 1) + 0.5 >= 2**15)
         sums = np.tensordot(np.floor(weights * one + 0.5), pixels.astype(np.float64), (1, axis))
         pixels = np.clip(np.floor(np.moveaxis(sums, 0, axis) / one + 0.5), 0, 255)
@@ -72,6 +78,7 @@ def read_texts(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return token ids [N, L], padded to the longest text, and the mask that is True where a token is real."""
     spec, tokenizer = SPEC["text"], Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
     rows = [tokenizer.encode(text).ids for text in texts]
+    # A text that is cut still ends with the separator.
     rows = [row if len(row) <= spec["max_len"] else [*row[: spec["max_len"] - 1], spec["sep_id"]] for row in rows]
     longest = max(map(len, rows))
     ids = np.array([row + [spec["pad_id"]] * (longest - len(row)) for row in rows])

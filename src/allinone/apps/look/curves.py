@@ -21,10 +21,12 @@ def loss_curves(metrics_files: Sequence[Path]) -> bytes:
     with needs_plots("curves"):
         from matplotlib.figure import Figure
 
+    # 1. The losses by stage, and the step at which each stage begins on the common axis.
     logs = [read_steps(path) for path in metrics_files]
     stages = [losses(log) for log in logs]
     ends = list(accumulate((log[-1]["step"] if log else 0 for log in logs), initial=0))
     names = list(dict.fromkeys(name for stage in stages for name in stage))
+    # 2. A panel for each objective; a log without losses still gives a picture, which says so.
     figure = Figure(figsize=(9, 0.4 + 1.8 * max(len(names), 1)), layout="constrained")
     panels = figure.subplots(max(len(names), 1), sharex=True, squeeze=False)[:, 0]
     if not names:
@@ -36,7 +38,8 @@ def loss_curves(metrics_files: Sequence[Path]) -> bytes:
                 values = [value for _, value in curve]
                 axes.plot(steps, values, color="#c7d3e3", linewidth=0.8)
                 axes.plot(steps, smoothed(values), color="#2b5c9e", linewidth=1.6)
-        axes.set_title(name, loc="left", fontsize=10, parse_math=False)
+        axes.set_title(name, loc="left", fontsize=10, parse_math=False)  # a name may have a $
+    # 3. The same axis of steps in all panels, with the borders of the stages.
     for axes in panels:
         for border in ends[1:-1]:
             axes.axvline(border, color="#888888", linewidth=1, linestyle=":")
@@ -46,6 +49,7 @@ def loss_curves(metrics_files: Sequence[Path]) -> bytes:
     panels[-1].set_xlabel("step")
     figure.supylabel("loss", fontsize=10)
     picture = io.BytesIO()
+    # Without the version: the same curves give the same file.
     figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
     return picture.getvalue()
 

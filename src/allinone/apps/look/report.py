@@ -90,7 +90,7 @@ def write_report(path: Path, report: Report) -> None:
     pages = Environment(
         loader=PackageLoader("allinone.apps", "look"),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a misspelt name is an error, not an empty place
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -25,8 +25,9 @@ def contact_sheet(video: Path, times_sec: Sequence[float], height: int = 96) -> 
     """
     info = probe(video)
     width = max(1, round(height * info.width / info.height))
+    # A larger video is scaled while it is decoded, a smaller one is read as it is.
     clip = read_frames(video, times_sec=times_sec, size=min(height, width) if info.height >= height else None)
-    frames = F.interpolate(clip.frames.float(), (height, width), mode="area")
+    frames = F.interpolate(clip.frames.float(), (height, width), mode="area")  # enlarging, `area` repeats pixels
     pixels = frames.round().byte().permute(0, 2, 3, 1).numpy()  # [T, H, W, 3]
 
     cell = max(width, MIN_WIDTH)

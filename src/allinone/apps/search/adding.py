@@ -38,6 +38,7 @@ def add(
 ) -> AddReport:
     """Add the listed files to an index of vectors with `shared_dim` numbers; see `VideoIndex.add`."""
     with store.only_writer():
+        # Under the lock: another process may have made the index after this one opened it.
         existing = store.info()
         if existing is not None and (existing.model, existing.cut) != (info.model, info.cut):
             raise ValueError(f"{store}: made by another process meanwhile, with another model or cut; open it again")
@@ -91,6 +92,7 @@ class Adding:
 
     def report(self) -> AddReport:
         """Return the counts and failures; look which videos of the given folders no longer exist."""
+        # With the slash, so that /films does not cover /films2.
         folders = tuple(str(folder).rstrip("/") + "/" for folder in self.listing.folders)
         not_listed = self.state.keys() - set(map(str, self.listing.files))
         return AddReport(
@@ -137,7 +139,7 @@ class Adding:
             return
         self.added, self.moved = self.added + (not result.is_known), self.moved + result.is_known
         self.pending.append(result)
-        self.num_rows += max(1, len(result.rows))
+        self.num_rows += max(1, len(result.rows))  # the rows of known content are copied later, in `flush`
         # Each write makes a file and a version that lists all files, so a large index is written in larger steps.
         is_due = self.num_rows >= max(self.rows_per_write, len(self.state) // 64)
         if is_due or time.monotonic() - self.written_at > WRITE_SEC:
@@ -150,6 +152,7 @@ class Adding:
         if not self.pending:
             return
         now = datetime.now(UTC)
+        # 1. Rows to write: embedded ones, or copies of those with the same content.
         copies = self.copied_rows([result for result in self.pending if result.is_known])
         rows, written, replaced = [], [], set[str]()
         for result in self.pending:
@@ -164,6 +167,7 @@ class Adding:
             # Its own older rows give way, and those at the path from which the file has moved away.
             old_path = self.path_of.get(result.content, video.path)
             replaced |= {video.path} if old_path == video.path or os.path.exists(old_path) else {video.path, old_path}
+        # 2. One commit, and then the same changes here.
         replaced &= self.state.keys()  # a condition on paths that have no rows would only be slow
         if rows:
             self.store.write(pa.Table.from_pylist(rows, schema=self.schema), sorted(replaced))
@@ -172,6 +176,7 @@ class Adding:
         for result in written:
             self.state[result.video.path] = result.video.state
             self.path_of[result.content] = result.video.path
+        # 3. Begin the next write, and merge small files after some of them.
         self.pending, self.num_rows, self.written_at = [], 0, time.monotonic()
         self.num_writes += 1
         if self.num_writes % TIDY_WRITES == 0:
@@ -194,6 +199,7 @@ class Adding:
 
     def remember(self) -> None:
         """Store which files could not be read, so that the next `add` does not read them again."""
+        # Nothing is kept about files that are gone.
         files = [file for path, file in sorted(self.unreadable.items()) if os.path.exists(path)]
         if files != self.remembered:
             self.store.write_unreadable(files)

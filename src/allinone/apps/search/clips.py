@@ -68,15 +68,18 @@ def save_clips(hits: Sequence[Hit], folder: str | Path, *, exact: bool = False) 
 def save_clip(hit: Hit, folder: Path, name: str, *, exact: bool) -> Path:
     """Write one hit, and return the path: `name` with the ending of its container."""
     info = probe(hit.video)  # raises VideoError if it is not a video
+    # 1. A photo is copied as it is.
     if info.is_image:
         path = folder / f"{name}{Path(hit.video).suffix.lower()}"
         with whole_file(path) as unfinished:
             shutil.copyfile(hit.video, unfinished)
         return path
+    # 2. The file may have changed since it was indexed: a clip ends with its video.
     if info.duration_sec is not None:
         if hit.start_sec >= info.duration_sec:
             raise VideoError(f"{hit.video}: no clip from {hit.start_sec:g} s: it ends at {info.duration_sec:g} s")
         hit = replace(hit, end_sec=min(hit.end_sec, info.duration_sec))
+    # 3. Copy the packets: into the container of the source, else into Matroska, which takes every codec.
     if not exact:
         own = Path(hit.video).suffix.lower()
         for suffix in (own, ".mkv") if own in FORMATS and own != ".mkv" else (".mkv",):
@@ -87,6 +90,7 @@ def save_clip(hit: Hit, folder: Path, name: str, *, exact: bool) -> Path:
                 return path
             except (CopyError, FFmpegError) as error:
                 log.info("%s: not copied into %s: %s", hit.video, suffix, error)
+    # 4. Encode, if it has to be exact or no copy played as the source does.
     path = folder / f"{name}.mp4"
     with whole_file(path) as unfinished:
         encode(hit, unfinished, info)
@@ -105,6 +109,7 @@ def encode(hit: Hit, path: Path, info: VideoInfo) -> None:
     frames = frames_between(hit, rate, info)
     first = next(frames)
     with av.open(f"file:{path}", "w", format="mp4") as target:
+        # A keyframe every two seconds.
         video = add_stream(target, first.height, first.width, rate, gop=round(2 * rate), crf=18)
         video.codec_context.time_base = Fraction(1, CLOCK)
         video.codec_context.max_b_frames = 0  # so that the last packet is the last picture: see below
@@ -112,6 +117,7 @@ def encode(hit: Hit, path: Path, info: VideoInfo) -> None:
         if has_sound(hit.video):
             audio = target.add_stream("aac", rate=SOUND_RATE, layout="stereo")
             tracks.append((audio, part) for part in sound_between(hit.video, hit.start_sec, hit.end_sec))
+        # In order of time, so that players find sound and pictures of a moment close to each other.
         for stream, frame in heapq.merge(*tracks, key=lambda timed: timed[1].time):
             target.mux(stream.encode(frame))
         for packet in video.encode(None):
@@ -124,6 +130,7 @@ def encode(hit: Hit, path: Path, info: VideoInfo) -> None:
 
 def frame_rate(fps: float | None) -> Fraction:
     """Return the rate of the video; if it is low, a multiple, so that frames are still shown at their times."""
+    # 1001: rates such as 30000/1001 stay exact.
     rate = Fraction(min(fps or 25, MAX_FPS)).limit_denominator(1001) or Fraction(1, 1001)
     return rate * max(1, math.ceil(MIN_FPS / rate))
 
@@ -134,7 +141,7 @@ def frames_between(hit: Hit, rate: Fraction, info: VideoInfo) -> Iterator[av.Vid
     A picture has its time in the source, so that it is in step with the sound; while it stays, it is repeated.
     """
     count = max(1, round((hit.end_sec - hit.start_sec) * rate))
-    at_once = max(1, min(32, BYTES_AT_ONCE // (3 * info.width * info.height)))
+    at_once = max(1, min(32, BYTES_AT_ONCE // (3 * info.width * info.height)))  # 3 bytes a pixel
     previous_sec = last_tick = None
     for indices in np.split(np.arange(count), range(at_once, count, at_once)):
         clip = read_frames(hit.video, times_sec=(hit.start_sec + indices / float(rate)).tolist())
@@ -142,6 +149,7 @@ def frames_between(hit: Hit, rate: Fraction, info: VideoInfo) -> Iterator[av.Vid
             tick, end = round(index * CLOCK / rate), round((index + 1) * CLOCK / rate)
             if shown_sec != previous_sec:  # a new picture: at its own time, which is at or before this one
                 tick = min(tick, max(0, round((shown_sec - hit.start_sec) * CLOCK)))
+            # Times must ascend, whatever was rounded.
             previous_sec, last_tick = shown_sec, tick if last_tick is None else max(tick, last_tick + 1)
             frame = av.VideoFrame.from_ndarray(even_sides(pixels.permute(1, 2, 0).numpy()), format="rgb24")
             frame.pts, frame.duration, frame.time_base = last_tick, end - last_tick, Fraction(1, CLOCK)

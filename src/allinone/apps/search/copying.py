@@ -66,6 +66,7 @@ def copy(path: str, start_sec: float, end_sec: float, to: Path, form: str) -> No
     index, zero_sec = film_and_zero(path)
     # On the clock of the file, and exact: floats would move pictures at the bounds in or out.
     start, end = Fraction(start_sec) + zero_sec + ROUNDING_SEC, Fraction(end_sec) + zero_sec - ROUNDING_SEC
+    # 1. Copy, and begin reading earlier if the pictures were not found.
     for back_sec in BACK_SEC:
         try:
             pts, clock, sounds = copy_from(path, index, start, end, to, form, back_sec)
@@ -81,11 +82,13 @@ def copy(path: str, start_sec: float, end_sec: float, to: Path, form: str) -> No
     moments = [(tick + step_of(ordered) // 2) * clock for tick in (ordered[0], at_start, ordered[-1])]
     at_end = ordered[bisect_right(ordered, math.floor(end / clock)) - 1]
     times_sec = [start_sec, float(end - zero_sec), *(float(moment - zero_sec) for moment in moments)]
+    # 2. The source's own decoder must agree with the packets on when these pictures are shown.
     in_source = read_frames(path, times_sec=times_sec)
     in_copy = read_frames(to, times_sec=[float(moment - first_sec) for moment in moments])
     expected = [float(tick * clock - zero_sec) for tick in (at_start, at_end, ordered[0], at_start, ordered[-1])]
     if any(abs(a - b) > SLACK_SEC for a, b in zip(in_source.times_sec.tolist(), expected, strict=True)):
         raise CopyError("its times are not those of the player, because the clock jumps or frames are damaged")
+    # 3. The copy must show them, last as long, and its sound must decode.
     if not are_alike(in_source.frames[2:], in_copy.frames):
         raise CopyError("it does not show the pictures of the source")
     with VideoFile(to) as clip:
@@ -133,7 +136,7 @@ def pictures_to_copy(source: Any, video: Any, start: Fraction, end: Fraction) ->
     for packet in source.demux(video):
         if not packet.size or packet.is_discard:
             continue
-        if packet.pts is None or packet.is_corrupt:
+        if packet.pts is None or packet.is_corrupt:  # AVI with B-frames, for example; or torn packets
             raise CopyError("its container does not say when each picture is shown")
         if packet.is_keyframe and (not pts or packet.pts <= start_tick):
             pts = []  # a later keyframe that is still early enough: begin here
@@ -228,7 +231,7 @@ def packets_to_copy(
                 yield packet
         elif shown_sec >= end_sec:
             finished.add(packet.stream.index)
-        elif shown_sec >= first_sec:
+        elif shown_sec >= first_sec:  # sound, which is never reordered: it is decoded as it is heard
             packet.dts = packet.pts
             yield packet
     if missing:
@@ -238,6 +241,7 @@ def packets_to_copy(
 def add_streams(target: Any, streams: Sequence[Any]) -> dict[int, Any]:
     """Add streams like these to a container, with languages and flags; return them by the index of the original."""
     try:
+        # ValueError: the container does not take the codec.
         outputs = {stream.index: target.add_stream_from_template(stream, opaque=True) for stream in streams}
     except ValueError as error:
         raise CopyError(str(error)) from error

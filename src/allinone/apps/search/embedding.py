@@ -100,6 +100,7 @@ class Chunk:
 
 def segment_id(video: str, content: str, start_sec: float, end_sec: float) -> str:
     """Return the same id for the same part of the same content at the same path, in any index."""
+    # 96 bits: a billion segments have no two equal ids.
     return hashlib.blake2b(repr((video, content, start_sec, end_sec)).encode(), digest_size=12).hexdigest()
 
 
@@ -147,7 +148,7 @@ def embed_videos(
             for chunk in group:
                 if chunk.outcome.failure is not None:
                     failed = failed or chunk.outcome
-                rows += chunk.rows(islice(vectors, len(chunk.frames)))
+                rows += chunk.rows(islice(vectors, len(chunk.frames)))  # a chunk that failed takes no vectors
                 done += len(chunk.segments)
                 if chunk.is_last:
                     # What the reader knows of a video is never needed again, and there may be a million of them.
@@ -164,7 +165,7 @@ def plan_chunks(video: VideoFile, reader: ClipReader, cut: Cut, contents: Contai
     try:
         meta = reader.look_up(Path(video.path))
         content = video.content()
-        if content in contents:
+        if content in contents:  # moved, copied or touched: its rows are in the index
             return [Chunk(Embedded(video, content, is_known=True), 0.0, [], True, no_frames)]
         segments = cut.cut(video.path, meta)
         # The hash and the cut are of one version of the file only if it is still the one that was listed.
@@ -185,6 +186,7 @@ def failure(video: VideoFile, error: Exception) -> Embedded:
 
 def lasts(error: Exception) -> bool:
     """Return whether the file itself is at fault, and not that opening it failed or reading it took too long."""
+    # A network folder may be away, or a disk busy: such files are tried again with the next `add`.
     return isinstance(error, VideoError) and not isinstance(error.__cause__, OSError) and "given up" not in str(error)
 
 

@@ -53,12 +53,15 @@ def to_edl(hits_of: HitsOfQueries, fps: int | float | None = None) -> str:
         fps = frame_rate(hits[0].video) if hits else 25
     if not 1 <= fps <= 120:
         raise ValueError(f"frames per second of an EDL must be between 1 and 120, got {fps}")
+    # A title has at most 70 characters.
     lines = [f"TITLE: {one_line('; '.join(hits_of))[:70]}", "FCM: NON-DROP FRAME", ""]
-    record = round(fps) * 3600
+    record = round(fps) * 3600  # 01:00:00:00, where timelines begin by custom
     for number, hit in enumerate(hits, start=1):
+        # Frames are counted at the true rate (29.97), and numbered as if there were 30 a second: non-drop-frame.
         start = round(hit.start_sec * fps)
-        end = max(start + 1, round(hit.end_sec * fps))
+        end = max(start + 1, round(hit.end_sec * fps))  # an event has a frame at least
         times = (start, end, record, record + end - start)
+        # AX: a source without a reel name; V: video; C: cut.
         lines.append(f"{number:03}  AX       V     C        " + " ".join(timecode(time, round(fps)) for time in times))
         lines.append(f"* FROM CLIP NAME: {one_line(Path(hit.video).name)}")
         lines.append(f"* SOURCE FILE: {one_line(hit.video)}" + " (gone)" * hit.gone)

@@ -82,9 +82,12 @@ def list_files(paths: str | Path | Sequence[str | Path], without: Path | None = 
     Raises:
         ValueError: a path does not exist.
     """
+    # 1. The index's own folder counts as walked: it may be in the folder that is added, and its files are none of the
+    # user's.
     named = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     walk, missing = Walk(), []
     walk.seen.update([] if without is None else [os.path.realpath(without)])
+    # 2. Everything but links to files and folders; those wait until it is known what else was found.
     for path in named:
         matches = existing(path)
         if not matches:
@@ -99,6 +102,7 @@ def list_files(paths: str | Path | Sequence[str | Path], without: Path | None = 
                 walk.enter(walk.folders[-1])
     if missing:
         raise ValueError(f"no such file or folder: {', '.join(missing)}")
+    # 3. Links at last, so that a file is listed by its own path if it has one among the given folders.
     walk.follow_links()
     return Listing(list(walk.files), walk.folders, walk.others, walk.hidden)
 
@@ -142,6 +146,7 @@ class Walk:
                     self.count_hidden(path)
             for name in sorted(names):
                 self.take(Path(parent, name))
+        # As files, so that each is reported by name with its cause.
         self.files |= dict.fromkeys(Path(error.filename) for error in unreadable)
 
     def take(self, path: Path) -> None:
@@ -163,7 +168,7 @@ class Walk:
             target = os.path.realpath(link)
             if not Path(os.path.realpath(link.parent)).is_relative_to(target):  # otherwise it is a loop
                 self.enter(link)
-        real = {os.path.realpath(path) for path in self.files}
+        real = {os.path.realpath(path) for path in self.files}  # a film library may link one film from many folders
         for link in self.file_links:
             target = os.path.realpath(link)
             if target not in real:

@@ -59,7 +59,7 @@ class Filters:
             conditions[f"name {self.name!r}"] = has_name(self.name)
         for word, moment, sign in (("after", self.added_after, ">="), ("before", self.added_before, "<")):
             if moment is not None:
-                micros = round(moment.timestamp() * 1_000_000)
+                micros = round(moment.timestamp() * 1_000_000)  # exact: the column counts microseconds, in UTC
                 conditions[f"added {word} {moment}"] = f"added {sign} to_timestamp_micros({micros})"
         for word, seconds, sign in (("least", self.min_duration_sec, ">="), ("most", self.max_duration_sec, "<=")):
             if seconds is not None:

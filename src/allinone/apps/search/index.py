@@ -90,7 +90,7 @@ class VideoIndex:
             model = existing.name
         if not isinstance(model, Predictor):
             model = load(model, text_only=text_only)
-        model.model.require(ContrastiveHead)
+        model.model.require(ContrastiveHead)  # before anything is indexed: without it there are no vectors
         info = IndexInfo(FORMAT, model.identity, model.name, model.num_frames, cut or Windows())
         if existing is None:
             return cls(store, model, info)
@@ -143,6 +143,7 @@ class VideoIndex:
         from allinone.apps.search.embedding import default_threads, embed_videos
 
         listing = list_files(paths, without=self.store.folder)
+        # A folder that is empty now may have had videos, which are then reported as gone.
         if not listing.files and not any(self.below(folder) for folder in listing.folders):
             raise no_videos(listing)
         report = on_progress or (lambda what, done, total: None)
@@ -169,7 +170,7 @@ class VideoIndex:
                 if not matches:
                     unknown.append(path)
                 removed |= matches
-            if unknown or not removed:
+            if unknown or not removed:  # one wrong path removes nothing: the others may be wrong, too
                 raise ValueError(f"{self.path}: not in the index: {', '.join(unknown) or 'nothing, no path was given'}")
             table.delete(sql_in("video", sorted(removed)))
         return len(removed)
@@ -258,12 +259,13 @@ class VideoIndex:
             hits = merge(hits) if query.merge else hits
             if len(hits) >= query.num_hits or len(rows) < num_rows:
                 return hits[: query.num_hits]
-            num_rows *= 4
+            num_rows *= 4  # few rounds, even if most rows are merged into one hit
 
     def reranked(self, text: str, hits: list[Hit]) -> list[Hit]:
         """Return the hits in the order of the matching head, with `match` set; unreadable ones last."""
         from allinone.data.clip_reader import Span
 
+        # Unreadable ones keep -inf, and so come last.
         rows, log_odds = self.predictor.tokenize([text]), dict.fromkeys(range(len(hits)), float("-inf"))
         spans = [Span(hit.video, hit.start_sec, hit.end_sec) for hit in hits]
         for indices, frames in self.predictor.clips(spans, allow_missing=True):
@@ -278,6 +280,7 @@ class VideoIndex:
         table, conditions = self.store.table(), where.conditions() if where is not None else {}
         if table is None or where is None or not conditions or table.count_rows(where.sql()):
             return []
+        # Each filter without the others.
         failing = [name for name, condition in conditions.items() if not table.count_rows(condition)]
         if not failing:
             return [f"no video in the index passes all of these together: {', '.join(conditions)}"]

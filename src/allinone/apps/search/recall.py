@@ -22,6 +22,7 @@ def measure_recall(store: Store, queries: np.ndarray, top_k: int, condition: str
         times.append(time.perf_counter() - started)
         scores = scores[np.isfinite(scores)]
         num_wanted += len(scores)
+        # By score and not by id: of equal rows, either is right.
         num_found += sum(1 - row["_distance"] >= scores[-1] - TOLERANCE for row in rows[: len(scores)])
     return Recall(float(num_found / max(1, num_wanted)), len(queries), top_k, 1000 * float(np.median(times)))
 
@@ -44,7 +45,7 @@ def synthetic_queries(store: Store, count: int) -> np.ndarray:
     Vectors of texts are not among those of clips either, so an unchanged vector would be too easy a query.
     """
     table, rng = store.existing(), np.random.default_rng(0)
-    indices = rng.integers(table.count_rows(), size=count)
+    indices = rng.integers(table.count_rows(), size=count)  # fixed seed: two measurements differ only by the index
     rows = table.take_offsets(sorted(set(indices.tolist()))).select(["vector"]).to_arrow()
     vectors = rows["vector"].combine_chunks().flatten().to_numpy().reshape(len(rows), -1)
     noise = rng.normal(size=vectors.shape).astype(np.float32)

@@ -61,6 +61,7 @@ class Ray:
         if is_ours:
             self.start(ray)
         try:
+            # Once: workers fetch it from Ray's object store.
             setup = ray.put((on_device(predictor, "cpu"), cut, contents, self.cpus_per_worker))
             tasks = [videos[i : i + self.videos_per_task] for i in range(0, len(videos), self.videos_per_task)]
             done = 0
@@ -75,9 +76,11 @@ class Ray:
     def workers(self, ray: Any) -> list[Any]:
         """Start as many workers as the cluster has room for, or `num_workers`."""
         total = ray.cluster_resources()
+        # One each, if the cluster has any.
         gpus = float("GPU" in total) if self.gpus_per_worker is None else self.gpus_per_worker
         room = total.get("GPU", 0.0) / gpus if gpus else total.get("CPU", 1.0) / self.cpus_per_worker
         needs = {"num_cpus": self.cpus_per_worker, "num_gpus": gpus}
+        # -1: restarted however often it dies; a task is not repeated as often.
         worker = ray.remote(**needs, max_restarts=-1, max_task_retries=NUM_RETRIES)(Worker)
         return [worker.remote() for _ in range(self.num_workers or max(1, int(room)))]
 
@@ -106,7 +109,7 @@ def run_tasks(
             running[worker.embed.remote([setup], task)] = worker, task
         [ready], _ = ray.wait(list(running), num_returns=1)
         worker, task = running.pop(ready)
-        idle.append(worker)
+        idle.append(worker)  # also after an error: Ray has started it again
         try:
             yield ray.get(ready)
         except ray.exceptions.RayActorError as error:  # though the task was repeated `NUM_RETRIES` times

@@ -73,6 +73,7 @@ class Shots:
         """Return the bounds of all segments, which cover the video."""
         bounds = []
         for start, end in pairwise([0.0, *self.changes(path, meta.duration_sec), meta.duration_sec]):
+            # As few equal parts as `max_sec` allows.
             points = np.linspace(start, end, 1 + max(1, math.ceil((end - start) / self.max_sec))).tolist()
             bounds += pairwise(points)
         return bounds
@@ -80,7 +81,7 @@ class Shots:
     def changes(self, path: str, duration_sec: float) -> list[float]:
         """Return the times of the cuts, none within `min_sec` of another, of the start or of the end."""
         detection = scenedetect()
-        if duration_sec < 2 * self.min_sec:
+        if duration_sec < 2 * self.min_sec:  # no cut leaves `min_sec` on both sides
             return []
         detector = detection.AdaptiveDetector(
             adaptive_threshold=self.threshold, min_scene_len=max(1, round(self.min_sec * SHOT_FPS))
@@ -90,6 +91,7 @@ class Shots:
             cuts += detector.process_frame(detection.FrameTimecode(index, fps=float(SHOT_FPS)), frame)
         cuts += detector.post_process(detection.FrameTimecode(round(duration_sec * SHOT_FPS), fps=float(SHOT_FPS)))
         times = [cut.frame_num / SHOT_FPS for cut in cuts]
+        # The detector keeps `min_sec` from the start and between cuts, but does not know the end.
         return [time for time in times if time <= duration_sec - self.min_sec]
 
 
@@ -110,8 +112,8 @@ def small_frames(path: str, duration_sec: float) -> Iterator[np.ndarray]:
     """Yield frames of 64 lines, `SHOT_FPS` a second, as [H, W, BGR]."""
     from allinone.video import read_frames
 
-    times = (np.arange(max(1, round(duration_sec * SHOT_FPS))) + 0.5) / SHOT_FPS
+    times = (np.arange(max(1, round(duration_sec * SHOT_FPS))) + 0.5) / SHOT_FPS  # the middle of each tenth
     for part in np.split(times, range(SHOT_PART_SEC * SHOT_FPS, len(times), SHOT_PART_SEC * SHOT_FPS)):
         clip = read_frames(path, times_sec=part.tolist(), size=64)
         for frame in clip.frames:
-            yield np.ascontiguousarray(frame.permute(1, 2, 0).flip(-1).numpy())
+            yield np.ascontiguousarray(frame.permute(1, 2, 0).flip(-1).numpy())  # BGR, as OpenCV has it

@@ -105,8 +105,9 @@ class Store:
         try:
             return self.connect().open_table(name)
         except ValueError as error:  # also if a process was killed before its first write was complete
-            if "not found" not in str(error):
+            if "not found" not in str(error):  # LanceDB has no error class for this
                 raise
+        # It was written once, so it is damaged, and not new: a new index here would hide the loss.
         if self.folder is not None and (self.folder / f"{name}.lance" / VERSION_HINT).exists():
             raise Unfit("none of its versions is left")
         return None
@@ -181,6 +182,7 @@ class Store:
         elif not replaced:
             table.add(rows)
         else:
+            # One commit for both, so that no search finds a video twice or not at all.
             merge = table.merge_insert(["id"]).when_matched_update_all().when_not_matched_insert_all()
             merge.when_not_matched_by_source_delete(sql_in("video", replaced)).execute(rows)
 
@@ -228,6 +230,7 @@ class Store:
         is_near = condition is None and count <= NEAR_ROWS
         # Both settings have no effect while there is no index, and on rows that are not in it yet.
         query = query.nprobes(NPROBES if is_near else ALL_PARTITIONS).refine_factor(REFINE)
+        # Sorted again below: LanceDB leaves ties in any order.
         rows = query.select([*columns, "_distance"]).to_arrow().to_pylist()
         return sorted(rows, key=lambda row: (row["_distance"], row["video"], row["start_sec"]))
 
@@ -255,6 +258,7 @@ class Store:
         num_rows, built_with = table.count_rows(), self.built_with()
         outgrown = num_rows > max(EXACT_UP_TO, 2 * built_with)
         scattered = table.stats()["fragment_stats"]["num_small_fragments"] > MAX_SMALL_FILES
+        # If it is outgrown, it is built again anyway.
         if scattered or (not outgrown and self.num_unindexed() > EXACT_UP_TO):
             self.optimize(timedelta(minutes=5))
         if outgrown:

@@ -17,7 +17,9 @@ def verify(store: Store, reader: ClipReader, contents: bool, report: Progress) -
     table = store.rows([*FILE_COLUMNS, "id", "added"])
     if table is None:
         return Verified((), (), ())
+    # 1. A video's newest rows say which version of the file was indexed.
     newest, orphaned = newest_rows(table.sort_by([("added", "descending")]).to_pylist())
+    # 2. Compare each file with them.
     missing, changed = [], list[VideoFile]()
     for count, (path, row) in enumerate(sorted(newest.items()), start=1):
         try:
@@ -27,6 +29,7 @@ def verify(store: Store, reader: ClipReader, contents: bool, report: Progress) -
         except OSError:
             missing.append(path)
         report("files", count, len(newest))
+    # 3. Of the changed ones, find those that cannot be read any more: as an earlier `add` found, or by opening them.
     known = {(file.video, file.size, file.mtime_ns) for file in store.unreadable()}
     broken = [file.path for file in changed if (file.path, *file.state) in known or not is_readable(file, reader)]
     return Verified(tuple(missing), tuple(file.path for file in changed), tuple(orphaned), tuple(broken))
@@ -49,5 +52,5 @@ def is_readable(file: VideoFile, reader: ClipReader) -> bool:
     try:
         reader.look_up(Path(file.path))
     except VideoError as error:
-        return not lasts(error)
+        return not lasts(error)  # a failure that may pass does not make it unreadable
     return True
