@@ -142,6 +142,7 @@ def _read_model(folder: Path) -> AllInOne:
 def read_small_files(folder: Path, config: ModelConfig) -> tuple[Tokenizer | None, dict[str, Any] | None]:
     """Read the tokenizer and the experiment of a checkpoint; None for what it does not have."""
     tokenizer = Tokenizer.load(folder) if (folder / TOKENIZER).exists() else None
+    # Also notices a file that is gone, and another valid one in its place.
     check_saved(folder, TOKENIZER)
     if tokenizer is not None and tokenizer.vocab_size > config.vocab_size:
         raise ValueError(
@@ -181,6 +182,7 @@ def refuse_to_overwrite(folder: Path) -> None:
         raise ValueError(f"{folder}: exists where the checkpoint folder should go, and is no folder")
     names = sorted(child.name for child in folder.iterdir()) if folder.is_dir() else []
     foreign = [name for name in names if name not in OWN_FILES]
+    # An empty folder may be used. One with neither config nor weights may be anything.
     if foreign or (names and not {CONFIG, WEIGHTS} & set(names)):
         listed = ", ".join((foreign or names)[:5])
         raise ValueError(f"{folder}: holds {listed}, which is no checkpoint of ours to replace; choose another folder")

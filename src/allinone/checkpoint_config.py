@@ -77,6 +77,7 @@ def _model_from_json(fields: Any, written: int, path: Path) -> ModelConfig:
     """Return the config of a model, from any format."""
     where = f"{path}: model"
     fields = dict(fields) if isinstance(fields, Mapping) else fields
+    # Format 1 had only rolling, with its one setting among the model's fields.
     if isinstance(fields, dict) and written == 1:
         fields["time"] = {"kind": Rolling.kind, "video": fields.pop("roll_video", False)}
     if isinstance(fields, dict) and isinstance(fields.get("time"), Mapping):

@@ -50,6 +50,7 @@ def load(
         precision: the faster one on that device, by default.
         text_only: read only the weights that embed texts, for a quick start; on the CPU, in float32.
     """
+    # A device that does not exist is an error before a file is read.
     digest, place = None, choose_device(device)
     if text_only and num_frames is None:
         checkpoint, digest = load_text_side(source)
@@ -301,6 +302,7 @@ class Predictor(Scorer):
         if len(set(labels)) < len(labels) or not all(labels):
             raise ValueError(f"labels must be different texts, none of them empty; got {list(labels)}")
         head = self.model.get(ContrastiveHead)
+        # A missing head is an error now, before a video is read.
         if head is None and self.model.get(MatchingHead) is None:
             raise self.model.without(ContrastiveHead, MatchingHead, to="classify without training")
         token_ids = self.tokenize(labels)

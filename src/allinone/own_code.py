@@ -40,6 +40,7 @@ def load_code(where: str) -> ModuleType:
     Raises:
         ValueError: there is no such file or module.
     """
+    # 1. An importable module.
     path = Path(where if where.endswith(".py") else f"{where.replace('.', '/')}.py")
     if not where.endswith(".py"):
         try:
@@ -51,11 +52,13 @@ def load_code(where: str) -> ModuleType:
             if module.__file__:
                 NAMED_FOLDERS.add(Path(module.__file__).resolve().parent)
             return module
+    # 2. A file, unless it is loaded as it is now.
     if not path.is_file():
         raise ValueError(f"{where}: no such file or module; an experiment of your own is FILE.py:FUNCTION")
     hash_now, (hash_then, loaded) = sha256(path), LOADED.get(path.resolve(), ("", None))
     if loaded is not None and hash_then == hash_now:
         return loaded
+    # 3. Run it as a module of this name.
     name = path.name  # with its ending, so that a file called random.py replaces no library
     spec = importlib.util.spec_from_file_location(name, path.absolute())
     assert spec is not None

@@ -59,12 +59,14 @@ def weights_digest(model: AllInOne) -> str:
 
 def _read_text_side(folder: Path) -> tuple[Checkpoint, str]:
     remembered = cache_folder("digests") / _state_of(folder / WEIGHTS)
+    # 1. The first call for this state of the file reads and hashes all of it.
     if not remembered.is_file():
         checkpoint = read_checkpoint(folder)
         digest = weights_digest(checkpoint.model)
         with whole_file(remembered) as unfinished:
             unfinished.write_text(digest)
         return checkpoint, digest
+    # 2. Later calls build the model without memory, and map the tensors of the text side.
     digest = remembered.read_text()
     config, heads, _ = read_config(folder / CONFIG)
     check_sizes(folder, config, heads, tensor_shapes(folder / WEIGHTS))

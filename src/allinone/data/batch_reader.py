@@ -63,8 +63,9 @@ class TextReader:
             "text_ids": text_ids,
             "text_mask": text_mask,
             "video_ids": tuple(example.video_id for example in examples),
+            # A batch has one task, so either all examples have a label or none has.
             "labels": torch.tensor(labels) if labels and labels[0] is not None else None,
-            "task": examples[0].task if examples else "caption",
+            "task": examples[0].task if examples else "caption",  # no example: all were unreadable
         }
 
     def label(self, example: Example) -> int | None:

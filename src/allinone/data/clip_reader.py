@@ -104,6 +104,7 @@ class ClipReader:
         video = span.file
         # Images of one clip may have different sizes, so each is read, and later transformed, by itself.
         if isinstance(video, tuple):
+            # Times are in images here: a moment between 1 and 2 is image 1.
             moments = segment_times(0, len(video), num_frames, rng, view, num_views)
             size = self.transform.config.resize
             return [read_frames(video[int(moment)], times_sec=[0.0], size=size).frames for moment in moments]

@@ -58,6 +58,7 @@ class Example:
     @property
     def task(self) -> Task:
         """Return the problem, which follows from the fields that are set."""
+        # The first that fits counts, as in `ExampleTable.by_kind`.
         if self.options or self.clips:
             return "choice"
         if self.number is not None:

@@ -283,6 +283,7 @@ def clip_reader(
         transform = replace(transform, random_crop=False, flip_prob=0.0, augment=0)
     if cache is None and config.cache_mb:
         cache = FrameCache(videos, config.cache_mb, transform.resize)
+    # Frames in a cache are scaled already, so it is for one size only.
     if cache and cache.size != transform.resize:
         raise ValueError(f"the cache holds frames of size {cache.size}, but transform.resize is {transform.resize}")
     return ClipReader(num_frames, Transform(transform), cache, config.control)

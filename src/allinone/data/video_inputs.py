@@ -117,5 +117,6 @@ def _views(
 ) -> UInt8[Tensor, "V T C H W"]:
     """Sample clips from frames in memory: the middle frame of each of `num_frames` equal segments, shifted by view."""
     transform = Transform(data.transform)
+    # Times are in frames here, and cut to indices below.
     moments = [segment_times(0, len(frames), num_frames, view=v, num_views=num_views) for v in range(num_views)]
     return torch.stack([transform(frames[torch.tensor(times).long()]) for times in moments])

@@ -48,6 +48,7 @@ def run_evaluator(
             columns[column] = evaluator.evaluate(
                 predictor, folder, withheld, on_progress, skipped=skipped, tables=tables
             )
+            # A control may read other frames of a video, such as only the middle one, and not all may decode.
             if columns[column].skipped != skipped:
                 log.warning("%s: covers other videos than the real score does", column)
     return columns

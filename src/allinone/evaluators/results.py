@@ -132,7 +132,7 @@ def table(columns: Columns) -> tuple[list[str], list[list[str]]]:
     header = ["", "score", "95 % interval", *(name.replace("_", " ") for name in list(columns)[1:])]
     rows = []
     for name, score in real.scores.items():
-        digits = 0 if name.startswith("missing") else 2
+        digits = 0 if name.startswith("missing") else 2  # counts
         others = (control.scores.get(name) for control in controls)
         cells = ["" if other is None else f"{other.value:.{digits}f}" for other in (score, *others)]
         interval = "" if score.low is None else f"{score.low:.1f} to {score.high:.1f}"

@@ -34,6 +34,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
         save_file(on_cpu, path, {"format": "pt", CHECKSUM: checksum(on_cpu)})
     except SafetensorError as error:
+        # A full disk comes as an error of safetensors.
         if (fault := system_error(error, path)) is None:
             raise
         raise fault from error

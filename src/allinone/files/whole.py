@@ -60,7 +60,7 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
     try:
         yield new
         flush(new)
-    except BaseException:
+    except BaseException:  # Ctrl-C too
         shutil.rmtree(new, ignore_errors=True)
         raise
     if folder.exists():

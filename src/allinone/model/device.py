@@ -17,6 +17,7 @@ def choose_device(name: str | None = None) -> torch.device:
         raise ValueError(f"no device is called {name!r}; wanted cpu, cuda, or cuda:1 of several") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {name!r} was asked for, but torch finds no GPU; use 'cpu', or leave it out")
+    # torch would complain only when the first tensor is moved there.
     if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
         raise ValueError(f"device {name!r} was asked for, but there are {torch.cuda.device_count()} GPUs")
     return device

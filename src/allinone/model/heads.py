@@ -102,6 +102,7 @@ class Head(nn.Module):
         `start_from` takes such rows by name, so that another vocabulary keeps what both have.
         """
         weights = {self.sizes[field]: names for field, names in self.labels().items()}
+        # The bias of a layer has the same rows as its weight.
         return weights | {name.replace(".weight", ".bias"): names for name, names in weights.items()}
 
     def start_from_others(self, heads: Mapping[str, nn.Module]) -> str | None:

@@ -89,7 +89,7 @@ def check_same_blocks(source: AllInOne, config: ModelConfig) -> None:
 
 def longer_texts(old: Tensor, new: Tensor, config: ModelConfig) -> Tensor:
     """Cut the positions of a text, or leave those new that the old model does not have."""
-    return torch.cat([old[: len(new)], new[len(old) :]])
+    return torch.cat([old[: len(new)], new[len(old) :]])  # the second part is empty where texts become shorter
 
 
 RESIZED: Mapping[str, Callable[[Tensor, Tensor, ModelConfig], Tensor]] = {

@@ -93,6 +93,7 @@ def without_wrappers(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Ten
     named: dict[str, Tensor] = {}
     removed: set[str] = set()
     for name, tensor in tensors.items():
+        # In this order, because a wrapper may be outermost: `module.model.blocks`.
         inner = OUTER.sub("", INSERTED.sub("", name))
         if inner in named:
             raise ValueError(f"{path}: two tensors are {inner} without the prefixes of wrappers; {name} is one of them")

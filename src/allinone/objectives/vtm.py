@@ -72,7 +72,7 @@ class VTM(Objective):
         weights = allowed.float()
         if config.negatives == "hard":
             # Mix the two distributions, so that hard negatives come in slowly. Rows without any negative are NaN.
-            share = min(views.progress / config.hard_warmup, 1.0) if config.hard_warmup else 1.0
+            share = min(views.progress / config.hard_warmup, 1.0) if config.hard_warmup else 1.0  # no warmup: all hard
             hard = (views.similarity * config.hard_scale).masked_fill(~allowed, float("-inf")).softmax(1)
             uniform = weights / weights.sum(1, keepdim=True).clamp(min=1)
             weights = share * hard.nan_to_num() + (1 - share) * uniform

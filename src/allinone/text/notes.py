@@ -24,6 +24,7 @@ def notes_on(tokenizer: Tokenizer, text: str, max_len: int) -> list[str]:
         spelled = text[slice(*span)]
         if word is None or id == tokenizer.mask_id or all(unicodedata.category(c).startswith("P") for c in spelled):
             continue
+        # An unknown word is one [UNK], with the whole word as its span; a known one may be several pieces.
         words.setdefault(word, spelled)
         if id == tokenizer.unk_id:
             unknown.add(word)

@@ -53,6 +53,7 @@ class Optim:
                 raise ValueError(f"betas must be in [0, 1), got {self.betas}")
             if not 0 <= self.end_lr <= self.lr:
                 raise ValueError(f"end_lr must be from 0 to lr {self.lr}, got {self.end_lr}")
+            # From 1 on it is a number of steps, so 2.5 would be a mistake.
             if self.warmup < 0 or (self.warmup >= 1 and self.warmup != int(self.warmup)):
                 raise ValueError(f"warmup must be a number of steps or a fraction below 1, got {self.warmup}")
             if self.num_warmup >= self.num_steps:

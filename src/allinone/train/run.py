@@ -282,6 +282,7 @@ class Run:
         """Evaluate, if this step is one for it; return whether to stop because of a signal."""
         state, every, evaluate = self.state, self.config.eval_every, self.prepared.evaluate
         is_due = state.step == self.num_steps or (every is not None and state.step % every == 0)
+        # A resumed run may have evaluated this step already.
         if evaluate is None or not is_due or state.evaluated == state.step:
             return False
         self.model.eval()

@@ -187,6 +187,7 @@ class Updater:
                 measured[name].append(value)
 
         # Every process gets the same means, so all agree on whether to update and whether to stop.
+        # The gradients were averaged by DDP, so all processes compute the same norm.
         norm = torch.nn.utils.get_total_norm(self.optim.gradients())
         own = [mean(losses), norm, torch.tensor(num_clips), torch.tensor(is_signaled)]
         own += [mean(values) for values in measured.values()]
@@ -226,7 +227,7 @@ class Updater:
             with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
                 progress = step / self.optim.config.num_steps
                 loss, metrics = net(batch.to(device), rng, progress)
-            (loss / self.accumulate).backward()
+            (loss / self.accumulate).backward()  # the mean of the batches, as if they were one
         return loss.detach(), metrics
 
     def draw_source(self, step: int, part: int) -> str:

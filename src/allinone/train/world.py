@@ -57,7 +57,7 @@ def join_world(device: str | None = None) -> Iterator[World]:
     if dist.is_available() and dist.is_initialized():
         yield World(dist.get_rank(), dist.get_world_size(), place)
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if place.type == "cuda" else "gloo")  # gloo works on CPUs
         agreed = False
         try:
             yield World(dist.get_rank(), dist.get_world_size(), place)

@@ -31,6 +31,7 @@ def on_one_clock(table: PacketTable, container: InputContainer, stream: VideoStr
     """Return the table of a file's packets with times on a clock that runs on."""
     if table.format == "avi":
         return _timed_by_avi_index(table, stream)
+    # FFmpeg's mark of formats with clocks that may jump, such as MPEG transport streams.
     may_jump = bool(container.format.flags & Flags.ts_discont.value)
     if may_jump or table.format.startswith(("flv", "matroska")):
         return _running_on(table, may_jump)

@@ -176,6 +176,7 @@ class VideoFile(VideoSource):
         size: int | None = None,
     ) -> Clip:
         """Return frames as `read_frames` does."""
+        # Requests that make no sense are refused before anything is decoded.
         keys = times_sec if indices is None else indices
         if keys is None or (times_sec is not None and indices is not None):
             raise ValueError("give times_sec or indices, and not both")
@@ -185,6 +186,7 @@ class VideoFile(VideoSource):
             raise ValueError(f"times are finite numbers of seconds, indices count from 0; got {list(keys)}")
         if size is not None and size < 1:
             raise ValueError(f"size is the short side in pixels, 1 or more; got {size}")
+        # From the beginning only where seeking is impossible or may give other frames.
         return self._read_sparse(times_sec, indices, size) or self._read_in_order(times_sec, indices, size)
 
     def _read_sparse(self, times_sec: Times | None, indices: Sequence[int] | None, size: int | None) -> Clip | None:

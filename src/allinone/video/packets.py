@@ -90,6 +90,7 @@ class PacketTable:
         clock = self.sound.clock
         if self.sound.duration[(clock >= begin) & (clock < begin + step)].sum() * 2 > step:
             return True
+        # Without sound: bytes, compared with the average rate of the file.
         seconds = len(self.picture) * float(np.median(self.picture.duration) * self.time_base)
         bytes_per_sec = (self.picture.size.sum() + self.sound.size.sum()) / max(seconds, 1e-3)
         return self.lost_bytes(row) * 2 > float(bytes_per_sec) * step * float(self.time_base)
@@ -159,6 +160,7 @@ class PacketTable:
         heard = self.sound.pts[self.sound.pts != UNKNOWN]
         if not len(heard):
             return first_picture
+        # Packets of sound before the first one of the picture.
         num_ahead = int(np.searchsorted(self.sound.order, self.picture.order[0])) if len(self.picture) else len(heard)
         ahead = heard[: max(1, num_ahead)]
         joined = abs(int(ahead[-1]) - first_picture) * self.time_base <= JUMP_SEC

@@ -81,6 +81,7 @@ class VideoSource:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
+        # What nobody has handled gets the name of the file.
         if isinstance(error, FFmpegError):
             raise self.error(short_cause(error)) from error
 
@@ -117,7 +118,7 @@ class VideoSource:
                 raise self.error("the file is empty")
             if head.startswith(_PLAYLISTS):
                 raise self.error("a playlist, no video: give the files it names")
-            self.is_quick = quickly and head[4:8] == b"ftyp"
+            self.is_quick = quickly and head[4:8] == b"ftyp"  # MP4, MOV or HEIF
             self._open_stream()
             # A GIF is read in order, because its frames are painted over each other.
             is_listed = self.has_index or self.pictures or self.is_image or self.format == "gif"
@@ -153,6 +154,7 @@ class VideoSource:
         if isinstance(self.source, bytes):
             return io.BytesIO(self.source)
         path = Path(self.source)
+        # A file on disk comes before one of the same name in a shard.
         self.is_on_disk = path.is_file()
         packed = None if self.is_on_disk else find_packed(path)
         if not self.is_on_disk and not packed:

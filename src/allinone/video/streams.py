@@ -38,12 +38,14 @@ def open_film(open_file: Callable[[bool], InputContainer], quickly: bool) -> tup
         if len(streams) == 1:
             return container, streams[0]
         container.close()
+        # Sizes and pixel formats, by which the film is chosen, are known only after probing.
         container = open_file(False)
         streams = film_candidates(container)
         num_frames = [stream.frames for stream in streams]
         chosen = best_film(streams, num_frames if all(num_frames) else count_frames(container, streams))
         container.close()
         container = open_file(quickly)
+        # The streams of the container that was opened last, at its first packet.
         return container, film_candidates(container)[chosen]
     except BaseException:
         container.close()
