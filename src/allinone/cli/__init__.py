@@ -42,8 +42,10 @@ def main(arguments: list[str] | None = None) -> None:
         gc.set_threshold(50_000)  # by default (700), collections are a tenth of the time of large imports
         leave_current_folder()
         threading.excepthook = on_thread_error
+    # 1. Parse; only then import what the command needs.
     chosen = vars(build_parser().parse_args(arguments))
     command, prog = chosen.pop("command"), chosen.pop("prog")
+    # 2. Logs, in a run on many GPUs of the first process only.
     show_logs("")
     if "RANK" in os.environ:
         quiet_other_ranks(int(os.environ["RANK"]))
@@ -53,8 +55,8 @@ def main(arguments: list[str] | None = None) -> None:
         call(command, chosen)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        sys.exit(130)
-    except (ValueError, OSError, ImportError) as error:
+        sys.exit(130)  # 128 + SIGINT, as of a shell
+    except (ValueError, OSError, ImportError) as error:  # others are faults of ours, and keep their traceback
         print(f"{prog}: {explain(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         sys.exit(2)
 

@@ -77,6 +77,7 @@ def classify(video: str, *, labels: str, asking: Asking, own: OwnCode) -> None:
 
 def seconds(text: str) -> float:
     """Return the seconds of a length of time as people write it: 5s, 2.5, 500ms, 1min, 1h."""
+    # No sign, no exponent; 0 is refused below.
     match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-z]*)\s*", text.lower())
     if match is None or match[2] not in UNITS or not float(match[1]):
         raise ValueError(f"expected a length of time such as 5s, 500ms or 1min; got {text!r}")

@@ -57,7 +57,7 @@ def add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, "Comman
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, command in commands.items():
         about = command.about if isinstance(command, Group) else read_docstring(command)[0]
-        first_sentence = re.split(r"\.(?:\s|$)", about)[0]
+        first_sentence = re.split(r"\.(?:\s|$)", about)[0]  # a period within a name, such as captions.csv, ends none
         subparser = subparsers.add_parser(
             name, help=escaped(first_sentence), description=about, formatter_class=HelpFormatter, allow_abbrev=False
         )
@@ -73,12 +73,14 @@ def call(command: Command, values: dict[str, Any]) -> None:
     for name, hint in get_type_hints(command).items():
         if isinstance(hint, type) and is_dataclass(hint):
             fields = inspect.signature(hint).parameters
+            # Absent ones have the default of the dataclass.
             values[name] = hint(**{field: values.pop(field) for field in fields if field in values})
     command(**values)
 
 
 def read_docstring(command: Command) -> tuple[str, dict[str, list[tuple[str, str, str]]]]:
     """Return the description, and by section the arguments: name, metavar or "", help."""
+    # With a group in the pattern, titles and texts alternate.
     about, *parts = SECTION.split(inspect.getdoc(command) or "")
     return about, {title: ENTRY.findall(text) for title, text in zip(parts[::2], parts[1::2], strict=True)}
 
@@ -87,10 +89,12 @@ def add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
     """Add the parameters of a function or dataclass, in the order in which its docstring documents them."""
     hints, parameters = get_type_hints(command), inspect.signature(command).parameters
     _, sections = read_docstring(command)
+    # The help is the docstring, so an argument without a line in it would have no help.
     documented = [name for entries in sections.values() for name, _, _ in entries]
     simple = [name for name in parameters if not is_dataclass(hints[name])]
     assert documented == simple, f"{command.__name__} documents {documented}, but has {simple}"
     for title, entries in sections.items():
+        # `Args` of all dataclasses are one list; other titles are groups.
         group = parser if title == "Args" else parser.add_argument_group(title.lower())
         for name, metavar, text in entries:
             add_argument(group, parameters[name], hints[name], metavar, text)
@@ -114,9 +118,10 @@ def add_argument(group: Any, parameter: inspect.Parameter, hint: Any, metavar: s
         settings["choices"] = get_args(kind)
     else:
         settings |= {"type": kind, "metavar": metavar or METAVARS.get(kind, name.upper())}
+    # Not for bools (False) and absent values (None).
     if isinstance(default, str | float | Path) or type(default) is int:
         settings["help"] += escaped(f" (default: {default})")
-    if parameter.kind is not parameter.KEYWORD_ONLY:
+    if parameter.kind is not parameter.KEYWORD_ONLY:  # before the `*` of the signature
         one, many = (None, "+") if is_required else ("?", "*")
         group.add_argument(name, nargs=many if several else one, **settings)
         return

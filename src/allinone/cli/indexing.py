@@ -44,6 +44,7 @@ class Adding:
             if given:
                 raise ValueError("--window and --overlap are for --cut windows")
             return Shots()
+        # None leaves the cut to the index: a second call need not repeat the options of the first.
         return Windows(**given) if self.cut or given else None
 
     def cluster(self) -> "Ray | None":
@@ -84,6 +85,7 @@ class Maintenance:
 
     def run(self, index: "VideoIndex") -> None:
         """Do all of it, and print the results."""
+        # Removing comes first, so that all that follows is about the index as it stays.
         if self.remove:
             print(f"{index.path}: {index.remove(self.remove)} videos removed")
         if self.remove_missing:
@@ -101,7 +103,7 @@ class Maintenance:
             )
         if self.stats:
             show_stats(index)
-        if self.verify:
+        if self.verify:  # last, because it exits with 1 if there are differences
             show_differences(index, self.contents)
 
 
@@ -135,7 +137,7 @@ def index(
 
     if not (videos or maintenance):
         raise ValueError("nothing to do: give VIDEOS to add, or --verify, --remove, --compact, --check-recall, --stats")
-    cluster = adding.cluster()
+    cluster = adding.cluster()  # wrong options are errors before a model is loaded
     own.load()
     opened = VideoIndex.open(to, model, adding.segmentation())
     if videos:
@@ -148,7 +150,7 @@ def add(index: "VideoIndex", videos: Sequence[str], threads: int | None, engine:
     with progress_bars() as show:
         report = index.add(videos, on_progress=show, num_threads=threads, engine=engine)
     for path, cause in report.failed:
-        if verbose or path not in report.before:
+        if verbose or path not in report.before:  # not the same long list with every call
             print(f"not indexed: {cause if path in cause else f'{path}: {cause}'}", file=sys.stderr)
     if report.before and not verbose:
         print(f"{len(report.before)} unreadable as before; --verbose lists them", file=sys.stderr)
@@ -182,6 +184,7 @@ def show_differences(index: "VideoIndex", contents: bool) -> None:
     """Compare an index with its files, list the differences, and exit with 1 if there are any."""
     with progress_bars() as show:
         state = index.verify(contents=contents, on_progress=show)
+    # Unreadable ones are changed, too; each in one list.
     changed = [name for name in state.changed if name not in state.unreadable]
     for title, names in (
         ("missing", state.missing),

@@ -93,16 +93,18 @@ def search(
     """
     from allinone.apps.search import VideoIndex
 
-    if bool(words) == (like is not None):
+    if bool(words) == (like is not None):  # neither, or both
         raise ValueError("give words to search for, or --like EXAMPLE, and not both")
-    where = filters.parsed()
+    where = filters.parsed()  # a wrong date is an error before the model is loaded
     own.load()
+    # Frames are embedded for an example, and read for re-ranking.
     opened = VideoIndex.open(index, model, text_only=like is None and not rerank)
     page: dict[str, Any] = {"top_k": top_k, "offset": offset, "where": where, "merge": not no_merge}
     if like is not None:
         hits = {f"like {like}": opened.similar(example(opened, like), **page)}
     else:
         show_notes(opened.predictor.notes(words))
+        # By query: the same one twice is one table.
         hits = dict(zip(words, opened.search_many(words, rerank=rerank, **page), strict=True))
     if not any(hits.values()):
         show_notes(opened.left_nothing(where))
@@ -135,6 +137,7 @@ def show_hit_tables(hits: "dict[str, list[Hit]]", folder: str) -> None:
         is_reranked = any(hit.match is not None for hit in found)
         rows = []
         for hit in found:  # in the order of `match` where they were re-ranked
+            # No column at all without re-ranking.
             match = ["" if hit.match is None else f"{hit.match:.3f}"] * is_reranked
             times = (clock(hit.start_sec, 1), clock(hit.end_sec, 1)) if hit.end_sec else ("", "")  # a photo has none
             video = os.path.relpath(hit.video, folder) + (" (gone)" if hit.gone else "")
@@ -164,5 +167,5 @@ def example(index: "VideoIndex", text: str) -> Any:
     """Return the path of an example if there is such a file, and the segment with this id otherwise."""
     from allinone.video.names import on_disk
 
-    path = on_disk(text)
+    path = on_disk(text)  # a file first: ids of segments look like no file that people have
     return path if path.exists() else index.segment(text)

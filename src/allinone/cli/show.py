@@ -96,11 +96,11 @@ def progress_bars() -> Iterator[Any]:
 
     class Speed(ProgressColumn):
         def render(self, task: Any) -> Text:
-            is_known = task.speed is not None and (task.elapsed or 0) >= RATE_SEC
+            is_known = task.speed is not None and (task.elapsed or 0) >= RATE_SEC  # at first, the speed jumps
             return Text(f"{task.speed:.1f}/s" if is_known else "")
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn()
-    console = Console(stderr=True)
+    console = Console(stderr=True)  # stdout has only results
     if not console.is_terminal:
         yield progress_lines(lambda line: print(line, file=sys.stderr, flush=True))
         return

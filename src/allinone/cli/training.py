@@ -65,7 +65,7 @@ def train(
         made, name = read_experiment(read_json(config), config), config.stem
     else:
         made, name = find(str(experiment)), short_name(str(experiment))
-    made = override(made, set)
+    made = override(made, set)  # after the file: the command line wins
     if show or show_json:
         show_settings(describe_experiment(made), made.DERIVED, as_json=show_json)
         return
@@ -77,7 +77,7 @@ def train(
     except TrainingDiverged as error:
         print(f"allinone train: {error}", file=sys.stderr)
         sys.exit(1)
-    if is_first_process():
+    if is_first_process():  # of torchrun's, all of which get here
         show_numbers(f"after {result.step} steps", result.metrics)
         print(f"checkpoint: {result.checkpoint}")
 
@@ -124,6 +124,7 @@ def evaluate(
 
     own.load()
     made = experiment_of(checkpoint) if experiment is None else find(experiment)
+    # The settings may differ from those of its named experiment.
     name = "as_trained" if experiment is None else experiment
     settings = [*set] if frames is None else [*set, f"model.num_frames={frames}"]
     changed = with_evaluators(override(made, settings), only, views)

@@ -33,7 +33,7 @@ def find(name: str) -> Experiment:
     Raises:
         ValueError: there is none of this name; the error lists all.
     """
-    where, colon, function = name.rpartition(":")
+    where, colon, function = name.rpartition(":")  # the last colon: C:\my_idea.py:frame_order
     if name.endswith(".py"):
         where, colon, function = name, ":", ""  # the error lists the functions of that file
     known = functions(load_code(where)) if colon else experiments()
@@ -56,6 +56,7 @@ def read_experiment(description: Mapping[str, Any], where: str | Path) -> Experi
     Raises:
         ValueError: it is none, or it uses a file of the user's that was not loaded (`own_code.load_code`).
     """
+    # Facts about the run, and no settings.
     fields = {name: value for name, value in description.items() if name not in ("code", "num_processes")}
     code: Any = description.get("code", {})
     if not (isinstance(code, dict) and all(isinstance(sha256, str) for sha256 in code.values())):
@@ -63,7 +64,7 @@ def read_experiment(description: Mapping[str, Any], where: str | Path) -> Experi
     missing = [name for name in code if loaded_file(name) is None]
     if missing:
         raise CodeNotLoaded(f"{where}: made with code of your own; name its file with --code {missing[0]}")
-    warn_of_other_code(code, str(where))
+    warn_of_other_code(code, str(where))  # no error: most changes of a file leave its losses as they are
     return restore(fields, Experiment, str(where))
 
 
@@ -89,6 +90,7 @@ def functions(module: ModuleType) -> dict[str, Callable[[], Experiment]]:
     return {
         name: value
         for name, value in vars(module).items()
+        # Not what it imports.
         if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
         if all(p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters(value))
     }

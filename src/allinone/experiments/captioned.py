@@ -33,7 +33,7 @@ def captioned() -> Experiment:
         train_data={"captions": Source(data=Captions(split="train", hold_out=4))},
         objectives={
             "vtc": VTC.Config(learn_temperature=True),
-            "vtm": VTM.Config(max_pairs=16),
+            "vtm": VTM.Config(max_pairs=16),  # half a batch: the joint mode costs more than the dual stream
             "mlm": MLM.Config(max_pairs=16),
         },
         evaluators={"val": Retrieval.Config(data=Captions(split="val", hold_out=4))},
@@ -41,8 +41,8 @@ def captioned() -> Experiment:
         data=Data(
             batch_size=32,
             transform=Transform.Config(resize=112, crop=96, random_crop=True, flip_prob=0.5, augment=1),
-            cache_mb=2000,
-            drop_last=False,
+            cache_mb=2000,  # small videos are decoded once, not in each of many epochs
+            drop_last=False,  # a small folder may not fill one batch
         ),
         train=TrainConfig(save_every=100),
         tokenizer=TokenizerConfig(size=2000),

@@ -61,6 +61,7 @@ def finetune(
         objectives=objectives,
         evaluators=evaluators,
         optim=Optim.Config(lr=lr, num_steps=num_samples * num_epochs // batch_size),
+        # 8 GPUs; with fewer, gradients are accumulated.
         data=Data(batch_size=batch_size // 8, global_batch=batch_size, transform=transform, num_workers=8),
         train=TrainConfig(precision="bfloat16", freeze_encoder=frozen),
         answers=AnswerVocabConfig(max_size=num_answers),

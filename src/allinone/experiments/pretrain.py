@@ -100,6 +100,7 @@ def pretrain_plus_seven() -> Experiment:
         torchrun --nproc-per-node 8 -m allinone train pretrain_plus_seven --set data.root=/data \\
             init=checkpoints/vit-base
     """
+    # Weights of videos add up to 1, and so do those of images: equal parts.
     videos = {"webvid": _webvid(0.4), "howto100m": _howto100m(0.4), "yt_temporal": _yt_temporal(0.2)}
     images = {
         "cc12m": _images(cc12m.Captions("train"), "cc12m", 0.5),
@@ -147,7 +148,7 @@ def _pretrain(
         model=BASE,
         train_data=sources,
         objectives=objectives,
-        evaluators=zero_shot if "vtc" in objectives else {},
+        evaluators=zero_shot if "vtc" in objectives else {},  # without contrast, a dual stream has nothing to rank by
         optim=Optim.Config(lr=1e-4, num_steps=num_steps, warmup=2_500),
         data=Data(
             batch_size=32, global_batch=global_batch, transform=Transform.Config(random_crop=True), num_workers=8

@@ -79,6 +79,7 @@ def didemo_retrieval() -> Experiment:
     Paper 32.7/61.4/73.5.
     """
     splits = {"val": "val", "test": "test"}
+    # A paragraph has several sentences.
     return _videos(didemo.Captions, splits, num_samples=8_392, lr=6e-4, max_text_len=80)
 
 
@@ -124,7 +125,7 @@ def coco_retrieval() -> Experiment:
 
     No figure in the paper.
     """
-    return _images(coco.Captions, num_samples=113_287, num_epochs=50, lr=3e-4)
+    return _images(coco.Captions, num_samples=113_287, num_epochs=50, lr=3e-4)  # an epoch counts photos, not captions
 
 
 def flickr30k_retrieval() -> Experiment:

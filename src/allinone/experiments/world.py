@@ -30,6 +30,8 @@ def world_contrast() -> Experiment:
         model=NANO.replace(max_text_len=24),
         train_data={
             "captions": Source(data=Captions("train")),
+            # A clip and its reversal in one batch make order the hardest negative of contrast: 73 % of pairs are right
+            # without it, 83 to 100 % with (docs/decisions.md).
             "pairs": Source(data=OrderPairs("train"), sampling_weight=2, group_size=2),
         },
         objectives={"vtc": VTC.Config(learn_temperature=True)},
@@ -38,6 +40,7 @@ def world_contrast() -> Experiment:
             "order": Order.Config(data=OrderPairs("test"), mode="dual"),
         },
         optim=Optim.Config(lr=1e-3, num_steps=460, warmup=40, end_lr=1e-4),
+        # All clips: they are read many times.
         data=Data(batch_size=128, transform=Transform.Config(resize=64, crop=64), cache_mb=2500, length_window=1),
         train=TrainConfig(save_every=200),
         tokenizer=TokenizerConfig(size=200),
@@ -56,6 +59,7 @@ def world_joint() -> Experiment:
         },
         objectives={
             "vtc": VTC.Config(learn_temperature=True),
+            # The joint mode is what this stage adds, and costs most: fewer pairs of each batch take part.
             "vtm": VTM.Config(weight=2.0, negatives="hard", hard_warmup=1.0, max_pairs=24),
             "mlm": MLM.Config(weight=0.2, mask_prob=0.3, max_pairs=8),
             "answers": Answering.Config(weight=2.0, dropout=0.1),
@@ -66,5 +70,6 @@ def world_joint() -> Experiment:
             "order": Order.Config(data=OrderPairs("test"), mode="dual"),
             "order_joint": Order.Config(data=OrderPairs("test"), mode="joint"),
         },
+        # All heads start from scratch here, and the model is as new as they are.
         optim=Optim.Config(lr=1e-3, num_steps=1180, warmup=20, head_lr_mult=1.0),
     )

@@ -46,6 +46,6 @@ def _untrained(evaluator: EvaluatorConfig) -> Experiment:
         train_data={},
         objectives={},
         evaluators={"zero_shot": evaluator},
-        optim=Optim.Config(num_steps=1, warmup=0),
+        optim=Optim.Config(num_steps=1, warmup=0),  # nothing is trained, but a step is the least
         data=Data(batch_size=32, num_workers=8),
     )

@@ -77,13 +77,14 @@ class AccessMiddleware:
         self.guessing = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
+        if scope["type"] == "lifespan":  # start and end of the server: nothing to check
             return await self.app(scope, receive, send)
         if scope["type"] != "http":  # no websocket is used
-            return await send({"type": "websocket.close", "code": 1008})
+            return await send({"type": "websocket.close", "code": 1008})  # 1008: against the policy
         send = with_headers(send)
         headers = Headers(scope=scope)
         try:
+            # Origin first: another site's page in a browser that knows the password must not get to the model.
             self.check_origin(headers)
             await self.check_password(headers)
             receive = await self.check_request(scope, headers, receive)
@@ -100,6 +101,7 @@ class AccessMiddleware:
             raise HTTPException(421, f"this server answers to {', '.join(sorted(self.hosts))}")
         origin = headers.get("origin")
         is_foreign = origin is not None and urlsplit(origin).netloc != host
+        # A link from another site may still open the page.
         is_embedded = headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
         if is_foreign or is_embedded:
             raise HTTPException(403, "requests from other sites are refused")
@@ -110,11 +112,14 @@ class AccessMiddleware:
             return
         scheme, _, code = headers.get("authorization", "").partition(" ")
         try:
+            # `user:password`, and a password may have colons, too.
             given = base64.b64decode(code, validate=True).partition(b":")[2]
         except ValueError:
             given = b""
+        # Takes the same time for any wrong password.
         if scheme.lower() == "basic" and hmac.compare_digest(given, self.password.encode()):
             return
+        # Nothing was guessed if there is no header: browsers ask without one first.
         if scheme:
             async with self.guessing:  # one guess after another, each half a second
                 await asyncio.sleep(0.5)
@@ -126,7 +131,7 @@ class AccessMiddleware:
         if path != "/" and not path.startswith(OPEN_PATHS):
             raise HTTPException(404, "there is nothing here")
         if not path.startswith(OPEN_QUERIES):
-            scope["query_string"] = b""
+            scope["query_string"] = b""  # see `OPEN_QUERIES`
         if path == UPLOADS:
             return bounded(receive, headers, limits.max_upload_mb * 1_000_000, limits.upload_sec)
         receive = bounded(receive, headers, limits.max_body_kb * 1_000, limits.body_sec)
@@ -135,7 +140,7 @@ class AccessMiddleware:
 
 async def checked_event(receive: Receive) -> Receive:
     """Parse the body as a `PageEvent`, and return a `receive` that gives the parsed event as JSON again."""
-    body, more = b"", True
+    body, more = b"", True  # whole in memory: `bounded` has limited it
     while more:
         message = await receive()
         body, more = body + message.get("body", b""), message.get("more_body", False)
@@ -143,6 +148,7 @@ async def checked_event(receive: Receive) -> Receive:
         event = PageEvent.model_validate_json(body)
     except ValidationError as error:
         raise HTTPException(400, "no event of this page") from error
+    # Written again from what was checked: keys that occur twice or a strange encoding do not reach Gradio.
     parts = iter([{"type": "http.request", "body": event.model_dump_json().encode(), "more_body": False}])
 
     async def next_part() -> Message:
@@ -155,7 +161,7 @@ def bounded(receive: Receive, headers: Headers, max_bytes: int, max_sec: int | f
     """Return a `receive` that raises HTTPException if the body is larger (413) or takes longer (408) than that."""
     too_large = HTTPException(413, f"too large: at most {size_text(max_bytes)} are taken here")
     length = headers.get("content-length", "")
-    if length.isdecimal() and int(length) > max_bytes:
+    if length.isdecimal() and int(length) > max_bytes:  # refused before a byte of it is read
         raise too_large
     left, done, deadline = max_bytes, False, asyncio.get_running_loop().time() + max_sec
 
@@ -168,7 +174,7 @@ def bounded(receive: Receive, headers: Headers, max_bytes: int, max_sec: int | f
                 message = await receive()
         except TimeoutError:
             raise HTTPException(408, f"too slow: the whole request must be here within {max_sec:g} s") from None
-        left -= len(message.get("body", b""))
+        left -= len(message.get("body", b""))  # the header may be missing, or too small
         done = not message.get("more_body", False)
         if left < 0:
             raise too_large

@@ -96,6 +96,7 @@ def add_api(app: FastAPI, service: Service) -> None:
     @app.post("/api/uploads", openapi_extra={"requestBody": content})
     async def upload(request: Request) -> Uploaded:
         """Send a video or photo as the body, to ask about it by the returned id. Only its frames are kept."""
+        # Without parameters such as `; codecs=`.
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not kind.startswith(("video/", "image/")) and kind != "application/octet-stream":
             raise HTTPException(415, f"send a video or an image, not {kind[:80] or 'a body without content type'}")
@@ -103,6 +104,7 @@ def add_api(app: FastAPI, service: Service) -> None:
             async for part in request.stream():
                 file.write(part)
             file.flush()
+            # Decoding would hold up all other requests.
             id, frames = await run_in_threadpool(service.upload, Path(file.name))
         return Uploaded(upload=id, times_sec=frames.times_sec)
 
@@ -131,7 +133,8 @@ class OpenFileResponse(FileResponse):
 
     def __init__(self, file: BinaryIO, media_type: str):
         number = file.fileno()
-        headers = {"content-security-policy": "sandbox"}
+        headers = {"content-security-policy": "sandbox"}  # whatever the file is, no script in it runs
+        # FileResponse opens a path: that of the open file.
         super().__init__(f"/dev/fd/{number}", headers=headers, media_type=media_type, stat_result=os.fstat(number))
         self.file = file
 

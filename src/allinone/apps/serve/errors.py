@@ -25,7 +25,7 @@ def message(error: Exception) -> str:
             f"{'.'.join(str(key) for key in problem['loc'] if key != 'body')}: {problem['msg']}".removeprefix(": ")
             for problem in error.errors()
         ]
-        text = "; ".join(problems[:5])
+        text = "; ".join(problems[:5])  # a list of 64 texts may have 64 problems
     else:
         text = explain(error) if isinstance(error, OSError) else str(error)
     return text.encode(errors="replace").decode()  # JSON has no lone surrogates, file names may

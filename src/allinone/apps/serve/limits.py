@@ -47,9 +47,11 @@ class Gate:
     @contextmanager
     def enter(self) -> Iterator[None]:
         """Wait for a turn and hold it; raise `Busy` if the queue is full, or if no turn comes within `wait_sec`."""
+        # 1. A place, inside or in the queue. Without one, refuse at once: the thread is needed for others.
         if not self.places.acquire(blocking=False):
             raise Busy(f"the server is busy: {self.num_places} such requests are here already; try again soon")
         try:
+            # 2. A turn, for which only those with a place wait.
             if not self.inside.acquire(timeout=self.wait_sec):
                 raise Busy(f"the server is busy: no turn within {self.wait_sec:g} s; try again later")
             try:

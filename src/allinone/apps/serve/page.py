@@ -55,8 +55,8 @@ async def mount_page(app: FastAPI, service: Service) -> None:
         show_error=False,
         max_file_size=1,  # uploads go to the API
         allowed_paths=[],
-        blocked_paths=["/"],
-        ssr_mode=False,
+        blocked_paths=["/"],  # no file of this machine
+        ssr_mode=False,  # needs a server in Node
         enable_monitoring=False,
         pwa=False,
         mcp_server=False,
@@ -103,7 +103,7 @@ def build_page(page: "Page") -> gr.Blocks:
                 refresh = gr.Button("Refresh", elem_id="refresh")
 
         filters, found = [name, folder, added, shortest, longest, rerank], [results, more, query, num_hits]
-        private: dict[str, Any] = {"api_visibility": "private"}
+        private: dict[str, Any] = {"api_visibility": "private"}  # the API is ours, not Gradio's
         for event in (go.click, text.submit):
             event(page.search, [text, *filters], found, **private)
         more.click(page.more, [query, num_hits], found, **private)
@@ -116,6 +116,7 @@ def build_page(page: "Page") -> gr.Blocks:
         for event in (refresh.click, blocks.load):
             event(page.state, None, state, **private)
     waiting = page.service.limits.max_waiting
+    # The service bounds its queue for the model; these bound what waits in Gradio's before.
     return blocks.queue(max_size=2 * waiting, default_concurrency_limit=waiting)
 
 
@@ -129,6 +130,7 @@ def shows_errors(num_outputs: int) -> Callable[[Callable[..., Any]], Callable[..
                 return function(*arguments)
             except (ValueError, OSError, Busy) as error:
                 text = message(error)
+            # A fault of ours: the log gets the details, the browser a sentence without them.
             except Exception:
                 log.exception("a request of the page failed")
                 text = "Something went wrong on the server; see its log."
@@ -146,6 +148,7 @@ class Page:
     def __init__(self, service: Service):
         self.service = service
         self.abilities = service.abilities
+        # An answer head, or that of masked words for a [MASK].
         can = {ANSWER: {"answer", "fill"}, CHOOSE: {"classify"}, MATCH: {"match"}}
         self.ways = [way for way, needed in can.items() if needed & set(self.abilities)]
         self.example = "what does the dog catch?" if "answer" in self.abilities else "the man is [MASK] a ball"
@@ -167,6 +170,7 @@ class Page:
     @shows_errors(4)
     def more(self, query: dict[str, Any] | None, num_hits: int) -> tuple[Any, ...]:
         """Show more hits of the last query."""
+        # All hits again, not the next page: the cards of the whole list replace those that are shown.
         return self.hits(query or {}, min(num_hits + PAGE, MAX_HITS))
 
     @shows_errors(4)
@@ -214,6 +218,7 @@ class Page:
             answers = self.service.answer(Answer(**dict(about), question=text))
             return notes(answers.notes) + bars([(each.answer, each.probability) for each in answers.answers])
         if way == CHOOSE:
+            # 100, the limit: all of the labels.
             answers = self.service.classify(Classify(**dict(about), labels=text.split(","), top_k=100))
             return notes(answers.notes) + bars([(each.answer, each.probability) for each in answers.answers])
         matches = self.service.match(Match(**dict(about), texts=[text]))
@@ -244,7 +249,7 @@ class Page:
         cards = (
             f'<div class="cards">{"".join(map(card, found.hits))}</div>' if found.hits else note("Nothing was found.")
         )
-        more = len(found.hits) == num_hits < MAX_HITS
+        more = len(found.hits) == num_hits < MAX_HITS  # fewer hits than asked for: there are no others
         return notes(found.notes) + cards, gr.Button(visible=more), query, num_hits
 
     def filters(self, name: str, folder: str, added: str, shortest: str, longest: str, rerank: bool) -> dict[str, Any]:
@@ -323,7 +328,7 @@ def notes(texts: Sequence[str]) -> str:
 
 def safe(text: str) -> str:
     """Escape text for HTML, and for the JavaScript templates that Gradio expands in it."""
-    escaped = html.escape(text.encode(errors="replace").decode())
+    escaped = html.escape(text.encode(errors="replace").decode())  # a file name may not be UTF-8
     return "".join(f"&#{ord(mark)};" if mark in "${}`\\" else mark for mark in escaped)
 
 

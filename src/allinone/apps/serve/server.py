@@ -38,6 +38,7 @@ def serve(
     Raises:
         ValueError: others could connect without a password (checked before anything is loaded); or the port is taken.
     """
+    # 1. Access, before seconds of imports.
     check_access(host, password, no_password)
     if os.path.exists(index) or "://" in index:  # logged before the imports, because these take seconds
         log.info("loading the index %s and %s", index, f"the model {model}" if model else "the model that made it")
@@ -51,19 +52,21 @@ def serve(
         raise ModuleNotFoundError(f"a server needs {error.name}: pip install 'allinone[app]'") from error
     from allinone.apps.search import VideoIndex
 
+    # 2. The port, before the model is loaded.
     listening = listen(host, port)
     with listening:
         service = Service(VideoIndex.open(index, model), limits)
+        # Other machines may call this one by any name.
         app = build_app(service, hosts=LOOPBACK if is_loopback(host) else None, password=password)
         config = uvicorn.Config(
             app,
             log_level="warning",
             access_log=False,
-            server_header=False,
+            server_header=False,  # does not name the software and its version
             limit_concurrency=limits.max_connections,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=5,  # open pages keep a connection for events
         )
-        name = f"[{host}]" if ":" in host else host
+        name = f"[{host}]" if ":" in host else host  # IPv6 in an address
         say(f"{len(service.index):,} segments: http://{name}:{listening.getsockname()[1]}/   (Ctrl-C stops it)")
         uvicorn.Server(config).run(sockets=[listening])
 
@@ -129,6 +132,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
         try:
+            # A restart need not wait until old connections have timed out.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
         except OSError:

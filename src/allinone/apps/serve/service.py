@@ -71,9 +71,9 @@ class Service:
         self.reading = Gate(2, limits.max_waiting, limits.wait_sec)
         self.receiving = Gate(limits.max_receiving, 0, 0)  # no queue, because waiting would block the event loop
         self.uploads: OrderedDict[str, ClipFrames] = OrderedDict()
-        self.lock = threading.Lock()
+        self.lock = threading.Lock()  # of `uploads`
         self.abilities = self.predictor.model.abilities
-        self.counting = threading.Lock()
+        self.counting = threading.Lock()  # one thread counts, others wait for its result
         self.counted: State | None = None
         self.count_again = 0.0
 
@@ -86,7 +86,7 @@ class Service:
                 hits = self.index.similar(self.segment(body.like), **page)
             else:
                 assert body.text is not None
-                notes = self.predictor.notes([body.text])
+                notes = self.predictor.notes([body.text])  # words that the model does not know
                 hits = self.index.search(body.text, rerank=body.rerank, **page)
         if not hits:
             notes += self.index.left_nothing(body.where)
@@ -135,7 +135,7 @@ class Service:
             if self.counted is None or begin > self.count_again:
                 self.counted = self.count()
                 end = time.monotonic()
-                self.count_again = end + 10 * (end - begin)
+                self.count_again = end + 10 * (end - begin)  # so counting takes a tenth of the time at most
             return self.counted
 
     def count(self) -> State:
@@ -192,7 +192,7 @@ class Service:
     def clip(self, segment_id: str) -> bytes:
         """Return the segment, or its first `MAX_CLIP_SEC`, as an MP4 that every browser plays."""
         segment = self.segment(segment_id)
-        self.open_video(segment).close()
+        self.open_video(segment).close()  # only checks that it is still the indexed file
         end_sec = min(segment.end_sec, segment.start_sec + MAX_CLIP_SEC)
         hit = Hit(segment.video, segment.start_sec, end_sec, score=0.0)
         with self.reading.enter(), tempfile.TemporaryDirectory(prefix="allinone-clip-") as folder:
@@ -200,6 +200,7 @@ class Service:
             try:
                 encode(hit, clip, probe(segment.video))
             except (VideoError, FFmpegError) as error:
+                # Errors show no paths of the server.
                 raise VideoError(renamed(error, segment.video, Path(segment.video).name)) from error
             return clip.read_bytes()
 
@@ -213,7 +214,7 @@ class Service:
             return frames
         assert part.segment is not None
         segment = self.segment(part.segment)
-        self.open_video(segment).close()
+        self.open_video(segment).close()  # as in `clip`
         start = segment.start_sec if part.start_sec is None else part.start_sec
         end = segment.end_sec if part.end_sec is None else part.end_sec
         with self.reading.enter():
@@ -223,11 +224,11 @@ class Service:
         """Read the frames of an uploaded file; return its id and them."""
         with self.reading.enter():
             frames = self.read(Span(path), "the upload")
-        id = uuid.uuid4().hex
+        id = uuid.uuid4().hex  # not to be guessed: whoever has it may ask about the upload
         with self.lock:
             self.uploads[id] = frames
             while len(self.uploads) > self.limits.max_uploads:
-                self.uploads.popitem(last=False)
+                self.uploads.popitem(last=False)  # the oldest
         return id, frames
 
     def read(self, span: Span, name: str) -> ClipFrames:
@@ -264,5 +265,5 @@ def found_moment(hit: Hit) -> FoundMoment:
 def media_type(path: Path) -> str:
     """Return the media type by the ending, if it is of a video or picture: no file may be shown as a web page."""
     kind = ENDINGS.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or ""
-    harmless = kind.startswith(("video/", "image/")) and "svg" not in kind
+    harmless = kind.startswith(("video/", "image/")) and "svg" not in kind  # SVG is a picture with scripts
     return kind if harmless else "application/octet-stream"

@@ -142,9 +142,11 @@ def check(
     path = Path(report).resolve() if report else _cache_path(known, root).with_suffix(".json")
     if path.is_relative_to(root):
         raise ValueError(f"{path}: a check writes nothing below {root}; put the report elsewhere")
+    # 1. Read the annotations: which files there are, and how far into each the examples reach.
     extents: defaultdict[str, Extent] = defaultdict(Extent)
     files = collect_files(known, root, splits, tasks, partial(note_extent, extents))
     result = Report(name=known.name, root=root, counts=files.counts, num_files=len(files), missing=files.missing)
+    # 2. Read each file once, and compare its length with the examples.
     for file, duration_sec in read_files(known, root, files.present, workers, "files", on_progress, timeout_sec):
         if isinstance(duration_sec, Failure):
             result.failed[file] = duration_sec.cause
@@ -178,6 +180,7 @@ def read_files(
 
 def _cache_path(known: DatasetEntry, root: Path) -> Path:
     """Return the path, without suffix, of what the cache folder holds about a dataset in a folder."""
+    # By folder, since there may be several copies of a data set.
     return cache_folder("check") / f"{known.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
 
 
@@ -186,6 +189,7 @@ def note_extent(extents: defaultdict[str, Extent], example: Example) -> None:
     for clip in example.clips or (example,):
         name = example.id or clip.video_id
         for extent in (extents[str(path)] for path in clip.files):
+            # By time only: of equal ones the first example stays.
             extent.start = max(extent.start, (clip.start_sec or 0.0, name), key=itemgetter(0))
             extent.end = max(extent.end, (clip.end_sec or 0.0, name), key=itemgetter(0))
 
@@ -193,6 +197,8 @@ def note_extent(extents: defaultdict[str, Extent], example: Example) -> None:
 def exceeding_span(path: str, extent: Extent, duration_sec: float) -> Span | None:
     """Return a span that exceeds a file, if there is one. An image (0 s) has no end."""
     (start_sec, start_of), (end_sec, end_of) = extent.start, extent.end
+    # The worse one first: of an example that starts after the end nothing can be read, one that ends after it is only
+    # short.
     if duration_sec and start_sec >= duration_sec:
         return Span(path, start_of, start_sec, None, duration_sec)
     if duration_sec and end_sec > duration_sec + TOLERANCE_SEC:
@@ -203,7 +209,7 @@ def exceeding_span(path: str, extent: Extent, duration_sec: float) -> Span | Non
 def probe_file(task: FileTask, heartbeat: Heartbeat, timeout_sec: float) -> Record | None:
     """Return signature and duration of a readable file, None if it has not changed since it was read before."""
     now = signature(task.path)
-    if task.before is not None and task.before[:2] == now:
+    if task.before is not None and task.before[:2] == now:  # size and time as when it was read to its end
         return None
     with VideoFile(task.path, timeout_sec=timeout_sec, on_progress=heartbeat) as file:
         return [*now, file.length_sec(complete=True)]

@@ -70,7 +70,7 @@ class _Tally:
         """Count an example."""
         self.records += 1
         self.videos.update(map(hash, example.files))
-        self.options = max(self.options, len(example.options) or len(example.clips))
+        self.options = max(self.options, len(example.options) or len(example.clips))  # texts, or clips as in EgoMCQ
         self.tasks.add(example.task)
         # A secret answer is "", and the number 0 is an answer.
         answer = next((a for a in (example.answer, example.label, example.number) if a not in (None, "")), None)
@@ -110,11 +110,12 @@ def count_records(
     has_splits = any(reading.splits for reading in readings.values())
     counts: dict[str, dict[str, Counts | str]] = {}
     for task, reading in readings.items():
-        for split in reading.splits or splits or [ALL]:
+        for split in reading.splits or splits or [ALL]:  # published, else given, else all
             if splits is None or split in splits:
                 # A user's own folder has the splits that its captions.csv names; None reads all of them.
                 name = split if has_splits or splits else None
                 counts.setdefault(task, {})[split] = count_split(reading, name, root, each)
+    # Of a published data set every task is shown, maybe with its error.
     return counts if has_splits else _readable_tasks(counts)
 
 

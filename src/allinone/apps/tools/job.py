@@ -109,7 +109,7 @@ class Journal:
         self.records: dict[str, Any] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         self.file = path.open("a+b", buffering=0)  # appends, and each record is one write
-        self.file.seek(0)
+        self.file.seek(0)  # writing appends all the same
         content = self.file.read()
         for line in content.split(b"\n"):
             try:
@@ -157,16 +157,18 @@ def process_files(
     Yields:
         The path, its record or why there is none, and whether the record is new, in the order in which they finish.
     """
+    # All files are tasks, also those that are done: a worker looks whether they have changed, and in parallel.
     tasks = [FileTask(path, key, journal.get(key)) for key, path in files.items()]
     results = run_tasks(tasks, work, workers or os.cpu_count() or 1, patience_sec)
     for num_done, (task, result) in enumerate(results, start=1):
+        # Failures are not in the journal: the next run tries them again.
         if isinstance(result, Failure):
             yield task.path, Failure(result.cause.removeprefix(f"{task.path}: ")), False
-        elif result is None:
+        elif result is None:  # unchanged, so the earlier record holds
             assert task.before is not None
             yield task.path, task.before, False
         else:
-            journal.add(task.key, result)
+            journal.add(task.key, result)  # before the caller sees it, which may stop
             yield task.path, result, True
         on_progress(what, num_done, len(tasks))
 
@@ -178,7 +180,7 @@ def signature(path: str | Path) -> list[int]:
     """
     try:
         status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError):  # a member of a tar is below a file
         packed = find_packed(path)
         if packed is None:
             raise

@@ -53,14 +53,15 @@ def run_tasks(
         for worker in workers:
             worker.start(todo.popleft())
         while busy := [worker for worker in workers if worker.is_busy]:
+            # Of the one that has been silent for longest.
             deadline = min(worker.last_heard for worker in busy) + patience_sec
             wait([worker.pipe for worker in busy], timeout=max(0.0, deadline - time.monotonic()))
             for worker in busy:
-                worker.receive(patience_sec)
+                worker.receive(patience_sec)  # also of silent ones, which may have to be given up
                 if worker.is_busy:
                     continue
                 task, result = worker.task, worker.result
-                if isinstance(result, OSError):
+                if isinstance(result, OSError):  # a full disk would fail all others, too
                     raise result
                 if todo:  # before the result is used, which may take time
                     worker.start(todo.popleft())
@@ -99,12 +100,14 @@ class _Worker:
     def receive(self, patience_sec: float) -> None:
         """Set `result` if the task is finished: what the work returned, a `Failure`, or the OSError of a full disk."""
         try:
+            # All that has arrived: heartbeats, then maybe the result.
             while self.is_busy and self.pipe.poll():
                 self.last_heard = time.monotonic()
                 is_finished, self.result = self.pipe.recv()
                 self.is_busy = not is_finished
         except (EOFError, ConnectionResetError):
             self.process.join(timeout=10)
+            # FFmpeg crashed, or the kernel killed it for its memory.
             self._fail(f"the process that read it died ({_describe_exit(self.process.exitcode)})")
         if self.is_busy and time.monotonic() - self.last_heard >= patience_sec:
             self._fail(f"no sign of life for {patience_sec:g} s; given up")
@@ -145,7 +148,7 @@ def _serve(pipe: Connection, work: Callable[[Any, Heartbeat], object]) -> None:
             task = pipe.recv()
             try:
                 result = work(task, heartbeat)
-            except (BrokenPipeError, ConnectionResetError):
+            except (BrokenPipeError, ConnectionResetError):  # from `heartbeat`: the parent is gone
                 raise
             except OSError as error:
                 result = error if error.errno in FULL else Failure(str(error))

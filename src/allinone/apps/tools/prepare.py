@@ -109,6 +109,7 @@ def prepare(
     Raises:
         ValueError: the folders overlap, `to` has other files or another format, or two files would get one name.
     """
+    # 1. Check everything that can be wrong before a file is written.
     folder = TargetFolder(known, root, to, HIDDEN)
     files, sources = folder.files, source_paths(folder)
     report = Report(counts=files.counts, num_files=len(files), missing=files.missing)
@@ -118,10 +119,11 @@ def prepare(
         results = process_files(
             sources, work, journal, workers=workers, patience_sec=PATIENCE_SEC, what="files", on_progress=on_progress
         )
+        # 2. Convert, in several processes.
         for path, record, is_new in results:
             add_result(report, path, record, is_new)
         if report.complete:
-            report.alike = folder.is_alike()
+            report.alike = folder.is_alike()  # with files missing, they are not alike for that reason
         pairs = [(source, str(folder.to / name)) for name, source in sources.items() if source not in report.failed]
         report.gain = measure(pairs)
         write_json(folder.own / "report.json", asdict(report))
@@ -135,7 +137,7 @@ def source_paths(folder: TargetFolder) -> dict[str, str]:
         inside = folder.relative(path)
         name = str(inside if inside.suffix.lower() in PICTURES else as_mp4(inside))
         other = folder.relative(sources.setdefault(name, path))
-        if other != inside:
+        if other != inside:  # a.avi and a.mkv would both become a.mp4
             raise ValueError(f"{folder.root}: {other} and {inside} would both become {name}; rename one of them")
     return sources
 
@@ -167,8 +169,11 @@ def convert(task: FileTask, heartbeat: Heartbeat, to: Path, unfinished: Path, fo
     Returns None if it was written before, and neither source nor target has changed.
     """
     now, target = signature(task.path), str(to / task.key)
+    # A target that was cut or removed is made again.
     if task.before and task.before[:2] == now and _has_size(target, task.before[2]):
         return None
+    # Written elsewhere, then renamed: what has the final name is whole, whenever this process is killed. Two sources of
+    # one name in different folders get different names here.
     new = str(unfinished / (uuid.uuid4().hex + Path(task.key).suffix))
     damage = write_converted(task.path, new, format, heartbeat)
     num_bytes = os.stat(new).st_size
@@ -190,7 +195,7 @@ def write_converted(source: str, target: str, format: Format, heartbeat: Heartbe
         )
     info = probe(source)
     if suffix in SCALED and min(info.width, info.height) > format.short_side:
-        picture = read_frames(source, indices=[0], size=format.short_side).frames[0]
+        picture = read_frames(source, indices=[0], size=format.short_side).frames[0]  # upright, as the EXIF says
         write_image(target, picture.permute(1, 2, 0).numpy())
     else:
         with open_file(source) as file, open(target, "wb") as copy:

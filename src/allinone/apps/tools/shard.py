@@ -101,6 +101,7 @@ def shard(
     Raises:
         ValueError: the folders overlap, `to` has other files, or the dataset has no such split or task.
     """
+    # 1. Read the annotations, and choose the files that are in no shard as they are now.
     texts: defaultdict[str, Texts] = defaultdict(Texts)
     folder = TargetFolder(known, root, to, HIDDEN, splits, tasks, partial(note_texts, texts))
     files = folder.files
@@ -109,12 +110,15 @@ def shard(
     with folder.opened() as journal:
         todo = changed_samples(names, texts, journal, folder.to)
         report.num_done_before = len(names) - len(todo)
+        # 2. Read each of them, since a shard is written once and read for years.
         report.failed |= unreadable(known, folder.root, [sample.source for sample in todo], workers, on_progress)
         todo = deque(sample for sample in todo if sample.source not in report.failed)
+        # 3. Pack them, and list all files of all shards in the index.
         write_shards(folder, journal, todo, limits, report, on_progress)
+        # By path: of a changed file, which was packed again, the newer one.
         index = {file[0]: (file[0], f"{SHARDS}/{tar}", *file[1:3]) for tar, file in packed_files(journal, folder.to)}
         write_index(folder.to / INDEX, index.values())
-    forget_indexes()
+    forget_indexes()  # those cached in this process are older
     if report.complete:
         report.alike = folder.is_alike()
     return report
@@ -127,6 +131,7 @@ def note_texts(texts: defaultdict[str, Texts], example: Example) -> None:
             about = texts[str(path)]
             if clip.text:
                 about.all[clip.text] = None
+            # Not a span, nor one of a pair of images.
             is_whole = not clip.start_sec and clip.end_sec is None and clip.video == path
             if is_whole and clip.task == "caption" and not about.caption:
                 about.caption = clip.text
@@ -177,6 +182,7 @@ def write_shards(
         if files:
             size = unfinished.stat().st_size
             (folder.to / SHARDS).mkdir(exist_ok=True)
+            # Renamed, then noted: a shard of a killed run that is not in the journal is written again under its name.
             os.replace(unfinished, folder.to / SHARDS / name)
             journal.add(name, [size, files])
             report.num_shards += 1
@@ -197,8 +203,11 @@ def write_shard(
     """
     files: list[PackedFile] = []
     with path.open("wb") as tar:
+        # A file that is larger than a shard gets one for itself.
         while todo and (not files or has_room(tar.tell(), len(files), todo[0], limits)):
             name, source, state, texts = todo.popleft()
+            # WebDataset's key: shard and number in it. The size is the signature's: of a file that grows meanwhile,
+            # only that many bytes are read.
             key, begin, size = f"{number:05d}{len(files):04d}", tar.tell(), state[0]
             try:
                 offset = write_member(tar, key + PurePosixPath(name).suffix, size, read_chunks(source, size))
@@ -219,6 +228,7 @@ def write_shard(
 
 def has_room(num_bytes: int, num_samples: int, sample: Sample, limits: Limits) -> bool:
     """Whether a sample fits into a shard of this size."""
+    # Its captions are small, and not counted.
     return num_samples < limits.max_samples and num_bytes + sample.signature[0] <= limits.max_mb * 1_000_000
 
 

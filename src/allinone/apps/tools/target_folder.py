@@ -98,7 +98,7 @@ class TargetFolder:
         if self.to.is_dir() and not self.own.is_dir() and any(self.to.iterdir()):
             raise ValueError(f"{self.to} is not empty and was not made by this command; choose another folder")
         with only_process(self.to, self.own / "lock"):
-            shutil.rmtree(self.unfinished, ignore_errors=True)
+            shutil.rmtree(self.unfinished, ignore_errors=True)  # of a run that was killed
             self.unfinished.mkdir()
             try:
                 copy_annotations(self.root, self.to)
@@ -113,7 +113,7 @@ class TargetFolder:
         Raises:
             ValueError: it is outside of the source, or in a tar.
         """
-        inside = Path(os.path.relpath(path, self.root))
+        inside = Path(os.path.relpath(path, self.root))  # by name: links inside stay inside
         if any(name.endswith(".tar") for name in inside.parts[:-1]):
             raise ValueError(f"{path} is in a tar, and is read there; unpack the tars to make other files of them")
         if inside.parts[0] == "..":
@@ -165,7 +165,7 @@ def copy_annotations(root: Path, to: Path) -> None:
         if not target.is_file() or signature(target) != signature(path):
             target.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(target) as unfinished:
-                shutil.copy2(path, unfinished)
+                shutil.copy2(path, unfinished)  # with its time, by which the next call sees that it has not changed
 
 
 def annotation_files(root: Path) -> Iterator[Path]:
@@ -173,7 +173,7 @@ def annotation_files(root: Path) -> Iterator[Path]:
     seen: set[str] = set()
     for folder, inner, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
-        if real in seen:
+        if real in seen:  # two links to one folder, or a loop
             inner.clear()
             continue
         seen.add(real)
@@ -183,9 +183,10 @@ def annotation_files(root: Path) -> Iterator[Path]:
 
 def may_be_annotation(path: Path) -> bool:
     """Whether a file is neither a video or image, nor hidden, nor an archive or array of them."""
+    # The index is of the source's shards.
     if path.name.startswith(".") or path.name == INDEX or is_media(path.name) or not path.is_file():
         return False
-    if set(BULKY) & {suffix.lower() for suffix in path.suffixes}:
+    if set(BULKY) & {suffix.lower() for suffix in path.suffixes}:  # any suffix: videos.tar.gz, videos.tar.00
         return False
     return path.suffix.lower() != ".zip" or not contains_media(path)
 
