@@ -46,6 +46,7 @@ def compare(first: str | Path, second: str | Path, column: str = REAL) -> dict[s
         ValueError: if a folder has no evaluation, they share no evaluator with this column, or no sample is in both.
     """
     scores = [read_scores(folder, column) for folder in (first, second)]
+    # Runs may have been evaluated with other evaluators, too: only those in both are compared.
     shared = [name for name in scores[0] if name in scores[1]]
     if not shared:
         there = " and ".join(

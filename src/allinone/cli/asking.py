@@ -35,7 +35,7 @@ class Asking:
 
         predictor, path = load(self.model), on_disk(video)
         asked = predictor.question(question)
-        show_notes(asked.notes)
+        show_notes(asked.notes)  # before the answers, which may take a while
         if self.every is None:
             answers = predictor.ask(path, asked, self.top_k)
             if self.json:

@@ -283,7 +283,7 @@ def missing_texts(texts: Mapping[str, str], has_splits: bool) -> Iterator[str]:
     """Yield what a row lacks."""
     if not texts["video"] and not texts["video_name"]:
         yield "no video"
-    if bool(texts["question"]) != bool(texts["answer"]):
+    if bool(texts["question"]) != bool(texts["answer"]):  # a row may have both, a caption and a question
         yield "a question without an answer" if texts["question"] else "an answer without a question"
     if not texts["caption"] and not texts["question"] and not texts["answer"]:
         yield "empty caption"

@@ -97,6 +97,7 @@ def in_tokens(file: Annotation, has_header: bool) -> Iterator[tuple[str, str]]:
 
     def tokens() -> Iterator[tuple[str, str, str]]:
         for line, content in file.numbered():
+            # The header of results.csv has no number in its second column, so it does not match.
             match = TOKEN.fullmatch(content.strip()) if len(content) <= MAX_TOKEN else None
             if match and match[3]:
                 yield match[1], match[2], match[3]

@@ -14,6 +14,7 @@ Sentence = tuple[float, float, str]
 
 def part_name(video: str, start_sec: float | None, end_sec: float | None) -> str:
     """Return the `video_id` of a part of a video: it ends as a media fragment, `#t=12.5,17`."""
+    # A part from the beginning to the end is the whole video, and has its name.
     span = f"#t={start_sec or 0:.10g}" if start_sec or end_sec is not None else ""
     return video + span + ("" if end_sec is None else f",{end_sec:.10g}")
 
@@ -33,10 +34,11 @@ def parse_seconds(value: object) -> float | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     try:
+        # `true` would be 1.
         seconds = math.nan if isinstance(value, bool) or not isinstance(value, str | int | float) else float(value)
     except (ValueError, OverflowError):
         seconds = math.nan
-    if not 0 <= seconds < math.inf:
+    if not 0 <= seconds < math.inf:  # False for NaN, too
         raise ValueError(f"must be a number of seconds, at least 0; got {shown(value)}")
     return seconds
 

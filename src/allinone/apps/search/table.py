@@ -146,6 +146,7 @@ class Store:
         """Raise ValueError unless the folder may become an index: it is absent, or empty but for our own files."""
         if self.folder is None or not self.folder.exists():
             return
+        # A process that was killed leaves a lock, or a table without a version.
         names = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set[str]()
         if f"{OLD_TABLE}.lance" in names:
             raise self.wrong_format(1)
@@ -189,12 +190,13 @@ class Store:
     def unreadable(self) -> list[Unreadable]:
         """Return the files that earlier calls of `add` could not read."""
         folder = None if self.folder is None else self.folder / f"{UNREADABLE}.lance"
-        if folder is not None and not folder.exists():
+        if folder is not None and not folder.exists():  # on object storage, `open_table` finds out
             return []
         advice = "It only names unreadable files: remove that folder, and the next `allinone index` makes it again"
         with explained(self.path, folder, advice):
             table = self.open_table(UNREADABLE)
             rows = [] if table is None else table.search().to_arrow().to_pylist()
+            # Of an older version, or damaged.
             if rows and rows[0].keys() != {field.name for field in fields(Unreadable)}:
                 raise Unfit(f"it holds {', '.join(rows[0])}")
         return [Unreadable(**row) for row in rows]

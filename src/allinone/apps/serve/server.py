@@ -99,6 +99,7 @@ def check_access(host: str, password: str | None, no_password: bool) -> None:
         raise ValueError("a password and --no-password contradict each other; give one of them")
     if password is not None and len(password) < MIN_PASSWORD:
         raise ValueError(f"a password has {MIN_PASSWORD} characters or more, got {len(password)}")
+    # The default must be safe: whoever opens the server to others has to choose, in words, that no password is needed.
     if password is None and not no_password and not is_loopback(host):
         raise ValueError(
             f"at {host} others can reach the videos: give a password (--password-file FILE, or the variable "
