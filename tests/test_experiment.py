@@ -143,6 +143,18 @@ def test_settings_reach_into_the_experiment():
     assert (changed.model.width, changed.data.transform.flip_prob, changed.init) == (192, 0.0, "folder")
 
 
+@pytest.mark.parametrize("last_first", [False, True])
+def test_a_size_or_a_way_of_time_by_name_does_not_undo_settings_inside_it(last_first: bool):
+    settings = ["model=tiny", "model.time=rolling", "model.depth=2", "model.time.video=true"]
+    model = override(find("captioned"), settings[::-1] if last_first else settings).model
+    assert (model.width, model.depth, model.time) == (192, 2, Rolling.Config(video=True))
+
+
+def test_a_setting_of_a_branch_does_not_replace_settings_inside_it():
+    with pytest.raises(ValueError, match="optim is no single value, and other settings are inside it"):
+        override(find("captioned"), ["optim.lr=1", "optim=2"])
+
+
 @pytest.mark.parametrize(
     ("settings", "sizes"),
     [

@@ -101,26 +101,28 @@ def override(experiment: Experiment, settings: Iterable[str]) -> Experiment:
     Raises:
         ValueError: an unknown key, with those there are; or a value of the wrong type, with the right type.
     """
-    # Sizes come first, because a size by name replaces the whole model, and the crop follows from it.
-    tree, keys = parse_settings(settings)
-    if isinstance(size := tree.get("model"), str):
+    # The name of a size or of a way of time replaces a whole branch, so it comes before settings inside the branch,
+    # in whatever order they are given.
+    settings = list(settings)
+    names = dict(s.split("=", 1) for s in settings if s.startswith(("model=", "model.time=")))
+    tree, keys = parse_settings(s for s in settings if s.partition("=")[0] not in names)
+    if (size := names.get("model")) is not None:
         if size not in SIZES:
-            names = ", ".join(f"model.{name}" for name in vars(experiment.model))
+            inside = ", ".join(f"model.{name}" for name in vars(experiment.model))
             hint = did_you_mean(size, SIZES)
-            raise ValueError(f"model is no single value; {hint}sizes are {', '.join(SIZES)}; or set one of: {names}")
-        experiment = replace(experiment, model=SIZES[tree.pop("model")])
-    if isinstance(kind := tree.get("model", {}).get("time"), str):
+            raise ValueError(f"model is no single value; {hint}sizes are {', '.join(SIZES)}; or set one of: {inside}")
+        experiment = replace(experiment, model=SIZES[size])
+    if (kind := names.get("model.time")) is not None:
         if kind not in TIMES:
             raise ValueError(
                 f"model.time: {did_you_mean(kind, TIMES)}ways of time are {', '.join(TIMES)}; got {kind!r}"
             )
-        del tree["model"]["time"]
         experiment = replace(experiment, model=experiment.model.replace(time=TIMES[kind].Config()))
     known = list(settable(experiment, Experiment.DERIVED))
     if "model" in tree:
         experiment = changed(experiment, {"model": tree.pop("model")}, Experiment.DERIVED, known)
     new = changed(fit_crop(experiment), tree, Experiment.DERIVED, known)
-    return replace(new, chosen=experiment.chosen | keys)
+    return replace(new, chosen=experiment.chosen.union(keys, names))
 
 
 def fit_crop(experiment: Experiment) -> Experiment:

@@ -30,6 +30,8 @@ def parse_settings(settings: Iterable[str]) -> tuple[Tree, set[str]]:
             branch = branch.setdefault(name, {})
             if not isinstance(branch, dict):
                 raise ValueError(f"{key}: nothing to set inside a value")
+        if isinstance(branch.get(last), dict):
+            raise ValueError(f"{key} is no single value, and other settings are inside it")
         branch[last] = value
         keys.add(key)
     return tree, keys

@@ -5,6 +5,7 @@ folder/strings.bytes.u1     texts one after another, in UTF-8
 folder/strings.ends.i8      where each of them ends
 """
 
+import mmap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -68,6 +69,19 @@ def map_columns(folder: Path) -> dict[str, np.ndarray]:
             is_empty = path.stat().st_size == 0
             columns[name] = np.empty(0, kind) if is_empty else np.asarray(np.memmap(path, f"<{kind}", mode="r"))
     return columns
+
+
+def release_pages(columns: Columns) -> None:
+    """Let the system take back the pages of memory-mapped columns, which are read from their files again when needed.
+
+    Pages that were read in passing would count as memory of this process as long as the map exists.
+    """
+    for column in columns.values():
+        base: Any = column
+        while isinstance(base, np.ndarray):
+            base = base.base
+        if isinstance(base, mmap.mmap) and hasattr(base, "madvise"):  # Windows has no madvise
+            base.madvise(mmap.MADV_DONTNEED)
 
 
 class StringWriter:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from allinone.data.columns import ABSENT, Columns, ColumnWriter, Strings, StringWriter, map_columns
+from allinone.data.columns import ABSENT, Columns, ColumnWriter, Strings, StringWriter, map_columns, release_pages
 from allinone.data.example import Example, Region, option_texts
 from allinone.files.faults import explain
 from allinone.files.lock import only_process
@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 ABOUT = "table.json"
 """The file that completes a table: its digest, and what it was made of."""
+
+RELEASE = 64 * 4096
+"""Rows of a long pass after which its pages are released; about 35 MB of captions."""
 
 CHUNK = 4096
 """Examples that are turned into columns at a time."""
@@ -137,6 +140,8 @@ class ExampleTable(Sequence[Example]):
         for start in range(0, 0 if column is None else self.length, CHUNK):
             codes = self.columns[name][start : start + CHUNK]
             yield from self.strings.of(codes[codes != ABSENT])
+            if start % RELEASE == 0:
+                release_pages(self.columns)
 
     def texts(self) -> Iterator[str]:
         """Yield the `texts` of each example, one after another."""

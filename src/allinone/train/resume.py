@@ -162,7 +162,8 @@ def open_folder(run_dir: Path, resume: bool, experiment: Mapping[str, Any], worl
             "start (`init`) from one of which only the state of training is damaged"
         ) from error
     # 3. Processes that resume from different checkpoints would train different weights.
-    if world.mean(torch.tensor([num_damaged], dtype=torch.float64, device=world.device)).item() != num_damaged:
+    mean = world.mean(torch.tensor([num_damaged], dtype=torch.float64, device=world.device)).item()
+    if world.any(mean != num_damaged):  # asked of all, because one of them may be equal to the mean
         raise ValueError(f"{run_dir}: not every process can read the same checkpoints there")
     check_unchanged(saved.checkpoint, experiment)
     # 4. Rename only now, when every process has read the folders.
