@@ -258,6 +258,7 @@ def test_a_clip_of_nlvr2_is_the_left_and_the_right_photo(folder: str, tmp_path: 
     ("lines", "message"),
     [
         (pair(label="maybe"), "a label True or False, got 'train-10-2-0' and 'maybe'"),
+        (pair(label=1), "a label True or False, got 'train-10-2-0' and 1"),
         (pair(identifier="10-2"), "an identifier like train-10171-2-0"),
         (pair() + "\n" + pair(label="False"), "'train-10-2-0' occurs twice"),
         ('{"identifier": "train-10-2-0"}', "record 1 has no sentence, label"),

@@ -16,7 +16,7 @@ from allinone.data.example import Example, HasServer
 from allinone.datasets import activitynet_qa, msrvtt_qa, msvd_qa, nextqa, tgif_qa, tvqa, vcr
 from allinone.datasets.base import SplitSize
 from allinone.datasets.fields import Record
-from allinone.datasets.files import MissingFile
+from allinone.datasets.files import Annotation, MissingFile
 from allinone.datasets.records import right_option
 from allinone.video.tint import COLORS
 from layouts import questions as layouts
@@ -329,6 +329,11 @@ def test_subtitles_come_before_the_question(tmp_path, kind):
     assert example.text == "Where is it? Here, in the box. why?"
     [example] = tvqa.Choices("val", span=False, subtitles=True).examples(tmp_path)
     assert example.text == "(Ann:)Good day. Where is it? Here, in the box. Ah. why?"
+
+
+def test_a_fraction_of_a_second_in_subtitles_may_have_any_number_of_digits(tmp_path):
+    (tmp_path / "s.srt").write_text("1\n00:00:01,5 --> 00:01:02.25\nHere.\n")
+    assert list(tvqa.read_srt(Annotation(tmp_path / "s.srt"))) == [(1.5, 62.25, "Here.")]
 
 
 def test_the_file_for_the_server_of_tvqa_numbers_the_chosen_option_by_question():

@@ -49,7 +49,8 @@ class Questions(SplitDataset):
             identifier, answer = record.text("identifier"), record.field("label")
             # split-set-pair-sentence: a pair of photos has several sentences.
             pair, _, _ = identifier.rpartition("-")
-            if answer not in (True, False, "True", "False", "true", "false") or pair.count("-") != 2:
+            # As texts, because 1 == True.
+            if str(answer) not in ("True", "False", "true", "false") or pair.count("-") != 2:
                 raise record.error(
                     f"wanted an identifier like {self.split}-10171-2-0 and a label True or False, "
                     f"got {shown(identifier)} and {shown(answer)}"

@@ -194,9 +194,11 @@ def read_srt(file: Annotation) -> Iterator[Sentence]:
         times = re.search(rf"{time}\s*-->\s*{time}.*\n?", block)
         if not times:
             raise ValueError(f"{file}: wanted a number, two times and a text, got {shown(block)}")
-        h, m, s, ms, *until = map(int, times.groups())
+        h, m, s, fraction, *until = times.groups()
+        # As a decimal fraction, because ",5" is half a second and not five milliseconds.
         start, end = (
-            hour * 3600 + minute * 60 + sec + milli / 1000 for hour, minute, sec, milli in ((h, m, s, ms), until)
+            int(hour) * 3600 + int(minute) * 60 + float(f"{sec}.{digits}")
+            for hour, minute, sec, digits in ((h, m, s, fraction), until)
         )
         yield start, end, collapse_spaces(block[times.end() :])
 

@@ -104,6 +104,8 @@ def test_foreign_pages_cannot_ask_through_a_browser():
     ):
         assert ask(guarded(), "GET", "/media/x", headers=headers).status_code == 403, headers
     assert ask(guarded(), "GET", "/", headers={"host": "evil.example:7860"}).status_code == 421  # DNS rebinding
+    for headers in ({"host": "["}, {"origin": "http://["}):
+        assert ask(guarded(), "GET", "/", headers=headers).status_code == 400, headers
     assert ask(guarded(hosts=None), "GET", "/", headers={"host": "videos.example"}).status_code == 200
     linked = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
     assert ask(guarded(), "GET", "/", headers=linked).status_code == 200

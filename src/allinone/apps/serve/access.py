@@ -85,7 +85,10 @@ class AccessMiddleware:
         headers = Headers(scope=scope)
         try:
             # Origin first: another site's page in a browser that knows the password must not get to the model.
-            self.check_origin(headers)
+            try:
+                self.check_origin(headers)
+            except ValueError as error:  # urlsplit refuses hosts such as "["
+                raise HTTPException(400, "the Host or Origin header is no address") from error
             await self.check_password(headers)
             receive = await self.check_request(scope, headers, receive)
         except HTTPException as refused:

@@ -114,9 +114,9 @@ class Journal:
         for line in content.split(b"\n"):
             try:
                 key, record = json.loads(line)
-            except ValueError:
+                self.records[key] = record
+            except (ValueError, TypeError):  # a cut line may be JSON, too: `5` of `5.25`
                 continue
-            self.records[key] = record
         if content and not content.endswith(b"\n"):  # end the cut line, or the next record would be lost with it
             self.file.write(b"\n")
 
