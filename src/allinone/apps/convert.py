@@ -56,20 +56,10 @@ def convert(
     path = find_weights(weights)
     tensors = read_tensors(path)
     tokenizer = Tokenizer.from_vocab(vocab) if vocab else None
+    # 2. The model.
     try:
         check_finite(tensors)
-        # 2. Two kinds of weights, each with options that the other has no use for: those are errors, and not ignored.
-        if is_released(tensors):
-            for name, value in {"size": size, "image_size": image_size}.items():
-                if value is not None:
-                    raise ValueError(f"{name} is for a ViT; this is a released checkpoint, which has its own")
-            model, report = convert_released(tensors, num_heads=num_heads, answers=answers)
-            kind = "a released All-in-One checkpoint"
-        else:
-            if answers is not None or num_heads is not None:
-                raise ValueError("answers and num_heads are for a released checkpoint; this looks like a ViT")
-            model, report = from_vit(tensors, size, image_size)
-            kind = "ImageNet weights; the text part is random until it is trained"
+        model, report, kind = build_model(tensors, answers, num_heads, size, image_size)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     # 3. Another number of frames resizes the temporal embedding.
@@ -91,6 +81,27 @@ def convert(
             folder,
         )
     return Path(folder), report
+
+
+def build_model(
+    tensors: dict[str, torch.Tensor],
+    answers: Sequence[str] | None,
+    num_heads: int | None,
+    size: str | None,
+    image_size: int | None,
+) -> tuple[AllInOne, Report, str]:
+    """Return the model of these tensors, what became of each, and which kind of weights they are.
+
+    Each kind has options that the other has no use for. Those are errors, and not ignored.
+    """
+    if is_released(tensors):
+        for name, value in {"size": size, "image_size": image_size}.items():
+            if value is not None:
+                raise ValueError(f"{name} is for a ViT; this is a released checkpoint, which has its own")
+        return *convert_released(tensors, num_heads=num_heads, answers=answers), "a released All-in-One checkpoint"
+    if answers is not None or num_heads is not None:
+        raise ValueError("answers and num_heads are for a released checkpoint; this looks like a ViT")
+    return *from_vit(tensors, size, image_size), "ImageNet weights; the text part is random until it is trained"
 
 
 def read_answers(path: str | Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -101,14 +101,19 @@ def demo(
     )
     path = folder / "report.html"
     write_report(path, report)
-    for name, rows in report.tables.items():
+    say_tables(report.tables, say)
+    say(f"\n{sum(clock.seconds.values()):.0f} s in all")
+    return path
+
+
+def say_tables(tables: Mapping[str, Sequence[Row]], say: Callable[[str], None]) -> None:
+    """Say the scores with their intervals and the score of guessing, one row a line."""
+    for name, rows in tables.items():
         say(f"\n{name}")
         for row in rows:
             chance = "" if row.chance is None else f"  (chance {row.chance:.0f})"
             interval = "" if row.interval is None else f"  [{row.interval[0]:5.1f}, {row.interval[1]:5.1f}]"
             say(f"  {row.name:42} {row.value:6.1f}{interval}{chance}")
-    say(f"\n{sum(clock.seconds.values()):.0f} s in all")
-    return path
 
 
 def search_gallery(
