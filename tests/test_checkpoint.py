@@ -13,18 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from allinone import checkpoint as module
 from allinone.checkpoint import load_checkpoint, save_checkpoint
-from allinone.model.config import ModelConfig
-from allinone.model.heads import AnswerHead, Head, MatchingHead, MLMHead
+from allinone.model.heads import Head, MatchingHead
 from allinone.model.model import AllInOne
 from allinone.model.time import TIMES, Rolling, Time
-from allinone.text.tokenizer import Tokenizer
 from allinone.train.optim import Optim, parameter_groups
-
-CONFIG = ModelConfig(
-    width=32, num_heads=2, depth=1, image_size=32, patch_size=16, num_frames=2, vocab_size=40, shared_dim=8
-)  # fmt: skip
-HEADS = {"mlm": MLMHead.Config(), "answer": AnswerHead.Config(answers=("red", "blue"), hidden=6)}
-TOKENIZER = Tokenizer.train(["abc bad cab", "dab a cab"], vocab_size=40)
+from untrained import CONFIG, HEADS, TOKENIZER
 
 
 @pytest.fixture

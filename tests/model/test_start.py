@@ -3,17 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from allinone.model.config import ModelConfig
 from allinone.model.heads import AnswerHead, ContrastiveHead, MatchingHead, MLMHead, RankingHead
 from allinone.model.model import AllInOne
 from allinone.model.start import start_from
 from allinone.text.tokenizer import Tokenizer
-
-CONFIG = ModelConfig(
-    width=32, num_heads=2, depth=1, image_size=32, patch_size=16, num_frames=2, vocab_size=40, shared_dim=8
-)  # fmt: skip
-HEADS = {"mlm": MLMHead.Config(), "answer": AnswerHead.Config(answers=("red", "blue"), hidden=6)}
-TOKENIZER = Tokenizer.train(["abc bad cab", "dab a cab"], vocab_size=40)
+from untrained import CONFIG, HEADS, TOKENIZER
 
 
 @pytest.fixture

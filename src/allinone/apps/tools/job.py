@@ -2,6 +2,7 @@
 
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ class FileTask:
 
 
 @dataclass(kw_only=True)
-class JobReport:
+class JobReport(ABC):
     """The outcome of a job."""
 
     counts: DatasetCounts
@@ -56,9 +57,9 @@ class JobReport:
             "unreadable": with_causes(self.failed),
         }
 
+    @abstractmethod
     def summary(self) -> list[str]:
         """Return the numbers in words, line by line."""
-        raise NotImplementedError
 
 
 def with_causes(causes: Mapping[str, str]) -> list[str]:
